@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* settings.h - fill, check and document conf structs from their tables (filters/stage.h: struct ph_setting).
+ * Floor 0 (base). Threads: tables are const; a filled struct is immutable after load, so any.
+ * Ownership: text values are heap copies owned by the conf struct; settings_free releases them.
+ * Errors: ERR_PROTO with a sentence naming the setting, what was wrong, what is allowed, "did you mean". */
+#ifndef PH_BASE_SETTINGS_H
+#define PH_BASE_SETTINGS_H
+#include "appliance/base/buf.h"
+#include "appliance/base/err.h"
+#include "filters/stage.h"
+
+/* Sections of the house: {"smtp", smtp_settings, sizeof(struct smtp_conf), offset in the whole config}. */
+struct settings_section {
+    const char *name, *doc;
+    const struct ph_setting *table;
+    size_t offset; /* of the conf struct inside the whole configuration object */
+};
+
+int settings_defaults(const struct ph_setting *t, void *conf, struct err *err);
+int settings_set(const struct ph_setting *t, void *conf, struct str name, struct str value,
+                 struct err *err) __attribute__((warn_unused_result));
+void settings_free(const struct ph_setting *t, void *conf);
+/* "section.name=value" against an array of sections (ended by name NULL). */
+int settings_assign(const struct settings_section *sections, void *config, struct str assignment,
+                    struct err *err) __attribute__((warn_unused_result));
+void settings_show(const struct settings_section *s, const void *config, struct buf *out); /* secrets as "***" */
+void settings_help(const struct settings_section *s, struct buf *out); /* name, type, default, bounds, doc */
+#endif

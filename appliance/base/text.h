@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* text.h - encodings of text: base64, quoted-printable, hex, UTF-8, modified UTF-7, IDNA.
+ * Floor 0 (base). Threads: any (pure). Input is hostile; every function is bounded by its output buf's max. */
+#ifndef PH_BASE_TEXT_H
+#define PH_BASE_TEXT_H
+#include "appliance/base/buf.h"
+
+/* RFC 4648 4. Strict: no white space, right padding; -1 otherwise. */
+int text_base64_decode(struct str in, struct buf *out) __attribute__((warn_unused_result));
+int text_base64_encode(struct str in, struct buf *out); /* one line */
+int text_hex_encode(const void *p, size_t n, struct buf *out);
+int text_hex_decode(struct str in, struct buf *out) __attribute__((warn_unused_result));
+
+/* MIME bodies (RFC 2045), lenient as mail readers are, in pieces: carry state between calls; zero it first. */
+struct text_qp {
+    char hold[4];
+    unsigned held;
+};
+struct text_b64 {
+    unsigned bits, count;
+    bool ended;
+};
+int text_qp_decode(struct text_qp *st, struct str in, bool last, struct buf *out);
+int text_b64_decode(struct text_b64 *st, struct str in, bool last, struct buf *out);
+
+bool text_utf8_valid(struct str s); /* RFC 3629: no surrogates, no overlong, <= U+10FFFF; NUL is valid here */
+bool text_ascii(struct str s);      /* all bytes < 0x80 */
+/* For comparing in searches: any known charset -> UTF-8, then case-folded (full Unicode simple folding where
+ * libc's towlower knows it in C.UTF-8, ASCII otherwise). An unknown charset is taken as bytes; undecodable bytes
+ * become U+FFFD. `charset` empty = UTF-8 if valid, else windows-1252. Threads: any. */
+int text_to_utf8(struct str charset, struct str in, struct buf *out);
+int text_fold(struct str utf8, struct buf *out);
+
+/* IMAP mailbox names (RFC 3501 5.1.3). Decode is strict: -1 for what has no canonical meaning. */
+int text_utf7_decode(struct str in, struct buf *utf8_out) __attribute__((warn_unused_result));
+int text_utf7_encode(struct str utf8, struct buf *out) __attribute__((warn_unused_result));
+
+/* A domain name to its lower-case A-label form (RFC 5891, libidn2), validated: LDH labels of 1..63, 253 in all,
+ * no trailing dot. -1: not a domain name. */
+int text_domain(struct str in, struct buf *out) __attribute__((warn_unused_result));
+#endif
