@@ -7,20 +7,22 @@
 #include "appliance/base/arena.h"
 #include "appliance/base/buf.h"
 
-/* Splits a stream of message bytes into head and data, piece by piece. Zero it first. */
+/* Splits a stream of message bytes into head and data, piece by piece, with the same result whatever the pieces. Zero it
+ * first. The caller keeps the bytes of the head (bounded by it), so an answer may point back into earlier pieces. */
 struct header_split {
     unsigned state; /* private */
     uint64_t seen;  /* private */
+    uint64_t line;  /* private: where the current line begins */
 };
 enum header_split_end {
-    HEADER_SPLIT_MORE,  /* all bytes given belong to the head */
-    HEADER_SPLIT_DONE,  /* *head_bytes_out of these belong to the head (empty line included); the rest is data */
-    HEADER_SPLIT_BROKEN /* a line that can't be a header field begins at *head_bytes_out, counted from the first byte
-                         * of the current piece and never inside an earlier one: the caller ends the head itself by
-                         * "\r\n" and takes the rest as data. Decided at the line's first byte or at its ':' only if that
-                         * is in the same piece; a line whose kind is still open at the end of a piece counts as head. */
+    HEADER_SPLIT_MORE, /* undecided: all bytes given so far may belong to the head */
+    HEADER_SPLIT_DONE, /* the head is the first *end_out bytes of the stream, empty line included; then data */
+    HEADER_SPLIT_BROKEN /* a line that can't be a header field (no colon after a field name, or a continuation without a
+                         * field before it) begins at *end_out: the caller closes the head by "\r\n" of its own and takes
+                         * the stream from there as data */
 };
-enum header_split_end header_split_feed(struct header_split *s, struct str bytes, size_t *head_bytes_out);
+/* end_out counts from the first byte of the stream. At the end of the stream (no empty line seen) the caller closes the head. */
+enum header_split_end header_split_feed(struct header_split *s, struct str bytes, uint64_t *end_out);
 
 struct header_field {
     struct str name;  /* "Subject" */
