@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* store.h - the message store: opening it, who reads, who writes, who is told.
+ * Floor 3 (store). Threads: as said at each function.
+ * Reading: jobs on lane `store`; each worker owns a struct store_reader (a read connection). No statement or read
+ * transaction survives the return of a job: work resumes by key (last uid, offset).
+ * Writing: operations (struct store_op) run on lane `commit`, the only writer: group commit, one savepoint each.
+ * An operation is answered after the commit that made it durable; until then nothing may be acknowledged.
+ * Ids are 64-bit, time-ordered, never reused: 42 bit ms, 6 bit node, 16 bit counter. */
+#ifndef PH_STORE_STORE_H
+#define PH_STORE_STORE_H
+#include "appliance/base/arena.h"
+#include "appliance/base/err.h"
+#include "appliance/io/lanes.h"
+#include "filters/stage.h"
+
+struct store;
+struct store_reader; /* a read connection, owned by one worker of lane store */
+struct store_tx;     /* the writer's connection inside one operation */
+
+struct store_conf {
+    uint64_t message_limit; /* largest message; min_free is 2 x this + 64 MB unless set */
+    uint64_t min_free;
+    uint64_t inline_limit; /* data up to this is a row, larger data a file */
+    int64_t readers;       /* workers of lane store */
+    uint64_t dead_grace;   /* how long an unreferenced body is kept */
+    int sync;              /* enum sql_sync; off is for tests that must fail */
+    uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
+    int64_t quota_messages;
+};
+extern const struct ph_setting store_settings[];
+
+/* Opens or creates the store in folder `dir` (store.db, bodies/); takes no lock (app holds the folder's). Recovers: staged
+ * rows of an unfinished bulk operation are removed. Blocking; before the loop runs. The lanes commit, body and store start
+ * here, so call it after the sandbox is up. `conf` must live as long as the store. */
+int store_open(const char *dir, const struct store_conf *conf, struct loop *l, struct store **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Commits what waits, answers it, stops the lanes. The loop must be able to turn afterwards to deliver the answers. */
+void store_close(struct store **s);
+const struct store_conf *store_conf(const struct store *s);
+
+/* ---- Reading. Loop: submit a job whose run() gets a struct store_reader * as its worker (NULL: database not readable). */
+struct lane *store_lane(struct store *s);
+/* Groups the reads of one piece of work into one consistent snapshot; end it before the job returns. */
+int store_read_begin(struct store_reader *r, struct err *err) __attribute__((warn_unused_result));
+void store_read_end(struct store_reader *r);
+/* For commands without a loop (posthouse mailbox list): a reader of one's own on the calling thread. */
+int store_reader_open(struct store *s, struct store_reader **out, struct err *err) __attribute__((warn_unused_result));
+void store_reader_close(struct store_reader **r);
+
+/* ---- Writing. */
+enum store_class { STORE_DELIVERY, STORE_INTERACTIVE, STORE_BULK, STORE_CLASSES };
+enum store_result {
+    STORE_DONE,
+    STORE_AGAIN /* bulk: this slice is done, run me again in a later batch; not answered yet */
+};
+struct store_op {
+    /* Commit thread, inside a savepoint: 0 / STORE_AGAIN, or -1 with op->err (this member alone is undone). May run again from its
+     * beginning if the whole batch's transaction failed before it committed: it must not consume its input. */
+    int (*run)(struct store_op *op, struct store_tx *tx);
+    /* Loop, exactly once, after the commit: op->failed and op->err tell. Not called for sync submissions. */
+    void (*done)(struct store_op *op);
+    enum store_class cls;
+    bool failed;
+    struct err err;
+    /* private */
+    struct list link;
+    struct loop_post post;
+    struct store *store;
+    void *waiter;
+};
+/* Loop. 0: accepted, done() will come. -1: the committer's queue is full or the store is read-only: op->err says, done() won't come. */
+int store_submit(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
+/* Any other thread (admin commands on lane misc, or a program without a loop): waits for the commit. */
+int store_submit_wait(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
+
+/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; checked at most once a second. */
+bool store_low_on_space(struct store *s);
+bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes until restart */
+
+uint64_t store_new_id(struct store *s); /* any thread */
+
+/* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox (new, flags, expunged, deleted). */
+struct store_watch {
+    struct list link; /* private */
+    void (*on_change)(struct store_watch *w);
+    uint64_t mailbox;
+};
+void store_watch_add(struct store *s, uint64_t mailbox, struct store_watch *w);
+void store_watch_del(struct store *s, struct store_watch *w);
+
+struct store_stats { /* any thread */
+    uint64_t batches, ops, failed, commit_us_total, commit_us_max, batch_ops_max, waiting[STORE_CLASSES];
+    int64_t wal_bytes;
+};
+void store_stats(struct store *s, struct store_stats *out);
+#endif
