@@ -28,7 +28,9 @@ static inline struct str str_of(const void *p, size_t n)
 }
 static inline struct str str_skip(struct str s, size_t n) /* drops the first n bytes, at most all */
 {
-    return n >= s.n ? (struct str){s.p + s.n, 0} : (struct str){s.p + n, s.n - n};
+    if (n > s.n)
+        n = s.n;
+    return (struct str){n ? s.p + n : s.p, s.n - n};
 }
 static inline struct str str_take(struct str s, size_t n)
 {
