@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* server.h - the IMAP server: IMAP4rev1 (RFC 3501) with the extensions of imap/capability.c. 
+ * Floor 5 (imap). Threads: loop; work on lane store, writes on lane commit (DESIGN.md 3).
+ * A session lives on one conn from listener's on_accept; one command at a time. */
+#ifndef PH_IMAP_SERVER_H
+#define PH_IMAP_SERVER_H
+#include "appliance/directory/directory.h"
+#include "appliance/io/listener.h"
+#include "appliance/io/tls.h"
+#include "appliance/store/store.h"
+
+struct imap_conf { /* section "imap"; one immutable snapshot */
+    const char *hostname;
+    uint64_t command_limit;   /* largest command without APPEND's literal */
+    uint64_t append_limit;    /* largest message */
+    uint64_t idle_timeout;    /* RFC 3501 5.4: at least 30 minutes */
+    uint64_t login_timeout;   /* before authentication */
+    int64_t login_attempts;   /* failed ones before the connection ends */
+    /* ... see imap_settings */
+};
+extern const struct ph_setting imap_settings[];
+
+struct imap_server;
+struct imap_server_conf {
+    const struct imap_conf *imap; /* lives as long as the server */
+    struct loop *loop;
+    struct store *store;
+    struct directory *directory;
+    struct tls_ctx *tls; /* for STARTTLS; NULL: not offered */
+};
+struct imap_server *imap_server_new(const struct imap_server_conf *conf);
+struct imap_port {
+    struct imap_server *server;
+    const char *name; /* "imap", "imaps" */
+};
+void imap_on_accept(void *imap_port, struct conn *c);
+unsigned imap_server_sessions(const struct imap_server *s);
+/* BYE to all; on_stopped on the loop when none is left. */
+void imap_server_stop(struct imap_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx), void *ctx);
+void imap_server_free(struct imap_server **s);
+#endif
