@@ -27,6 +27,7 @@ struct sql_conf {
     enum sql_sync sync;
     unsigned busy_ms;  /* how long a lock is waited for */
     unsigned cache_kb; /* page cache of this connection; 0 = 2000 */
+    bool own_checkpoints; /* the owner calls sql_wal_checkpoint itself, at a moment nobody waits for */
 };
 int sql_open(const struct sql_conf *conf, struct sql **out, struct err *err) __attribute__((warn_unused_result));
 void sql_close(struct sql **db);
@@ -70,5 +71,10 @@ int sql_migrate(struct sql *db, const char *what, const struct sql_migration *li
 
 /* SQLite: bytes in the WAL now, for metrics and the warning above 64 MB; truncates it when no reader needs it. */
 int64_t sql_wal_bytes(struct sql *db);
+/* With own_checkpoints: moves the WAL into the database when it has grown enough; cheap when it hasn't. */
+int sql_wal_checkpoint(struct sql *db, struct err *err) __attribute__((warn_unused_result));
+/* A write or flush of this connection met an I/O error (not: disk full). What the kernel holds may differ from what the
+ * disk holds, and no later flush would tell: write no more with this process. */
+bool sql_flush_failed(const struct sql *db);
 int sql_wal_truncate(struct sql *db, struct err *err) __attribute__((warn_unused_result));
 #endif
