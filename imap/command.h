@@ -73,6 +73,10 @@ struct imap_command {
     bool ended;              /* imap_ok/no/bad was called */
     char status[8];
     struct str code, text;
+    bool cut; /* set by work: a literal it announced can't be completed. The session drops the connection, no tagged line */
+    /* Set by parse, work or finish, asked by sync.h (on lane store) about each flag change it is about to report: true = the
+     * client knows these flags already (STORE .SILENT). NULL: report all. */
+    bool (*hush)(const struct imap_command *cmd, const struct message_info *m);
     void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena; called once at the end */
 };
 void imap_ok(struct imap_command *cmd, const char *code, const char *text); /* code: "READ-WRITE" or NULL; copied */
