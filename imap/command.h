@@ -8,11 +8,16 @@
  *                      IMAP_OUT_SOFT or 20 ms passed (imap_work_time_up()): what it wrote is sent, and work is called again, from
  *                      its own saved position, once the client has taken it. No statement survives that return
  *   write    (commit)  returns the operation to submit (a struct store_op embedded in cmd->data), or NULL: nothing to write.
- *                      Called on the loop after work; cmd->failed and cmd->err are set from the operation afterwards
- *   finish   (loop)    last responses; sets the tagged line by imap_ok/no/bad. NULL: plain OK
+ *                      Called on the loop after work, unless work failed; the session sets op->done and op->ctx; cmd->failed and
+ *                      cmd->err are set from the operation afterwards
+ *   finish   (loop)    last responses; sets the tagged line by imap_ok/no/bad. NULL, or nothing set: plain OK, or
+ *                      imap_no_err(cmd, &cmd->err) when cmd->failed
  *
- * The session then sends what other sessions changed in the selected mailbox (sync.h; expunges only when the command's flags allow),
- * and the tagged line. */
+ * A step that called imap_ok/no/bad ended the command: the later ones are skipped. Arguments left over after parse are BAD.
+ *
+ * The session then sends what changed in the selected mailbox since the last time, by this command or by other sessions (sync.h:
+ * FETCH FLAGS, EXPUNGE, EXISTS, RECENT; expunges only when the command's flags allow), and the tagged line. So STORE, EXPUNGE, MOVE
+ * and the \\Seen of FETCH write no such responses themselves: they set cmd->echo or cmd->silent_modseq at most. */
 #ifndef PH_IMAP_COMMAND_H
 #define PH_IMAP_COMMAND_H
 #include "imap/cursor.h"
@@ -21,7 +26,8 @@
 struct imap_session;
 enum imap_state { IMAP_PREAUTH = 1, IMAP_AUTH = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
 enum {
-    IMAP_USES_SEQS = 1,   /* message sequence numbers mean something: no expunge may be reported during it (RFC 3501 7.4.1) */
+    IMAP_USES_SEQS = 1,   /* message sequence numbers mean something: no expunge may be reported during it, except as UID x
+                             (RFC 3501 7.4.1) */
     IMAP_NEEDS_WRITE = 2, /* refused in a mailbox opened by EXAMINE */
     IMAP_NO_PIPELINE = 4, /* refused when input is already buffered behind it (STARTTLS) */
     IMAP_CLOSES = 8,      /* leaves the selected mailbox before it runs (SELECT, EXAMINE, CLOSE, UNSELECT) */
@@ -35,13 +41,15 @@ struct imap_view {
     uint64_t mailbox, account;
     struct str name;
     uint32_t uidvalidity, uidnext; /* uidnext: the first uid not yet announced */
-    uint64_t modseq;               /* changes up to here are announced */
+    uint64_t modseq;               /* changes up to here are announced, but for expunges: */
+    uint64_t expunge_modseq;       /* expunges up to here are announced */
     uint32_t recent_from;
     bool read_only;
     uint32_t *uids; /* ascending; sequence number i+1 <-> uids[i] */
     size_t n, cap;
-    struct mailbox_keyword *keywords; /* in the session's memory, replaced when new ones appear */
+    struct mailbox_keyword *keywords; /* in `arena`, replaced when new ones appear */
     size_t n_keywords;
+    struct arena *arena;
 };
 size_t imap_view_seq(const struct imap_view *v, uint32_t uid); /* 1.. ; 0: not in the view */
 /* A sequence or uid set -> ascending uid ranges that cover existing messages only. Sequence numbers above the view: -1 (BAD). */
@@ -77,6 +85,11 @@ struct imap_command {
     /* Set by parse, work or finish, asked by sync.h (on lane store) about each flag change it is about to report: true = the
      * client knows these flags already (STORE .SILENT). NULL: report all. */
     bool (*hush)(const struct imap_command *cmd, const struct message_info *m);
+    /* What sync reports for this command, set by finish: the flags of all messages in `echo` (STORE without .SILENT; uids,
+     * ascending ranges, in the arena), changed or not; or no flags of messages whose modseq is this (STORE .SILENT). */
+    const struct uid_range *echo;
+    size_t n_echo;
+    uint64_t silent_modseq;
     void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena; called once at the end */
 };
 void imap_ok(struct imap_command *cmd, const char *code, const char *text); /* code: "READ-WRITE" or NULL; copied */

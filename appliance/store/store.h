@@ -5,7 +5,7 @@
  * transaction survives the return of a job: work resumes by key (last uid, offset).
  * Writing: operations (struct store_op) run on lane `commit`, the only writer: group commit, one savepoint each.
  * An operation is answered after the commit that made it durable; until then nothing may be acknowledged.
- * Ids are 64-bit, time-ordered, never reused: 42 bit ms, 6 bit node, 16 bit counter. */
+ * Ids are 64-bit, time-ordered, never reused, below 2^63: 42 bit ms since 2020, 6 bit node, 16 bit counter. */
 #ifndef PH_STORE_STORE_H
 #define PH_STORE_STORE_H
 #include "appliance/base/arena.h"
@@ -14,6 +14,7 @@
 #include "filters/stage.h"
 
 struct store;
+struct sql;
 struct store_reader; /* a read connection, owned by one worker of lane store */
 struct store_tx;     /* the writer's connection inside one operation */
 
@@ -46,32 +47,46 @@ void store_read_end(struct store_reader *r);
 /* For commands without a loop (posthouse mailbox list): a reader of one's own on the calling thread. */
 int store_reader_open(struct store *s, struct store_reader **out, struct err *err) __attribute__((warn_unused_result));
 void store_reader_close(struct store_reader **r);
+struct sql *store_reader_sql(struct store_reader *r); /* for tables of other rooms in this database */
 
 /* ---- Writing. */
 enum store_class { STORE_DELIVERY, STORE_INTERACTIVE, STORE_BULK, STORE_CLASSES };
 enum store_result {
     STORE_DONE,
-    STORE_AGAIN /* bulk: this slice is done, run me again in a later batch; not answered yet */
+    STORE_AGAIN /* this slice is done, run me again in a later batch, as STORE_BULK; not answered yet */
 };
 struct store_op {
-    /* Commit thread, inside a savepoint: 0 / STORE_AGAIN, or -1 with op->err (this member alone is undone). May run again from its
-     * beginning if the whole batch's transaction failed before it committed: it must not consume its input. */
+    /* Commit thread, inside a savepoint: STORE_DONE / STORE_AGAIN, or -1 with op->err (this member alone is undone). If the whole
+     * batch's transaction failed before it committed, it runs once more with `rerun` set: what it did to the database in the
+     * call before is undone, so it must not have consumed its input. An op of several slices looks at store_tx_slice_over()
+     * and keeps a copy of where a slice began, to go back to on `rerun`. */
     int (*run)(struct store_op *op, struct store_tx *tx);
     /* Loop, exactly once, after the commit: op->failed and op->err tell. Not called for sync submissions. */
     void (*done)(struct store_op *op);
     enum store_class cls;
-    bool failed;
+    bool failed, rerun;
     struct err err;
     /* private */
     struct list link;
-    struct loop_post post;
-    struct store *store;
-    void *waiter;
+    bool again, waited_for, settled;
+    void (*on_settled)(struct store_op *op); /* commit thread, before it is answered */
 };
+struct sql *store_tx_sql(struct store_tx *tx); /* the writer's connection; rows of mailbox and account are cached: not for them */
+struct store *store_tx_store(struct store_tx *tx);
+bool store_tx_slice_over(struct store_tx *tx); /* time to return STORE_AGAIN */
+void store_tx_changed(struct store_tx *tx, uint64_t mailbox); /* tell its watchers after the commit */
+
 /* Loop. 0: accepted, done() will come. -1: the committer's queue is full or the store is read-only: op->err says, done() won't come. */
 int store_submit(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
 /* Any other thread (admin commands on lane misc, or a program without a loop): waits for the commit. */
 int store_submit_wait(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
+
+/* Whole-store check, for commands: counters, references, uids, rows against files. Each problem is one line. */
+int store_check(struct store_reader *r, void (*on_problem)(void *ctx, const char *text), void *ctx, struct err *err)
+    __attribute__((warn_unused_result));
+/* Removes what is due now instead of at the next round (commands, tests): dead bodies, forgotten expunges, stray files.
+ * Loop; on_swept(ctx) later on the loop. */
+void store_sweep(struct store *s, void (*on_swept)(void *ctx), void *ctx);
 
 /* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; checked at most once a second. */
 bool store_low_on_space(struct store *s);
@@ -79,7 +94,8 @@ bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes 
 
 uint64_t store_new_id(struct store *s); /* any thread */
 
-/* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox (new, flags, expunged, deleted). */
+/* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox (new, flags, expunged, deleted),
+ * after the answers to the operations of that commit. */
 struct store_watch {
     struct list link; /* private */
     void (*on_change)(struct store_watch *w);
