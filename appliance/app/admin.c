@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/app/admin.h"
+#include "appliance/base/mem.h"
+
+enum { ARGS_MAX = 64 };
+
+static const struct admin_command *const groups[] = {
+    admin_domain_commands,   admin_user_commands,    admin_alias_commands,
+    admin_password_commands, admin_mailbox_commands, admin_account_commands};
+
+bool admin_is_group(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        if (strcmp(groups[i]->group, word) == 0)
+            return true;
+    return false;
+}
+
+static const struct admin_command *find_verb(const char *group, const char *verb)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        for (const struct admin_command *c = groups[i]; c->group; c++)
+            if (strcmp(c->group, group) == 0 && strcmp(c->verb, verb) == 0)
+                return c;
+    return NULL;
+}
+
+static bool option_known(const struct admin_command *c, const char *word)
+{
+    for (const char *const *o = c->options; o && *o; o++) {
+        size_t n = strlen(*o);
+        if ((*o)[n - 1] == '=' ? strncmp(word, *o, n) == 0 : strcmp(word, *o) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int check_words(const struct admin_command *c, const char *const *argv, size_t n,
+                       struct err *err)
+{
+    size_t args = 0;
+
+    if (n > ARGS_MAX)
+        return ERR(err, ERR_PROTO, "too many words");
+    for (size_t i = 2; i < n; i++) {
+        if (strncmp(argv[i], "--", 2) != 0)
+            args++;
+        else if (!option_known(c, argv[i] + 2))
+            return ERR(err, ERR_PROTO, "%s %s does not know %s", c->group, c->verb, argv[i]);
+    }
+    if (args < c->min_args || args > c->max_args)
+        return ERR(err, ERR_PROTO, "usage: posthouse %s %s %s", c->group, c->verb, c->usage);
+    return 0;
+}
+
+const struct admin_command *admin_find(const char *const *argv, size_t n, struct err *err)
+{
+    const struct admin_command *c = n >= 2 ? find_verb(argv[0], argv[1]) : NULL;
+
+    if (!c) {
+        err_set(err, ERR_PROTO, ERR_WHY_NOT_FOUND, "no such command: %s %s (posthouse %s --help)",
+                n ? argv[0] : "", n > 1 ? argv[1] : "", n ? argv[0] : "");
+        return NULL;
+    }
+    return check_words(c, argv, n, err) ? NULL : c;
+}
+
+static int exit_code(const struct err *err)
+{
+    return err->kind == ERR_PROTO  ? ADMIN_USAGE
+           : err->kind == ERR_PERM ? ADMIN_REFUSED
+                                   : ADMIN_TEMPFAIL;
+}
+
+int admin_run(const char *const *argv, size_t n, struct admin_call *call)
+{
+    const char *args[ARGS_MAX], *options[ARGS_MAX];
+    const struct admin_command *c;
+
+    err_clear(&call->err);
+    c = admin_find(argv, n, &call->err);
+    if (!c)
+        return ADMIN_USAGE;
+    call->args = args;
+    call->options = options;
+    call->n_args = call->n_options = 0;
+    for (size_t i = 2; i < n; i++) {
+        if (strncmp(argv[i], "--", 2) == 0)
+            options[call->n_options++] = argv[i] + 2;
+        else
+            args[call->n_args++] = argv[i];
+    }
+    int rc = c->run(call);
+    call->args = call->options = NULL;
+    return rc ? exit_code(&call->err) : ADMIN_OK;
+}
+
+const char *admin_option(const struct admin_call *c, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < c->n_options; i++)
+        if (strncmp(c->options[i], name, n) == 0 &&
+            (c->options[i][n] == '=' || c->options[i][n] == '\0'))
+            return c->options[i][n] ? c->options[i] + n + 1 : "";
+    return NULL;
+}
+
+static void usage_line(const struct admin_command *c, struct buf *out)
+{
+    buf_printf(out, "  posthouse %s %s %s", c->group, c->verb, c->usage);
+    for (const char *const *o = c->options; o && *o; o++)
+        buf_printf(out, " [--%s%s]", *o, (*o)[strlen(*o) - 1] == '=' ? "VALUE" : "");
+    buf_printf(out, "\n      %s\n", c->doc);
+}
+
+void admin_usage(const char *group, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        for (const struct admin_command *c = groups[i]; c->group; c++)
+            if (!group || strcmp(group, c->group) == 0)
+                usage_line(c, out);
+}
+
+json_t *admin_str(struct str s)
+{
+    json_t *v = s.p ? json_stringn(s.p, s.n) : json_null();
+
+    return v ? v : json_string("(not UTF-8)");
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* admin.h - administration commands: the table, and running one against the data folder.
+ * Floor 6 (app). Threads: admin_run blocks: lane misc in the daemon, the main thread in a program
+ * without a loop. A result is a JSON value; text for people is made from it by the client, so both
+ * can't differ. */
+#ifndef PH_APP_ADMIN_H
+#define PH_APP_ADMIN_H
+#include "appliance/base/buf.h"
+#include "appliance/base/err.h"
+#include "appliance/store/store.h"
+#include <jansson.h>
+
+enum {
+    ADMIN_OK = 0,
+    ADMIN_REFUSED = 1,
+    ADMIN_USAGE = 2,
+    ADMIN_TEMPFAIL = 75
+}; /* exit codes; 75: EX_TEMPFAIL */
+
+struct admin_call {
+    const char *dir; /* the data folder */
+    struct store *store;
+    const char *const *args; /* after group and verb */
+    size_t n_args;
+    const char *const *options; /* "name=value" or "name", checked against the command's list */
+    size_t n_options;
+    const char *password; /* read by the client where the command wants one; else NULL */
+    json_t *result;       /* out: owned; NULL = nothing to show */
+    struct err err;       /* when the command returns -1 */
+};
+struct admin_command {
+    const char *group, *verb, *usage; /* "user", "add", "ADDRESS" */
+    size_t min_args, max_args;
+    const char *const *options; /* "name=" takes a value; NULL-terminated; or NULL */
+    bool wants_password;
+    int (*run)(struct admin_call *c);
+    const char *doc;
+};
+/* One table a group, each ended by group NULL. */
+extern const struct admin_command admin_domain_commands[], admin_user_commands[],
+    admin_alias_commands[], admin_password_commands[], admin_mailbox_commands[],
+    admin_account_commands[];
+
+bool admin_is_group(const char *word);
+/* argv: group verb args and --options. Finds and checks it: NULL with err (ERR_PROTO) when it isn't
+ * one. */
+const struct admin_command *admin_find(const char *const *argv, size_t n, struct err *err);
+/* Runs argv; exit code, with call->result or call->err. */
+int admin_run(const char *const *argv, size_t n, struct admin_call *call);
+const char *admin_option(const struct admin_call *c,
+                         const char *name);           /* value, "" for a plain one, or NULL */
+void admin_usage(const char *group, struct buf *out); /* group NULL: all */
+void admin_render(json_t *result, struct buf *out); /* for people: a table, or "key: value" lines */
+json_t *admin_str(struct str s);
+#endif

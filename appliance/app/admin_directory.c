@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* domain, user, alias, password: the directory's commands. */
+#include "appliance/app/admin.h"
+#include "appliance/base/mem.h"
+#include "appliance/directory/directory_admin.h"
+#include "appliance/directory/password.h"
+#include "appliance/mail/address.h"
+#include "appliance/store/account.h"
+
+/* Most commands: open the directory, do one thing, close it. */
+struct admin_session {
+    struct directory_admin *dir;
+    struct arena *mem;
+};
+
+static int begin(struct admin_call *c, struct admin_session *s)
+{
+    s->mem = arena_new(0);
+    if (directory_admin_open(c->dir, &s->dir, &c->err) == 0)
+        return 0;
+    arena_free(&s->mem);
+    return -1;
+}
+
+static int end(struct admin_session *s, int rc)
+{
+    directory_admin_close(&s->dir);
+    arena_free(&s->mem);
+    return rc;
+}
+
+static struct str arg(const struct admin_call *c, size_t i)
+{
+    return i < c->n_args ? str_from(c->args[i]) : STR_NULL;
+}
+
+/* ---- domain */
+static json_t *domain_json(const struct directory_domain *d)
+{
+    return json_pack("{so sb sI sI}", "domain", admin_str(d->domain), "enabled", d->enabled,
+                     "users", (json_int_t)d->users, "aliases", (json_int_t)d->aliases);
+}
+
+static int domain_add(struct admin_call *c)
+{
+    struct admin_session s;
+
+    return begin(c, &s) ? -1 : end(&s, directory_domain_add(s.dir, arg(c, 0), &c->err));
+}
+
+static int domain_remove(struct admin_call *c)
+{
+    struct admin_session s;
+
+    if (begin(c, &s))
+        return -1;
+    return end(
+        &s, directory_domain_remove(s.dir, arg(c, 0), admin_option(c, "force") != NULL, &c->err));
+}
+
+static int domain_list(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_domain *list;
+    size_t n;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_domain_list(s.dir, s.mem, &list, &n, &c->err);
+    c->result = rc ? NULL : json_array();
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        json_array_append_new(c->result, domain_json(&list[i]));
+    return end(&s, rc);
+}
+
+static int domain_show(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_domain *list;
+    size_t n;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_domain_list(s.dir, s.mem, &list, &n, &c->err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        if (str_ieq(list[i].domain, arg(c, 0)))
+            c->result = domain_json(&list[i]);
+    if (rc == 0 && !c->result)
+        rc = ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND, "no domain %s", c->args[0]);
+    return end(&s, rc);
+}
+
+static const char *const domain_remove_options[] = {"force", NULL};
+const struct admin_command admin_domain_commands[] = {
+    {"domain", "add", "DOMAIN", 1, 1, NULL, false, domain_add, "Receive mail for a domain."},
+    {"domain", "list", "", 0, 0, NULL, false, domain_list, "List the domains."},
+    {"domain", "show", "DOMAIN", 1, 1, NULL, false, domain_show, "Show one domain."},
+    {"domain", "remove", "DOMAIN", 1, 1, domain_remove_options, false, domain_remove,
+     "Stop receiving for a domain; --force removes its users and aliases too. Their mail is kept."},
+    {.group = NULL}};
+
+/* ---- user */
+static json_t *user_json(const struct directory_user *u)
+{
+    return json_pack("{so so sb so sI}", "address", admin_str(u->address), "name",
+                     admin_str(u->name), "enabled", u->enabled, "password", admin_str(u->scheme),
+                     "quota", (json_int_t)u->quota_bytes);
+}
+
+static int parse_size(struct admin_call *c, const char *text, uint64_t *out)
+{
+    static const struct {
+        char unit;
+        unsigned shift;
+    } units[] = {{'K', 10}, {'M', 20}, {'G', 30}};
+    struct str s = str_from(text);
+    unsigned shift = 0;
+
+    for (size_t i = 0; s.n && i < ARRAY_LEN(units); i++)
+        if (ascii_upper(s.p[s.n - 1]) == units[i].unit)
+            shift = units[i].shift;
+    if (shift)
+        s.n--;
+    if (str_to_u64(s, UINT64_C(1) << 32, out))
+        return ERR(&c->err, ERR_PROTO, "'%s' is not a size: want a number with K, M or G", text);
+    *out <<= shift;
+    return 0;
+}
+
+/* The directory's quota is told to the store too, whose rows the sessions check. */
+struct set_quota {
+    struct store_op op;
+    struct str name;
+    uint64_t bytes;
+};
+
+static int set_quota_run(struct store_op *op, struct store_tx *tx)
+{
+    struct set_quota *q = CONTAINER_OF(op, struct set_quota, op);
+    uint64_t id;
+
+    if (account_open_tx(tx, q->name, &id, &op->err))
+        return -1;
+    return account_set_quota_tx(tx, id, q->bytes != 0, q->bytes, 0, &op->err);
+}
+
+static int store_quota(struct admin_call *c, struct str address, uint64_t bytes)
+{
+    struct set_quota q = {.op = {.run = set_quota_run, .cls = STORE_INTERACTIVE}, .bytes = bytes};
+    struct buf folded;
+    int rc;
+
+    buf_init(&folded, 512);
+    rc = address_fold(address, &folded, &c->err);
+    q.name = buf_str(&folded);
+    if (rc == 0 && (store_submit_wait(c->store, &q.op) || q.op.failed)) {
+        c->err = q.op.err;
+        rc = -1;
+    }
+    buf_fini(&folded);
+    return rc;
+}
+
+static int user_add(struct admin_call *c)
+{
+    const char *quota = admin_option(c, "quota"), *name = admin_option(c, "name");
+    struct str password = c->password ? str_from(c->password) : STR_NULL;
+    uint64_t bytes = 0;
+    struct admin_session s;
+
+    if ((quota && parse_size(c, quota, &bytes)) || begin(c, &s))
+        return -1;
+    if (end(&s, directory_user_add(s.dir, arg(c, 0), str_from(name), password, bytes, &c->err)))
+        return -1;
+    return bytes ? store_quota(c, arg(c, 0), bytes) : 0;
+}
+
+static int user_get(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_user u;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_user_get(s.dir, s.mem, arg(c, 0), &u, &c->err);
+    c->result = rc ? NULL : user_json(&u);
+    return end(&s, rc);
+}
+
+static int user_list(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_user *list;
+    size_t n;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_user_list(s.dir, s.mem, arg(c, 0), &list, &n, &c->err);
+    c->result = rc ? NULL : json_array();
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        json_array_append_new(c->result, user_json(&list[i]));
+    return end(&s, rc);
+}
+
+/* The mail of a removed user stays, detached from the address, so that nobody inherits it
+ * (store/account.h). */
+struct detach {
+    struct store_op op;
+    struct str name;
+};
+
+static int detach_run(struct store_op *op, struct store_tx *tx)
+{
+    struct detach *d = CONTAINER_OF(op, struct detach, op);
+    int rc = account_detach_tx(tx, d->name, &op->err);
+
+    if (rc && op->err.why == ERR_WHY_NOT_FOUND)
+        rc = 0; /* never had mail */
+    return rc;
+}
+
+static int user_remove(struct admin_call *c)
+{
+    struct admin_session s;
+    struct buf folded;
+    int rc;
+
+    buf_init(&folded, 512);
+    if (address_fold(arg(c, 0), &folded, &c->err) || begin(c, &s)) {
+        buf_fini(&folded);
+        return -1;
+    }
+    rc = end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err));
+    if (rc == 0) {
+        struct detach d = {.op = {.run = detach_run, .cls = STORE_INTERACTIVE},
+                           .name = buf_str(&folded)};
+        rc = store_submit_wait(c->store, &d.op);
+        if (rc || d.op.failed) {
+            c->err = d.op.err;
+            rc = err_context(&c->err, "the user is removed, but its mail could not be detached");
+        }
+    }
+    buf_fini(&folded);
+    return rc;
+}
+
+static int user_enable(struct admin_call *c)
+{
+    struct admin_session s;
+
+    return begin(c, &s) ? -1 : end(&s, directory_user_set_enabled(s.dir, arg(c, 0), true, &c->err));
+}
+
+static int user_disable(struct admin_call *c)
+{
+    struct admin_session s;
+
+    return begin(c, &s) ? -1
+                        : end(&s, directory_user_set_enabled(s.dir, arg(c, 0), false, &c->err));
+}
+
+static int user_quota(struct admin_call *c)
+{
+    struct admin_session s;
+    uint64_t bytes;
+
+    if (parse_size(c, c->args[1], &bytes) || begin(c, &s))
+        return -1;
+    if (end(&s, directory_user_set_quota(s.dir, arg(c, 0), bytes, &c->err)))
+        return -1;
+    return store_quota(c, arg(c, 0), bytes);
+}
+
+static const char *const user_add_options[] = {"name=", "quota=", NULL};
+const struct admin_command admin_user_commands[] = {
+    {"user", "add", "ADDRESS", 1, 1, user_add_options, true, user_add,
+     "Add a user; the password is asked for, or read from standard input."},
+    {"user", "list", "[DOMAIN]", 0, 1, NULL, false, user_list, "List the users."},
+    {"user", "show", "ADDRESS", 1, 1, NULL, false, user_get, "Show one user."},
+    {"user", "quota", "ADDRESS SIZE", 2, 2, NULL, false, user_quota,
+     "Limit what a user may store; 0 returns to the default."},
+    {"user", "enable", "ADDRESS", 1, 1, NULL, false, user_enable,
+     "Allow login and delivery again."},
+    {"user", "disable", "ADDRESS", 1, 1, NULL, false, user_disable, "Refuse login and delivery."},
+    {"user", "remove", "ADDRESS", 1, 1, NULL, false, user_remove,
+     "Remove a user. The mail is kept, detached (posthouse account list)."},
+    {.group = NULL}};
+
+/* ---- alias */
+static json_t *alias_json(const struct directory_alias *a)
+{
+    json_t *to = json_array();
+    struct str head, rest = a->destinations;
+
+    while (rest.n) {
+        str_cut(rest, ',', &head, &rest);
+        if (str_trim(head).n)
+            json_array_append_new(to, admin_str(str_trim(head)));
+    }
+    return json_pack("{so so sb}", "address", admin_str(a->address), "destinations", to, "enabled",
+                     a->enabled);
+}
+
+static int alias_add(struct admin_call *c)
+{
+    struct admin_session s;
+    struct str *to;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    to = ARENA_ARRAY(s.mem, struct str, c->n_args);
+    for (size_t i = 1; i < c->n_args; i++)
+        to[i - 1] = arg(c, i);
+    rc = directory_alias_add(s.dir, arg(c, 0), to, c->n_args - 1,
+                             admin_option(c, "replace") != NULL, &c->err);
+    return end(&s, rc);
+}
+
+static int alias_remove(struct admin_call *c)
+{
+    struct admin_session s;
+
+    return begin(c, &s) ? -1 : end(&s, directory_alias_remove(s.dir, arg(c, 0), &c->err));
+}
+
+static int alias_show(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_alias a;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_alias_get(s.dir, s.mem, arg(c, 0), &a, &c->err);
+    c->result = rc ? NULL : alias_json(&a);
+    return end(&s, rc);
+}
+
+static int alias_list(struct admin_call *c)
+{
+    struct admin_session s;
+    struct directory_alias *list;
+    size_t n;
+    int rc;
+
+    if (begin(c, &s))
+        return -1;
+    rc = directory_alias_list(s.dir, s.mem, arg(c, 0), &list, &n, &c->err);
+    c->result = rc ? NULL : json_array();
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        json_array_append_new(c->result, alias_json(&list[i]));
+    return end(&s, rc);
+}
+
+static const char *const alias_add_options[] = {"replace", NULL};
+const struct admin_command admin_alias_commands[] = {
+    {"alias", "add", "ADDRESS|@DOMAIN DESTINATION...", 2, 50, alias_add_options, false, alias_add,
+     "Send mail for an address (or, as @domain, for all others of a domain) to other addresses."},
+    {"alias", "list", "[DOMAIN]", 0, 1, NULL, false, alias_list, "List the aliases."},
+    {"alias", "show", "ADDRESS", 1, 1, NULL, false, alias_show, "Show one alias."},
+    {"alias", "remove", "ADDRESS", 1, 1, NULL, false, alias_remove, "Remove an alias."},
+    {.group = NULL}};
+
+/* ---- password */
+static int password_set(struct admin_call *c)
+{
+    struct admin_session s;
+
+    if (!c->password)
+        return ERR(&c->err, ERR_PROTO, "no password given");
+    if (begin(c, &s))
+        return -1;
+    return end(&s, directory_user_set_password(s.dir, arg(c, 0), str_from(c->password), &c->err));
+}
+
+static int password_remove(struct admin_call *c)
+{
+    struct admin_session s;
+
+    return begin(c, &s) ? -1 : end(&s, directory_user_set_hash(s.dir, arg(c, 0), STR(""), &c->err));
+}
+
+static int password_import(struct admin_call *c)
+{
+    struct admin_session s;
+
+    if (!c->password)
+        return ERR(&c->err, ERR_PROTO, "no hash given");
+    if (begin(c, &s))
+        return -1;
+    return end(&s, directory_user_set_hash(s.dir, arg(c, 0), str_from(c->password), &c->err));
+}
+
+static int password_make(struct admin_call *c)
+{
+    char hash[PASSWORD_HASH_MAX];
+
+    if (!c->password)
+        return ERR(&c->err, ERR_PROTO, "no password given");
+    if (password_hash(str_from(c->password), hash, &c->err))
+        return -1;
+    c->result = json_pack("{ss}", "hash", hash);
+    return 0;
+}
+
+const struct admin_command admin_password_commands[] = {
+    {"password", "add", "ADDRESS", 1, 1, NULL, true, password_set, "The same as set."},
+    {"password", "set", "ADDRESS", 1, 1, NULL, true, password_set,
+     "Set a user's password; it is asked for, or read from standard input."},
+    {"password", "list", "[DOMAIN]", 0, 1, NULL, false, user_list,
+     "List the users and the scheme of each password hash."},
+    {"password", "show", "ADDRESS", 1, 1, NULL, false, user_get,
+     "Show the scheme of a user's hash."},
+    {"password", "remove", "ADDRESS", 1, 1, NULL, false, password_remove,
+     "Remove the password: the user receives mail but cannot log in."},
+    {"password", "import", "ADDRESS", 1, 1, NULL, true, password_import,
+     "Store a hash made elsewhere ({SCHEME} or $id$), read from standard input."},
+    {"password", "hash", "", 0, 0, NULL, true, password_make, "Print the hash of a password."},
+    {.group = NULL}};

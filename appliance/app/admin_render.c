@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/app/admin.h"
+#include "appliance/base/mem.h"
+
+enum { COLUMNS_MAX = 16, WIDTH_MAX = 80 };
+
+static void put_value(const json_t *v, struct buf *out)
+{
+    switch (json_typeof(v)) {
+    case JSON_STRING:
+        buf_add(out, json_string_value(v), json_string_length(v));
+        break;
+    case JSON_INTEGER:
+        buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        break;
+    case JSON_TRUE:
+        buf_add_z(out, "yes");
+        break;
+    case JSON_FALSE:
+        buf_add_z(out, "no");
+        break;
+    case JSON_NULL:
+        buf_add_char(out, '-');
+        break;
+    case JSON_ARRAY:
+        for (size_t i = 0; i < json_array_size(v); i++) {
+            if (i)
+                buf_add_z(out, ", ");
+            put_value(json_array_get(v, i), out);
+        }
+        break;
+    case JSON_OBJECT:
+    case JSON_REAL:
+        break;
+    }
+}
+
+/* A value on its own, its control characters shown as '?': what clients wrote must not drive a
+ * terminal. */
+static struct str cell(const json_t *v, struct buf *scratch)
+{
+    buf_clear(scratch);
+    put_value(v, scratch);
+    for (size_t i = 0; i < scratch->n; i++)
+        if ((unsigned char)scratch->p[i] < ' ' || scratch->p[i] == 0x7f)
+            scratch->p[i] = '?';
+    return buf_str(scratch);
+}
+
+static size_t column_names(json_t *row, const char *names[COLUMNS_MAX])
+{
+    size_t n = 0;
+
+    for (void *it = json_object_iter(row); it && n < COLUMNS_MAX;
+         it = json_object_iter_next(row, it))
+        names[n++] = json_object_iter_key(it);
+    return n;
+}
+
+static void render_table(const json_t *rows, struct buf *out)
+{
+    const char *names[COLUMNS_MAX];
+    size_t width[COLUMNS_MAX], n = column_names(json_array_get(rows, 0), names);
+    struct buf scratch;
+
+    buf_init(&scratch, 1 << 20);
+    for (size_t c = 0; c < n; c++) {
+        width[c] = strlen(names[c]);
+        for (size_t r = 0; r < json_array_size(rows); r++) {
+            size_t w = cell(json_object_get(json_array_get(rows, r), names[c]), &scratch).n;
+            if (w > width[c])
+                width[c] = w < WIDTH_MAX ? w : WIDTH_MAX;
+        }
+    }
+    for (size_t c = 0; c < n; c++)
+        buf_printf(out, "%-*s%s", c + 1 < n ? (int)width[c] : 0, names[c], c + 1 < n ? "  " : "\n");
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (size_t c = 0; c < n; c++) {
+            struct str s = cell(json_object_get(json_array_get(rows, r), names[c]), &scratch);
+            buf_add_str(out, s);
+            for (size_t pad = s.n; c + 1 < n && pad < width[c] + 2; pad++)
+                buf_add_char(out, ' ');
+            if (c + 1 == n)
+                buf_add_char(out, '\n');
+        }
+    buf_fini(&scratch);
+}
+
+static void render_object(json_t *o, struct buf *out)
+{
+    struct buf scratch;
+
+    buf_init(&scratch, 1 << 20);
+    for (void *it = json_object_iter(o); it; it = json_object_iter_next(o, it)) {
+        buf_printf(out, "%s: ", json_object_iter_key(it));
+        buf_add_str(out, cell(json_object_iter_value(it), &scratch));
+        buf_add_char(out, '\n');
+    }
+    buf_fini(&scratch);
+}
+
+void admin_render(json_t *result, struct buf *out)
+{
+    if (!result || json_is_null(result))
+        return;
+    if (json_is_object(result))
+        render_object(result, out);
+    else if (json_is_array(result) && json_array_size(result) &&
+             json_is_object(json_array_get(result, 0)))
+        render_table(result, out);
+    else if (json_is_array(result))
+        for (size_t i = 0; i < json_array_size(result); i++) {
+            put_value(json_array_get(result, i), out);
+            buf_add_char(out, '\n');
+        }
+    else {
+        put_value(result, out);
+        buf_add_char(out, '\n');
+    }
+}

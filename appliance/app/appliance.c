@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/app/appliance.h"
+#include "appliance/app/control.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/log.h"
+#include "appliance/base/mem.h"
+#include <signal.h>
+
+enum { DRAIN_MS = 10000, CONNECTIONS_MAX = 20000 };
+
+static const struct log_ctx log_app = {.module = "app"};
+
+static int listen_one(struct appliance_port *p, const char *host, struct err *err)
+{
+    bool optional = host[0] == '?';
+    struct listener *ln;
+
+    if (p->n_listeners == ARRAY_LEN(p->listeners))
+        return ERR(err, ERR_PERM, "at most %zu addresses to listen on", ARRAY_LEN(p->listeners));
+    if (listener_open(host + optional, p->number, &ln, err)) {
+        if (optional) {
+            err_clear(err);
+            return 0;
+        }
+        return err_context(err, "%s", p->name);
+    }
+    p->number = listener_port(ln);
+    p->listeners[p->n_listeners++] = ln;
+    return 0;
+}
+
+int appliance_listen(struct appliance *a, const char *const *hosts, struct err *err)
+{
+    for (size_t i = 0; i < a->n_ports; i++)
+        for (size_t h = 0; hosts[h]; h++) {
+            if (listen_one(&a->ports[i], hosts[h], err))
+                return -1;
+            if (h == 0)
+                a->ports[i].host = hosts[h];
+        }
+    return listener_open_unix(a->data->fd, CONTROL_SOCKET, &a->control_listener, err);
+}
+
+static int start_port(struct appliance *a, struct appliance_port *p, struct err *err)
+{
+    struct listener_conf conf = {.implicit_tls = p->implicit_tls ? a->tls : NULL,
+                                 .max_conns = CONNECTIONS_MAX};
+
+    p->smtp = (struct smtp_port){.server = a->smtp, .role = p->role, .name = p->name};
+    p->imap = (struct imap_port){.server = a->imap, .name = p->name};
+    conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
+    conf.ctx = p->service == APPLIANCE_SMTP ? (void *)&p->smtp : (void *)&p->imap;
+    for (size_t i = 0; i < p->n_listeners; i++)
+        if (listener_start(p->listeners[i], a->loop, &conf, err))
+            return err_context(err, "%s", p->name);
+    return 0;
+}
+
+static void stopped_one(void *ctx)
+{
+    struct appliance *a = ctx;
+
+    if (--a->stopping == 0)
+        loop_stop(a->loop);
+}
+
+static void stop_listening(struct appliance *a)
+{
+    for (size_t i = 0; i < a->n_ports; i++) {
+        for (size_t k = 0; k < a->ports[i].n_listeners; k++)
+            listener_stop(&a->ports[i].listeners[k]);
+        a->ports[i].n_listeners = 0;
+    }
+    if (a->control_listener)
+        listener_stop(&a->control_listener);
+}
+
+static void on_signal(void *ctx, int signum)
+{
+    struct appliance *a = ctx;
+
+    if (a->stopping)
+        return;
+    log_info(&log_app, "stopping", L_INT("signal", signum));
+    stop_listening(a);
+    a->stopping = 3;
+    smtp_server_stop(a->smtp, DRAIN_MS, stopped_one, a);
+    imap_server_stop(a->imap, DRAIN_MS, stopped_one, a);
+    control_stop(a->control, stopped_one, a);
+}
+
+static int start_servers(struct appliance *a, struct err *err)
+{
+    a->smtp = smtp_server_new(&(struct smtp_server_conf){.smtp = &a->config->smtp,
+                                                         .loop = a->loop,
+                                                         .store = a->store,
+                                                         .directory = a->directory,
+                                                         .tls = a->tls,
+                                                         .capture_account = a->capture_account});
+    a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
+                                                         .loop = a->loop,
+                                                         .store = a->store,
+                                                         .directory = a->directory,
+                                                         .tls = a->tls});
+    a->control = control_new(a->loop, a->misc, a->data->path, a->store);
+    for (size_t i = 0; i < a->n_ports; i++)
+        if (start_port(a, &a->ports[i], err))
+            return -1;
+    return control_start(a->control, a->control_listener, err);
+}
+
+int appliance_start(struct appliance *a, struct err *err)
+{
+    struct lane_conf misc = {.name = "misc", .threads = 1, .depth = 100};
+
+    signal(SIGPIPE, SIG_IGN);
+    a->loop = loop_new();
+    a->signals[0] = loop_signal_new(a->loop, SIGTERM, on_signal, a);
+    a->signals[1] = loop_signal_new(a->loop, SIGINT, on_signal, a);
+    if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
+        directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err))
+        return -1;
+    a->misc = lane_new(a->loop, &misc, err);
+    if (!a->misc)
+        return -1;
+    return start_servers(a, err);
+}
+
+void appliance_run(struct appliance *a)
+{
+    loop_run(a->loop);
+}
+
+void appliance_stop(struct appliance *a)
+{
+    stop_listening(a);
+    for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)
+        if (a->signals[i])
+            loop_signal_free(&a->signals[i]);
+    if (a->smtp)
+        smtp_server_free(&a->smtp);
+    if (a->imap)
+        imap_server_free(&a->imap);
+    if (a->control)
+        control_free(&a->control);
+    if (a->misc)
+        lane_free(&a->misc);
+    if (a->directory)
+        directory_close(&a->directory);
+    if (a->store)
+        store_close(&a->store);
+    if (a->loop) {
+        loop_turn(a->loop, false);
+        loop_free(&a->loop);
+    }
+}

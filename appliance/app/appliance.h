@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* appliance.h - the running server: loop, rooms and listeners, started and stopped in order
+ * (DESIGN.md 3). Floor 6 (app). Threads: main thread, which becomes the loop. Order: listeners are
+ * opened first (appliance_listen), then the caller seals or drops privileges, then appliance_start
+ * makes the loop, the lanes and everything that has threads. */
+#ifndef PH_APP_APPLIANCE_H
+#define PH_APP_APPLIANCE_H
+#include "appliance/app/config.h"
+#include "appliance/app/datadir.h"
+#include "appliance/io/listener.h"
+#include "appliance/io/tls.h"
+
+struct control;
+
+enum appliance_service { APPLIANCE_SMTP, APPLIANCE_IMAP };
+struct appliance_port {
+    const char *name; /* "smtp", "submission", "submissions", "imap", "imaps" */
+    enum appliance_service service;
+    enum smtp_role role;
+    bool implicit_tls;
+    uint16_t number; /* as bound, after appliance_listen */
+    const char *host;
+    /* private */
+    struct listener *listeners[8];
+    size_t n_listeners;
+    struct smtp_port smtp;
+    struct imap_port imap;
+};
+struct appliance {
+    const struct config *config;
+    struct datadir *data;
+    struct tls_ctx *tls;
+    const char *capture_account; /* see smtp/server.h */
+    struct appliance_port *ports;
+    size_t n_ports;
+    /* private */
+    struct loop *loop;
+    struct store *store;
+    struct directory *directory;
+    struct smtp_server *smtp;
+    struct imap_server *imap;
+    struct lane *misc;
+    struct listener *control_listener;
+    struct control *control;
+    struct loop_signal *signals[2];
+    unsigned stopping;
+};
+
+/* Opens every port on every host (NULL-terminated). With port 0 the first host's choice is used for
+ * the others. A host marked by a leading '?' is optional ("?::1"). The error names the port and how
+ * to change it. */
+int appliance_listen(struct appliance *a, const char *const *hosts, struct err *err)
+    __attribute__((warn_unused_result));
+int appliance_start(struct appliance *a, struct err *err) __attribute__((warn_unused_result));
+/* Until SIGTERM or SIGINT; then new connections are refused, those within a message get 10 s. */
+void appliance_run(struct appliance *a);
+void appliance_stop(struct appliance *a); /* after run, or after a failed start */
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* An administration command as a process: asks the daemon that holds the data folder, or, when none
+ * does, takes the lock and does it itself. */
+#include "appliance/app/admin.h"
+#include "appliance/app/config.h"
+#include "appliance/app/control.h"
+#include "appliance/app/datadir.h"
+#include "appliance/app/modes.h"
+#include "appliance/base/log.h"
+#include "appliance/base/mem.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { WORDS_MAX = 64, PASSWORD_LINE = 1024 };
+
+struct command_line {
+    const char *data;
+    bool json, help;
+    const char *words[WORDS_MAX];
+    size_t n;
+};
+
+static int parse(int argc, char **argv, struct command_line *cl, struct err *err)
+{
+    *cl = (struct command_line){.data = getenv("POSTHOUSE_DATA")};
+    if (!cl->data || !cl->data[0])
+        cl->data = DATA_DEFAULT;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            cl->json = true;
+        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            cl->help = true;
+        else if (strncmp(argv[i], "--data=", 7) == 0)
+            cl->data = argv[i] + 7;
+        else if (strcmp(argv[i], "--data") == 0 && i + 1 < argc)
+            cl->data = argv[++i];
+        else if (cl->n == WORDS_MAX)
+            return ERR(err, ERR_PROTO, "too many words");
+        else
+            cl->words[cl->n++] = argv[i];
+    }
+    return 0;
+}
+
+/* ---- the password: asked for on a terminal, else the first line of standard input */
+static int read_line(char *out, size_t cap)
+{
+    if (!fgets(out, (int)cap, stdin))
+        return -1;
+    out[strcspn(out, "\r\n")] = '\0';
+    return 0;
+}
+
+static int ask_once(const char *prompt, char *out, size_t cap)
+{
+    struct termios old, quiet;
+    int rc;
+
+    fputs(prompt, stderr);
+    if (tcgetattr(0, &old) != 0)
+        return -1;
+    quiet = old;
+    quiet.c_lflag &= (tcflag_t)~ECHO;
+    tcsetattr(0, TCSAFLUSH, &quiet);
+    rc = read_line(out, cap);
+    tcsetattr(0, TCSAFLUSH, &old);
+    fputc('\n', stderr);
+    return rc;
+}
+
+static int read_password(char *out, size_t cap, struct err *err)
+{
+    char again[PASSWORD_LINE];
+
+    if (!isatty(0)) {
+        if (read_line(out, cap))
+            return ERR(err, ERR_PROTO, "no password on standard input");
+        return 0;
+    }
+    if (ask_once("Password: ", out, cap) || ask_once("Again: ", again, sizeof again))
+        return ERR(err, ERR_PROTO, "no password given");
+    if (strcmp(out, again) != 0)
+        return ERR(err, ERR_PROTO, "the two differ");
+    return 0;
+}
+
+/* ---- without a daemon */
+static int answer_here(struct datadir *d, json_t *request, json_t **reply_out, struct err *err)
+{
+    struct store *store = NULL;
+    struct config config;
+    struct loop *loop;
+
+    if (config_defaults(&config, err))
+        return -1;
+    loop = loop_new();
+    if (store_open(d->path, &config.store, loop, &store, err) == 0) {
+        *reply_out = control_answer(d->path, store, request);
+        store_close(&store);
+        loop_turn(loop, false);
+    }
+    loop_free(&loop);
+    config_free(&config);
+    return *reply_out ? 0 : -1;
+}
+
+static int ask(const struct command_line *cl, json_t *request, json_t **reply_out, struct err *err)
+{
+    struct datadir d;
+    int rc;
+
+    if (datadir_open(cl->data, false, &d, err))
+        return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
+    rc = datadir_lock(&d, err);
+    if (rc == 0)
+        rc = answer_here(&d, request, reply_out, err);
+    else if (err->why == ERR_WHY_BUSY)
+        rc = control_ask(d.fd, request, reply_out, err);
+    datadir_close(&d);
+    return rc;
+}
+
+/* ---- showing it */
+static int show(const struct command_line *cl, json_t *reply)
+{
+    int code = (int)json_integer_value(json_object_get(reply, "exit"));
+    json_t *result = json_object_get(reply, "result");
+    const char *error = json_string_value(json_object_get(reply, "error"));
+    struct buf out;
+
+    buf_init(&out, 512u << 20);
+    if (cl->json) {
+        char *text = json_dumps(result && !error ? result : reply, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (text)
+            buf_printf(&out, "%s\n", text);
+        free(text);
+    } else
+        admin_render(result, &out);
+    if (out.n && fwrite(out.p, 1, out.n, stdout) != out.n)
+        code = ADMIN_TEMPFAIL;
+    buf_fini(&out);
+    if (error && !cl->json)
+        fprintf(stderr, "posthouse: %s\n", error);
+    return code;
+}
+
+static int fail(const struct command_line *cl, const struct err *err, int code)
+{
+    json_t *reply = json_pack("{si ss}", "exit", code, "error", err->text);
+
+    code = show(cl, reply);
+    json_decref(reply);
+    return code;
+}
+
+static int usage(const char *group)
+{
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    admin_usage(group, &out);
+    fputs(buf_z(&out), stdout);
+    puts("  Every command takes --data DIR and --json. Exit codes: 0 done, 1 refused, 2 usage, 75 "
+         "try again later.");
+    buf_fini(&out);
+    return ADMIN_OK;
+}
+
+int mode_command(int argc, char **argv)
+{
+    char password[PASSWORD_LINE];
+    const struct admin_command *command;
+    struct command_line cl;
+    struct err err = {ERR_NONE, ERR_WHY_OTHER, ""};
+    json_t *request, *list, *reply = NULL;
+    int code;
+
+    if (parse(argc, argv, &cl, &err))
+        return fail(&cl, &err, ADMIN_USAGE);
+    if (cl.help || cl.n < 2)
+        return usage(cl.n ? cl.words[0] : NULL), cl.help ? ADMIN_OK : ADMIN_USAGE;
+    command = admin_find(cl.words, cl.n, &err);
+    if (!command || (command->wants_password && read_password(password, sizeof password, &err)))
+        return fail(&cl, &err, ADMIN_USAGE);
+    log_set_level(LOG_LEVEL_WARN);
+    list = json_array();
+    for (size_t i = 0; i < cl.n; i++)
+        json_array_append_new(list, json_string(cl.words[i]));
+    request = json_pack("{so}", "argv", list);
+    if (command->wants_password) {
+        json_object_set_new(request, "password", json_string(password));
+        explicit_bzero(password, sizeof password);
+    }
+    code = ask(&cl, request, &reply, &err) ? fail(&cl, &err, ADMIN_TEMPFAIL) : show(&cl, reply);
+    json_decref(reply);
+    json_decref(request);
+    return code;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/app/control.h"
+#include "appliance/app/admin.h"
+#include "appliance/base/log.h"
+#include "appliance/base/mem.h"
+#include <unistd.h>
+
+enum { REQUEST_MAX = 64 * 1024, REQUEST_MS = 10000, LINGER_MS = 30000, WORDS_MAX = 64 };
+
+static const struct log_ctx log_control = {.module = "control"};
+
+struct control {
+    struct loop *loop;
+    struct lane *misc;
+    const char *dir;
+    struct store *store;
+    unsigned open;
+    bool stopping;
+    void (*on_stopped)(void *ctx);
+    void *stopped_ctx;
+    struct loop_defer defer;
+};
+
+struct request { /* one connection */
+    struct control *control;
+    struct conn *conn; /* NULL once closed */
+    bool running;
+    struct job job;
+    char *text;
+    char *answer;
+};
+
+static void report_stopped(void *ctx)
+{
+    struct control *c = ctx;
+
+    c->on_stopped(c->stopped_ctx);
+}
+
+static void request_free(struct request *r)
+{
+    struct control *c = r->control;
+
+    mem_free(r->text);
+    free(r->answer);
+    mem_free(r);
+    if (--c->open == 0 && c->stopping)
+        loop_defer(c->loop, &c->defer);
+}
+
+/* ---- running it */
+static json_t *answer_error(int code, const struct err *err)
+{
+    return json_pack("{si ss}", "exit", code, "error", err->text);
+}
+
+json_t *control_answer(const char *dir, struct store *store, json_t *request)
+{
+    struct admin_call call = {.dir = dir, .store = store};
+    const char *argv[WORDS_MAX];
+    json_t *list = json_object_get(request, "argv"), *answer;
+    size_t n = json_array_size(list);
+    int code;
+
+    for (size_t i = 0; i < n && i < WORDS_MAX; i++) {
+        argv[i] = json_string_value(json_array_get(list, i));
+        if (!argv[i])
+            n = WORDS_MAX + 1;
+    }
+    if (n > WORDS_MAX) {
+        err_set(&call.err, ERR_PROTO, ERR_WHY_OTHER, "malformed request");
+        return answer_error(ADMIN_USAGE, &call.err);
+    }
+    call.password = json_string_value(json_object_get(request, "password"));
+    code = admin_run(argv, n, &call);
+    answer = code ? answer_error(code, &call.err) : json_pack("{si}", "exit", code);
+    if (call.result)
+        json_object_set_new(answer, "result", call.result);
+    return answer;
+}
+
+static void request_run(struct job *j, void *worker)
+{
+    struct request *r = CONTAINER_OF(j, struct request, job);
+    json_t *request = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL), *answer;
+
+    (void)worker;
+    answer = control_answer(r->control->dir, r->control->store, request);
+    r->answer = json_dumps(answer, JSON_COMPACT);
+    json_decref(answer);
+    json_decref(request);
+}
+
+static void request_done(struct job *j)
+{
+    struct request *r = CONTAINER_OF(j, struct request, job);
+
+    if (r->conn) {
+        conn_write_str(r->conn, str_from(r->answer));
+        conn_write_str(r->conn, STR("\n"));
+        conn_close_flushed(&r->conn, LINGER_MS);
+    }
+    request_free(r);
+}
+
+/* ---- reading it */
+static void request_take(struct request *r, struct str line)
+{
+    r->text = str_dup_z(line);
+    r->job = (struct job){.run = request_run, .done = request_done};
+    if (lane_submit(r->control->misc, &r->job) == 0) {
+        r->running = true;
+        conn_pause(r->conn);
+        return;
+    }
+    conn_write_str(r->conn, STR("{\"exit\":75,\"error\":\"too many commands at once\"}\n"));
+    conn_close_flushed(&r->conn, LINGER_MS);
+    request_free(r);
+}
+
+static void request_drop(struct request *r)
+{
+    conn_close(&r->conn);
+    if (!r->running)
+        request_free(r);
+}
+
+static void on_event(void *ctx, struct conn *conn, enum conn_event ev)
+{
+    struct request *r = ctx;
+    struct str in, line, rest;
+    size_t at;
+
+    if (ev != CONN_INPUT) {
+        if (ev == CONN_CLOSED || ev == CONN_TIMEOUT || (ev == CONN_EOF && !r->running))
+            request_drop(r);
+        return;
+    }
+    in = conn_input(conn);
+    if (r->running)
+        return;
+    if (!str_cut(in, '\n', &line, &rest)) {
+        if (in.n >= REQUEST_MAX)
+            request_drop(r);
+        return;
+    }
+    if (str_chr(line, '\0', &at))
+        request_drop(r);
+    else
+        request_take(r, line);
+}
+
+static void on_accept(void *ctx, struct conn *conn)
+{
+    struct control *c = ctx;
+    const struct conn_peer *peer = conn_peer(conn);
+    struct request *r;
+
+    if (peer->uid != 0 && peer->uid != (int64_t)geteuid()) {
+        log_warn(&log_control, "control_refused", L_INT("uid", peer->uid), L_INT("pid", peer->pid));
+        conn_close(&conn);
+        return;
+    }
+    r = MEM_NEW(struct request);
+    r->control = c;
+    r->conn = conn;
+    c->open++;
+    conn_set_max_input(conn, REQUEST_MAX);
+    conn_set_timeout(conn, REQUEST_MS);
+    conn_set_handler(conn, on_event, r);
+}
+
+struct control *control_new(struct loop *l, struct lane *misc, const char *dir, struct store *store)
+{
+    struct control *c = MEM_NEW(struct control);
+
+    c->loop = l;
+    c->misc = misc;
+    c->dir = dir;
+    c->store = store;
+    list_init(&c->defer.link);
+    c->defer.fn = report_stopped;
+    c->defer.ctx = c;
+    return c;
+}
+
+int control_start(struct control *c, struct listener *ln, struct err *err)
+{
+    struct listener_conf conf = {.max_conns = 32, .on_accept = on_accept, .ctx = c};
+
+    return listener_start(ln, c->loop, &conf, err);
+}
+
+void control_stop(struct control *c, void (*on_stopped)(void *ctx), void *ctx)
+{
+    c->stopping = true;
+    c->on_stopped = on_stopped;
+    c->stopped_ctx = ctx;
+    if (c->open == 0)
+        loop_defer(c->loop, &c->defer);
+}
+
+void control_free(struct control **c)
+{
+    if (*c)
+        loop_defer_cancel(&(*c)->defer);
+    mem_free(*c);
+    *c = NULL;
+}

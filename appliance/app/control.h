@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* control.h - the control socket: how commands reach the daemon that holds the data folder.
+ * Floor 6 (app). Threads: loop (server side); the client side blocks and belongs to a command's
+ * process. FOLDER/control.sock, mode 0600; only root and the daemon's own user are heard (peer
+ * credentials). One request a connection, one line of JSON each way:
+ *   {"argv":["user","add","a@b"],"password":"..."}  ->  {"exit":0,"result":...}  or
+ * {"exit":1,"error":"..."} */
+#ifndef PH_APP_CONTROL_H
+#define PH_APP_CONTROL_H
+#include "appliance/io/lanes.h"
+#include "appliance/io/listener.h"
+#include "appliance/store/store.h"
+#include <jansson.h>
+
+#define CONTROL_SOCKET "control.sock"
+
+struct control;
+struct control *control_new(struct loop *l, struct lane *misc, const char *dir,
+                            struct store *store);
+int control_start(struct control *c, struct listener *ln, struct err *err)
+    __attribute__((warn_unused_result));
+/* No new requests; on_stopped on the loop when those under way are answered. */
+void control_stop(struct control *c, void (*on_stopped)(void *ctx), void *ctx);
+void control_free(struct control **c);
+
+/* Client: sends a request to the daemon of the folder dirfd. 0: *reply_out (owned). -1
+ * ERR_WHY_NOT_FOUND: no daemon listens. */
+int control_ask(int dirfd, json_t *request, json_t **reply_out, struct err *err)
+    __attribute__((warn_unused_result));
+/* What a request's run answers, in the daemon and in a program without one. Blocks. */
+json_t *control_answer(const char *dir, struct store *store, json_t *request);
+#endif

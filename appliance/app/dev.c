@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* posthouse dev: the sealed test appliance. */
+#include "appliance/app/appliance.h"
+#include "appliance/app/modes.h"
+#include "appliance/app/seal.h"
+#include "appliance/base/log.h"
+#include "appliance/base/mem.h"
+#include "appliance/directory/directory_admin.h"
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PORT_BASE = 1000, HOSTS_MAX = 6, CAPTURE = 3 };
+
+struct dev_account {
+    const char *address, *password;
+};
+static const struct dev_account accounts[] = {{"xandros@example.com", "xandros-pass"},
+                                              {"vivita@example.com", "vivita-pass"},
+                                              {"karl@example.com", "karl-pass"},
+                                              [CAPTURE] = {"capture@example.com", "capture-pass"}};
+
+struct dev_options {
+    const char *data, *password;
+    const char *hosts[HOSTS_MAX + 1];
+    size_t n_hosts;
+    uint16_t base;
+    bool kernel_ports, strict, json, show_config;
+    struct config config;
+};
+
+static const char help[] =
+    "posthouse dev - a sealed test mail server: nothing it receives leaves this machine\n\n"
+    "  --data DIR         keep everything in DIR (default: a temporary folder, removed at the "
+    "end)\n"
+    "  --port-base N      ports N+25 SMTP, N+465 submissions, N+587 submission, N+143 IMAP, N+993 "
+    "IMAPS\n"
+    "                     (default 1000; 0: free ports chosen by the kernel)\n"
+    "  --listen ADDR      listen there instead of on loopback (0.0.0.0, ::, an address; may be "
+    "repeated)\n"
+    "  --strict           the SMTP port behaves as on the internet: only our own recipients, no "
+    "AUTH\n"
+    "  --password PW      one password for all test accounts\n"
+    "  --set SECTION.NAME=VALUE  change a setting (--show-config lists them)\n"
+    "  --show-config      print the settings in force and end\n"
+    "  --log-level LEVEL  error, warn, info or debug (default info)\n"
+    "  --json             print one line of JSON when ready, and nothing else on standard output\n"
+    "\nExit codes: 0 stopped by a signal, 1 could not start, 2 usage.\n";
+
+/* ---- options */
+static int parse_base(const char *text, struct dev_options *o, struct err *err)
+{
+    uint64_t v;
+
+    if (str_to_u64(str_from(text), 64000, &v))
+        return ERR(err, ERR_PROTO, "--port-base: want a number from 0 to 64000, not '%s'", text);
+    o->base = (uint16_t)v;
+    o->kernel_ports = v == 0;
+    return 0;
+}
+
+static int parse_level(const char *text, struct err *err)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            log_set_level((enum log_level)i);
+            return 0;
+        }
+    return ERR(err, ERR_PROTO, "--log-level: want error, warn, info or debug, not '%s'", text);
+}
+
+static int parse_host(const char *text, struct dev_options *o, struct err *err)
+{
+    if (o->n_hosts == HOSTS_MAX)
+        return ERR(err, ERR_PROTO, "--listen: at most %d addresses", HOSTS_MAX);
+    o->hosts[o->n_hosts++] = text;
+    return 0;
+}
+
+static const struct option long_options[] = {{"data", required_argument, NULL, 'd'},
+                                             {"port-base", required_argument, NULL, 'p'},
+                                             {"listen", required_argument, NULL, 'l'},
+                                             {"strict", no_argument, NULL, 's'},
+                                             {"password", required_argument, NULL, 'w'},
+                                             {"set", required_argument, NULL, 'o'},
+                                             {"show-config", no_argument, NULL, 'c'},
+                                             {"log-level", required_argument, NULL, 'v'},
+                                             {"json", no_argument, NULL, 'j'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {NULL, 0, NULL, 0}};
+
+static int take_option(int c, struct dev_options *o, struct err *err)
+{
+    switch (c) {
+    case 'd':
+        o->data = optarg;
+        return 0;
+    case 'p':
+        return parse_base(optarg, o, err);
+    case 'l':
+        return parse_host(optarg, o, err);
+    case 's':
+        o->strict = true;
+        return 0;
+    case 'w':
+        o->password = optarg;
+        return 0;
+    case 'o':
+        return config_assign(&o->config, optarg, err);
+    case 'c':
+        o->show_config = true;
+        return 0;
+    case 'v':
+        return parse_level(optarg, err);
+    case 'j':
+        o->json = true;
+        return 0;
+    default:
+        return ERR(err, ERR_PROTO, "see posthouse dev --help");
+    }
+}
+
+/* 1: help was asked for and given. */
+static int parse_options(int argc, char **argv, struct dev_options *o, struct err *err)
+{
+    int c;
+
+    o->base = PORT_BASE;
+    optind = 0;
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(help, stdout);
+            return 1;
+        }
+        if (take_option(c, o, err))
+            return -1;
+    }
+    if (optind < argc)
+        return ERR(err, ERR_PROTO, "posthouse dev does not know '%s'", argv[optind]);
+    if (o->n_hosts == 0) {
+        o->hosts[0] = "127.0.0.1";
+        o->hosts[1] = "?::1";
+    }
+    return 0;
+}
+
+/* ---- the appliance */
+struct dev {
+    struct dev_options options;
+    struct datadir data;
+    struct appliance appliance;
+    struct appliance_port ports[5];
+    bool sealed;
+    char hostname[256];
+};
+
+static void set_port(struct dev *d, size_t i, const char *name, enum appliance_service service,
+                     enum smtp_role role, bool implicit_tls, uint16_t offset)
+{
+    d->ports[i] = (struct appliance_port){
+        .name = name,
+        .service = service,
+        .role = role,
+        .implicit_tls = implicit_tls,
+        .number = d->options.kernel_ports ? 0 : (uint16_t)(d->options.base + offset)};
+}
+
+static void set_ports(struct dev *d)
+{
+    enum smtp_role role = d->options.strict ? SMTP_RECEPTION : SMTP_OPEN;
+
+    set_port(d, 0, "smtp", APPLIANCE_SMTP, role, false, 25);
+    set_port(d, 1, "submissions", APPLIANCE_SMTP, SMTP_SUBMISSION, true, 465);
+    set_port(d, 2, "submission", APPLIANCE_SMTP, SMTP_SUBMISSION, false, 587);
+    set_port(d, 3, "imap", APPLIANCE_IMAP, SMTP_OPEN, false, 143);
+    set_port(d, 4, "imaps", APPLIANCE_IMAP, SMTP_OPEN, true, 993);
+}
+
+static int make_tls(struct dev *d, struct err *err)
+{
+    const char *names[4 + HOSTS_MAX + 1] = {"localhost", "127.0.0.1", "::1"};
+    struct buf cert, key;
+    size_t n = 3;
+    int rc;
+
+    if (gethostname(d->hostname, sizeof d->hostname - 1) == 0 && d->hostname[0] &&
+        strcmp(d->hostname, "localhost") != 0)
+        names[n++] = d->hostname;
+    for (size_t i = 0; i < d->options.n_hosts; i++)
+        if (strcmp(d->options.hosts[i], "0.0.0.0") != 0 && strcmp(d->options.hosts[i], "::") != 0 &&
+            strcmp(d->options.hosts[i], "127.0.0.1") != 0 &&
+            strcmp(d->options.hosts[i], "::1") != 0)
+            names[n++] = d->options.hosts[i];
+    if (tls_ca_ensure(d->data.fd, names, err))
+        return -1;
+    buf_init(&cert, 8192);
+    buf_init(&key, 8192);
+    buf_printf(&cert, "%s/cert.pem", d->data.path);
+    buf_printf(&key, "%s/key.pem", d->data.path);
+    rc = tls_ctx_server(buf_z(&cert), buf_z(&key), &d->appliance.tls, err);
+    buf_fini(&cert);
+    buf_fini(&key);
+    return rc;
+}
+
+static const char *password_of(const struct dev *d, size_t i)
+{
+    return d->options.password ? d->options.password : accounts[i].password;
+}
+
+static int added(int rc, struct err *err) /* what an earlier start added is as good */
+{
+    if (rc && err->why == ERR_WHY_EXISTS) {
+        err_clear(err);
+        return 0;
+    }
+    return rc;
+}
+
+static int seed_accounts(struct dev *d, struct directory_admin *admin, struct err *err)
+{
+    struct str xandros = STR("xandros@example.com");
+
+    if (added(directory_domain_add(admin, STR("example.com"), err), err) ||
+        added(directory_domain_add(admin, STR("example.net"), err), err))
+        return -1;
+    for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
+        struct str address = str_from(accounts[i].address), password = str_from(password_of(d, i));
+        int rc = directory_user_add(admin, address, STR(""), password, 0, err);
+        if (rc && err->why == ERR_WHY_EXISTS)
+            rc = directory_user_set_password(admin, address, password, err);
+        if (rc)
+            return -1;
+    }
+    return added(directory_alias_add(admin, STR("@example.net"), &xandros, 1, false, err), err);
+}
+
+static int seed(struct dev *d, struct err *err)
+{
+    struct directory_admin *admin;
+    int rc;
+
+    if (directory_admin_open(d->data.path, &admin, err))
+        return -1;
+    rc = seed_accounts(d, admin, err);
+    directory_admin_close(&admin);
+    return rc;
+}
+
+static int start(struct dev *d, struct err *err)
+{
+    struct appliance *a = &d->appliance;
+    struct err seal_err = {ERR_NONE, ERR_WHY_OTHER, ""};
+
+    *a = (struct appliance){.config = &d->options.config,
+                            .data = &d->data,
+                            .capture_account = accounts[CAPTURE].address,
+                            .ports = d->ports,
+                            .n_ports = ARRAY_LEN(d->ports)};
+    set_ports(d);
+    if (make_tls(d, err) || appliance_listen(a, d->options.hosts, err))
+        return -1;
+    d->sealed = seal_process(&seal_err) == 0;
+    if (!d->sealed)
+        log_warn(&(struct log_ctx){.module = "app"}, "seal_in_code_only",
+                 L_Z("why", seal_err.text));
+    if (seed(d, err))
+        return -1;
+    return appliance_start(a, err);
+}
+
+/* ---- saying so */
+static const struct appliance_port *port_named(const struct dev *d, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(d->ports); i++)
+        if (strcmp(d->ports[i].name, name) == 0)
+            return &d->ports[i];
+    return NULL;
+}
+
+static void print_json(const struct dev *d)
+{
+    static const char *const names[] = {"smtp", "submission", "submissions", "imap", "imaps"};
+    json_t *o = json_object(), *list = json_array();
+    char *text;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct appliance_port *p = port_named(d, names[i]);
+        json_object_set_new(o, names[i],
+                            json_pack("{ss si}", "host", p->host, "port", (int)p->number));
+    }
+    json_object_set_new(o, "ca", json_sprintf("%s/ca.pem", d->data.path));
+    json_object_set_new(o, "data", json_string(d->data.path));
+    for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
+        json_array_append_new(list, json_pack("{ss ss}", "address", accounts[i].address, "password",
+                                              password_of(d, i)));
+    json_object_set_new(o, "accounts", list);
+    json_object_set_new(o, "seal", json_string(d->sealed ? "kernel" : "code"));
+    text = json_dumps(o, JSON_COMPACT);
+    puts(text);
+    free(text);
+    json_decref(o);
+}
+
+static void print_text(const struct dev *d)
+{
+    const char *host = port_named(d, "smtp")->host;
+    int smtp = port_named(d, "smtp")->number, imaps = port_named(d, "imaps")->number;
+
+    printf("posthouse dev: a sealed test mail server; nothing leaves this machine (%s).\n",
+           d->sealed ? "the kernel refuses every outgoing connection"
+                     : "the kernel could not seal it: there is no code here that sends");
+    printf("  SMTP         %s:%d  %s\n", host, smtp,
+           d->options.strict ? "for our own recipients only" : "takes mail for anybody, no login");
+    printf("  submission   %s:%d STARTTLS, :%d TLS\n", host, port_named(d, "submission")->number,
+           port_named(d, "submissions")->number);
+    printf("  IMAP         %s:%d STARTTLS, :%d TLS\n", host, port_named(d, "imap")->number, imaps);
+    printf("  certificate  %s/ca.pem\n  data         %s%s\n", d->data.path, d->data.path,
+           d->data.temporary ? " (removed at the end)" : "");
+    for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
+        printf("  %-12s %s  password %s%s\n", i ? "" : "accounts", accounts[i].address,
+               password_of(d, i), i == CAPTURE ? "  (mail for other domains lands here)" : "");
+    printf(
+        "\nSend a message and read it:\n"
+        "  printf 'Subject: Hello\\n\\nA first message.\\n' | curl -sS --crlf smtp://localhost:%d "
+        "--mail-from you@example.org --mail-rcpt %s -T -\n"
+        "  curl -sS --cacert %s/ca.pem -u %s:%s 'imaps://localhost:%d/INBOX;MAILINDEX=1'\n\n"
+        "Ctrl-C stops it.\n",
+        smtp, accounts[0].address, d->data.path, accounts[0].address, password_of(d, 0), imaps);
+}
+
+static void print_config(const struct config *c)
+{
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    for (const struct settings_section *s = config_sections; s->name; s++)
+        settings_show(s, c, &out);
+    fputs(buf_z(&out), stdout);
+    buf_fini(&out);
+}
+
+static int run(struct dev *d, struct err *err)
+{
+    int rc;
+
+    if (datadir_open(d->options.data, true, &d->data, err))
+        return -1;
+    rc = datadir_lock(&d->data, err);
+    if (rc == 0)
+        rc = start(d, err);
+    if (rc == 0) {
+        (d->options.json ? print_json : print_text)(d);
+        fflush(stdout);
+        appliance_run(&d->appliance);
+    }
+    appliance_stop(&d->appliance);
+    tls_ctx_unref(&d->appliance.tls);
+    datadir_close(&d->data);
+    return rc;
+}
+
+int mode_dev(int argc, char **argv)
+{
+    struct err err = {ERR_NONE, ERR_WHY_OTHER, ""};
+    struct dev *d = MEM_NEW(struct dev);
+    int code = 0, rc;
+
+    rc = config_defaults(&d->options.config, &err);
+    if (rc == 0)
+        rc = parse_options(argc, argv, &d->options, &err);
+    if (rc == 0 && d->options.show_config)
+        print_config(&d->options.config);
+    else if (rc == 0)
+        code = run(d, &err) ? 1 : 0;
+    else if (rc < 0)
+        code = 2;
+    if (code && err.text[0])
+        fprintf(stderr, "posthouse dev: %s\n", err.text);
+    config_free(&d->options.config);
+    mem_free(d);
+    return code;
+}

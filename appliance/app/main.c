@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* posthouse: the whole mail server in one binary. Finds the mode and runs it. */
+#include "appliance/app/admin.h"
+#include "appliance/app/modes.h"
+#include <malloc.h>
+#include <stdio.h>
+
+static const char help[] =
+    "posthouse - a whole mail server in one program\n\n"
+    "  posthouse dev              start a sealed test mail server (posthouse dev --help)\n"
+    "  posthouse domain ...       add, list, show, remove the domains mail is received for\n"
+    "  posthouse user ...         add, list, show, remove users\n"
+    "  posthouse alias ...        add, list, show, remove aliases and catch-alls\n"
+    "  posthouse password ...     set and remove passwords\n"
+    "  posthouse mailbox ...      list, show, check mailboxes\n"
+    "  posthouse account ...      list, attach, remove the store's accounts\n"
+    "  posthouse --version\n\n"
+    "Commands take --data DIR (or POSTHOUSE_DATA) and --json; `posthouse user --help` shows them.\n"
+    "They work whether a server runs on that folder or not.\n";
+
+static void tune_allocator(void)
+{
+    mallopt(M_ARENA_MAX, 2); /* more arenas cost memory, not contention, with our few threads */
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+
+    tune_allocator();
+    if (strcmp(word, "dev") == 0)
+        return mode_dev(argc - 1, argv + 1);
+    if (admin_is_group(word))
+        return mode_command(argc - 1, argv + 1);
+    if (strcmp(word, "--version") == 0) {
+        puts("posthouse " PH_VERSION);
+        return 0;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (word[0])
+        fprintf(stderr, "posthouse: no such command: %s\n\n", word);
+    fputs(help, stderr);
+    return ADMIN_USAGE;
+}

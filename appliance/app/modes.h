@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* modes.h - what the binary can be asked to do; each takes its words (without the program's name)
+ * and returns an exit code. Floor 6 (app). Threads: main. */
+#ifndef PH_APP_MODES_H
+#define PH_APP_MODES_H
+
+int mode_dev(int argc, char **argv);     /* posthouse dev: the sealed test appliance (dev.c) */
+int mode_command(int argc, char **argv); /* posthouse user add ...: administration (command.c) */
+
+/* The folder commands work on without --data: $POSTHOUSE_DATA, else this. */
+#define DATA_DEFAULT "/var/lib/posthouse"
+#endif
