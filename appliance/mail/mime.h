@@ -13,6 +13,7 @@
 #include "appliance/mail/header.h"
 
 enum { MIME_MAX_PARTS = 1000, MIME_MAX_DEPTH = 32 };
+enum { MIME_META_MAX = 2 * 1024 * 1024 }; /* no meta is larger: give mime_scan_end a buf of at least this maximum */
 
 struct mime_envelope { /* values unfolded, otherwise as written; .p NULL = NIL */
     struct str date, subject, in_reply_to, message_id;
@@ -24,12 +25,17 @@ struct mime_part {
     struct header_params params;  /* of Content-Type */
     struct str id, description, encoding, md5, language, location; /* .p NULL = absent; encoding defaults "7BIT" when absent */
     struct header_params disposition; /* .main.p NULL = absent */
-    uint64_t head_at, head_size;  /* this part's own header block with its empty line, in data; 0,0 for the root */
+    uint64_t head_at, head_size;  /* this part's own header block with its empty line, in data; 0,0 for the root. An
+                                   * inner message's root: the inner message's header block */
     uint64_t body_at, body_size;  /* octets of the body, without the CRLF that belongs to the boundary */
     uint64_t lines;               /* lines of the body */
-    struct mime_part *child;      /* multipart: its parts in order; message/rfc822: the inner message's root */
+    /* multipart: its parts in order, NULL when there are none (no boundary, too deep): a leaf then, as is a
+     * message/rfc822 without child (base64 or quoted-printable, too deep). Else: the inner message's root */
+    struct mime_part *child;
     struct mime_part *next;
-    struct mime_envelope *envelope; /* message/rfc822 (of the inner message) and the root; else NULL */
+    /* The root and every inner message's root: ENVELOPE of that message. A message/rfc822 part other than the root: the
+     * same as child->envelope, which BODYSTRUCTURE wants. Else NULL */
+    struct mime_envelope *envelope;
     uint64_t inner_head_at, inner_head_size; /* message/rfc822: the inner message's header block */
 };
 
