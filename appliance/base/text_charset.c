@@ -8,7 +8,7 @@
 #include <iconv.h>
 #include <pthread.h>
 
-enum how { AS_GUESS, AS_UTF8, AS_1252, BY_ICONV };
+enum how { AS_GUESS, AS_UTF8, AS_1252, BY_ICONV, BY_MARK };
 
 struct charset {
     const char *name;
@@ -96,8 +96,8 @@ static const struct charset charsets[] = {
     {"iso-2022-kr", BY_ICONV, NULL, 0},
     {"utf-7", BY_ICONV, NULL, 0},
     {"unicode-1-1-utf-7", BY_ICONV, "UTF-7", 0},
-    {"utf-16", BY_ICONV, NULL, 2}, {"utf-16le", BY_ICONV, NULL, 2}, {"utf-16be", BY_ICONV, NULL, 2},
-    {"utf-32", BY_ICONV, NULL, 4}, {"utf-32le", BY_ICONV, NULL, 4}, {"utf-32be", BY_ICONV, NULL, 4},
+    {"utf-16", BY_MARK, "UTF-16BE", 2}, {"utf-16le", BY_ICONV, NULL, 2}, {"utf-16be", BY_ICONV, NULL, 2},
+    {"utf-32", BY_MARK, "UTF-32BE", 4}, {"utf-32le", BY_ICONV, NULL, 4}, {"utf-32be", BY_ICONV, NULL, 4},
 };
 // clang-format on
 
@@ -159,7 +159,7 @@ bool text_charset_known(struct str charset)
 {
     iconv_t cd;
     const struct charset *c = find(charset);
-    return c && (c->how != BY_ICONV || open_charset(c, &cd));
+    return c && (c->how < BY_ICONV || open_charset(c, &cd));
 }
 
 static int add_unknown(struct buf *out)
@@ -231,6 +231,21 @@ static int from_iconv(iconv_t cd, unsigned unit, struct str in, struct buf *out)
     }
 }
 
+/* UTF-16 and UTF-32 by their byte order mark; glibc's own converter remembers the mark of the text
+ * before. RFC 2781 4.3: without one it is big-endian. */
+static const struct charset *by_mark(const struct charset *c, struct str *in)
+{
+    struct str big = c->unit == 2 ? STR("\xfe\xff") : STR("\0\0\xfe\xff");
+    struct str little = c->unit == 2 ? STR("\xff\xfe") : STR("\xff\xfe\0\0");
+    if (str_starts(*in, big)) {
+        *in = str_skip(*in, big.n);
+    } else if (str_starts(*in, little)) {
+        *in = str_skip(*in, little.n);
+        return find(c->unit == 2 ? STR("utf-16le") : STR("utf-32le"));
+    }
+    return c;
+}
+
 int text_to_utf8(struct str charset, struct str in, struct buf *out)
 {
     const struct charset *c = find(charset);
@@ -241,5 +256,7 @@ int text_to_utf8(struct str charset, struct str in, struct buf *out)
         return text_utf8_valid(in) ? buf_add_str(out, in) : from_1252(in, out);
     if (c->how == AS_1252)
         return text_ascii(in) ? buf_add_str(out, in) : from_1252(in, out);
+    if (c->how == BY_MARK)
+        c = by_mark(c, &in);
     return open_charset(c, &cd) ? from_iconv(cd, c->unit, in, out) : from_utf8(in, out);
 }
