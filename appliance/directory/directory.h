@@ -1,70 +1,80 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* directory.h - domains, users, aliases: who gets mail, who may log in, who may send as whom.
- * Floor 3 (directory). Threads: directory_* on the loop answer later on the loop, exactly once; admin functions
- * (directory_admin.h) block and belong on a lane or in a program without a loop.
- * Lookups run on lane `directory`, password hashing on lane `auth`; a full lane, a slow or broken database answers
- * ERR_TEMP. The data are the Flurdy tables (domains, users, aliases), so an existing database can be used as it is.
- * Addresses are keyed folded (address_fold). Nothing here caches rows: what an administrator changes counts at once. */
+ * Floor 3 (directory). Threads: directory_* on the loop answer later on the loop, exactly once;
+ * admin functions (directory_admin.h) block and belong on a lane or in a program without a loop.
+ * Lookups run on lane `directory`, password hashing on lane `auth`; a full lane, a slow or broken
+ * database answers ERR_TEMP. The data are the Flurdy tables (domains, users, aliases), so an
+ * existing database can be used as it is. Addresses are keyed folded (address_fold). Nothing here
+ * caches rows: what an administrator changes counts at once. */
 #ifndef PH_DIRECTORY_DIRECTORY_H
 #define PH_DIRECTORY_DIRECTORY_H
 #include "appliance/base/arena.h"
 #include "appliance/base/err.h"
+#include "appliance/base/settings.h"
 #include "appliance/io/lanes.h"
-#include "filters/stage.h"
 
 struct directory;
 struct directory_conf {
-    int64_t auth_threads;   /* hashes running at once: 16 MiB each with yescrypt */
-    int64_t alias_depth;    /* longest chain of aliases */
-    int64_t alias_targets;  /* most destinations of one address */
+    int64_t auth_threads;      /* hashes running at once: 16 MiB each with yescrypt */
+    int64_t alias_depth;       /* longest chain of aliases */
+    int64_t alias_targets;     /* most destinations of one address */
     const char *tag_delimiter; /* "+"; empty = none */
-    uint64_t auth_cache;    /* how long a successful login is remembered; 0 = not */
+    uint64_t auth_cache;       /* how long a successful login is remembered; 0 = not */
 };
 extern const struct ph_setting directory_settings[];
 
-/* Opens or creates directory.db in folder dir. Blocking; before the loop runs, after the sandbox. */
-int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l, struct directory **out,
-                   struct err *err) __attribute__((warn_unused_result));
+/* Opens or creates directory.db in folder dir. Blocking; before the loop runs, after the sandbox.
+ */
+int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l,
+                   struct directory **out, struct err *err) __attribute__((warn_unused_result));
 void directory_close(struct directory **d);
 
 /* ---- Where mail for an address goes. */
 enum directory_kind {
-    DIRECTORY_LOCAL,       /* accounts and perhaps remote addresses: deliver */
-    DIRECTORY_NOT_OURS,    /* the domain isn't hosted here: relaying */
-    DIRECTORY_UNKNOWN      /* the domain is ours, the address isn't: 550 5.1.1 */
+    DIRECTORY_LOCAL,    /* accounts and perhaps remote addresses: deliver */
+    DIRECTORY_NOT_OURS, /* the domain isn't hosted here: relaying */
+    DIRECTORY_UNKNOWN   /* the domain is ours, the address isn't: 550 5.1.1 */
 };
 struct directory_answer {
-    bool failed;           /* err: ERR_TEMP; or ERR_PERM for an alias loop or too many targets */
+    bool failed; /* err: ERR_TEMP; or ERR_PERM for an alias loop or too many targets */
     struct err err;
     enum directory_kind kind;
-    /* LOCAL: the final destinations, each once. accounts are folded addresses of enabled users; remotes are addresses in other
-     * domains that an alias points to. Views are valid during the callback only. */
+    /* LOCAL: the final destinations, each once. accounts are folded addresses of enabled users;
+     * remotes are addresses in other domains that an alias points to. Views are valid during the
+     * callback only. */
     const struct str *accounts, *remotes;
     size_t n_accounts, n_remotes;
 };
 typedef void (*directory_answer_fn)(void *ctx, const struct directory_answer *a);
-/* Order of look-up: user; alias; the same without +tag; "@domain" catch-all. Domain aliases are catch-alls to "@other" (the local
- * part is kept). <postmaster> without domain is postmaster@ the first domain. -1: lane full, on_answer won't come. */
-int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer, void *ctx)
-    __attribute__((warn_unused_result));
+/* Order of look-up, as in Postfix with Flurdy's tables: alias; user; the same without +tag;
+ * "@domain" catch-all. So an alias of a user's own address redirects it, and keeps a copy when it
+ * lists that address itself. Domain aliases are catch-alls to
+ * "@other" (the local part is kept). <postmaster> without domain, and postmaster@ and abuse@ a
+ * domain that has neither row nor catch-all for them, are postmaster@ the first domain. Disabled
+ * rows count as absent. A destination of ours that doesn't exist is left out (and logged) while
+ * there are others. -1: lane full, on_answer won't come. */
+int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer,
+                      void *ctx) __attribute__((warn_unused_result));
 
 /* ---- Logging in. */
 struct directory_login {
-    bool failed;          /* the check could not be made: err (ERR_TEMP). Never says more than that */
+    bool failed; /* the check could not be made: err (ERR_TEMP). Never says more than that */
     struct err err;
     bool ok;              /* right password of an enabled user */
     struct str account;   /* its folded address; valid during the callback only */
     uint64_t quota_bytes; /* users.quota; 0 = the store's default */
 };
 typedef void (*directory_login_fn)(void *ctx, const struct directory_login *l);
-/* Takes as long for an unknown user as for a wrong password. The password is copied, and wiped after use. A success may be
- * answered from the positive-only cache: HMAC under a boot key over password and the stored hash, so a changed hash misses;
- * the user's row is always read. */
-int directory_login(struct directory *d, struct str user, struct str password, directory_login_fn on_login, void *ctx)
-    __attribute__((warn_unused_result));
+/* Takes as long for an unknown user as for a wrong password. The password is copied, and wiped
+ * after use. A success may be answered from the positive-only cache: HMAC under a boot key over
+ * password and the stored hash, so a changed hash misses; the user's row is always read. */
+int directory_login(struct directory *d, struct str user, struct str password,
+                    directory_login_fn on_login, void *ctx) __attribute__((warn_unused_result));
 
-/* ---- May this account send as this address (MAIL FROM, From)? Its own address, +tags of it, and every address whose alias
- * or catch-all leads to it. The answer's kind is LOCAL when it may, UNKNOWN when not. */
-int directory_may_send_as(struct directory *d, struct str account, struct str address, directory_answer_fn on_answer,
-                          void *ctx) __attribute__((warn_unused_result));
+/* ---- May this account send as this address (MAIL FROM, From)? Its own address, +tags of it, and
+ * every address whose alias or catch-all leads to it. The answer's kind is LOCAL when it may,
+ * UNKNOWN when not. */
+int directory_may_send_as(struct directory *d, struct str account, struct str address,
+                          directory_answer_fn on_answer, void *ctx)
+    __attribute__((warn_unused_result));
 #endif

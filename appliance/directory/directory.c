@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/directory/directory.h"
+
+#include "appliance/base/clock.h"
+#include "appliance/directory/private.h"
+#include "appliance/directory/schema.h"
+
+// clang-format off
+const struct ph_setting directory_settings[] = {
+    PH_SETTING(INT, directory_conf, auth_threads, 0, "2", 1, 64,
+               "Passwords checked at once. Each check of a yescrypt hash takes 16 MiB while it runs."),
+    PH_SETTING(INT, directory_conf, alias_depth, 0, "20", 1, 100,
+               "Longest chain of aliases that is followed."),
+    PH_SETTING(INT, directory_conf, alias_targets, 0, "1000", 1, 100000,
+               "Most destinations that one address may have."),
+    PH_SETTING(TEXT, directory_conf, tag_delimiter, 0, "+", 0, 0,
+               "What separates a tag from the user in user+tag@domain. One character, or empty for no tags."),
+    PH_SETTING(TIME, directory_conf, auth_cache, 0, "1h", 0, 86400000,
+               "How long a successful login is remembered, so that the next one costs no hashing. A changed "
+               "password counts at once. 0 remembers nothing."),
+    PH_SETTING_END
+};
+// clang-format on
+
+enum {
+    LOOKUP_THREADS = 2,
+    LOOKUP_DEPTH = 1000,
+    AUTH_DEPTH = 200,
+    CACHE_ENTRIES = 1000,
+    REOPEN_MS = 1000 /* a database that can't be opened isn't tried for each job */
+};
+
+const struct log_ctx directory_log = {.module = "directory"};
+
+struct directory_worker {
+    const char *dir;
+    struct sql *db;
+    uint64_t retry_ms;
+};
+
+static int worker_open_db(struct directory_worker *w, struct err *err)
+{
+    uint64_t now = clock_mono_ms();
+    if (w->db)
+        return 0;
+    if (now < w->retry_ms)
+        return ERR(err, ERR_TEMP, "the directory's database cannot be opened");
+    if (schema_open(w->dir, true, &w->db, err) == 0)
+        return 0;
+    w->db = NULL;
+    w->retry_ms = now + REOPEN_MS;
+    return -1;
+}
+
+static void *worker_new(void *ctx)
+{
+    struct directory *d = ctx;
+    struct err err;
+    struct directory_worker *w = MEM_NEW(struct directory_worker);
+    w->dir = d->dir;
+    if (worker_open_db(w, &err) < 0)
+        directory_failure(&err, "open");
+    return w;
+}
+
+static void worker_free(void *ctx, void *worker)
+{
+    struct directory_worker *w = worker;
+    (void)ctx;
+    sql_close(&w->db);
+    mem_free(w);
+}
+
+struct sql *worker_begin(struct directory_worker *w, struct err *err)
+{
+    if (worker_open_db(w, err) < 0)
+        return NULL;
+    if (sql_begin(w->db, false, err) == 0)
+        return w->db;
+    sql_close(&w->db);
+    return NULL;
+}
+
+void worker_end(struct directory_worker *w, bool broken)
+{
+    if (!w->db)
+        return;
+    if (sql_in_transaction(w->db))
+        sql_rollback(w->db);
+    if (broken)
+        sql_close(&w->db);
+}
+
+void directory_failure(struct err *err, const char *what)
+{
+    if (err->kind == ERR_PERM)
+        return;
+    log_error(&directory_log, "lookup_failed", L_Z("what", what), L_Z("error", err->text));
+    err->kind = ERR_TEMP;
+}
+
+struct directory *directory_ref(struct directory *d)
+{
+    d->refs++;
+    return d;
+}
+
+void directory_unref(struct directory **d)
+{
+    struct directory *dead = *d;
+    *d = NULL;
+    if (!dead || --dead->refs > 0)
+        return;
+    auth_cache_free(&dead->cache);
+    mem_free(dead->dir);
+    mem_free(dead);
+}
+
+static int start_lanes(struct directory *d, const struct directory_conf *conf, struct err *err)
+{
+    const struct lane_conf rows = {.name = "directory",
+                                   .threads = LOOKUP_THREADS,
+                                   .depth = LOOKUP_DEPTH,
+                                   .thread_open = worker_new,
+                                   .thread_close = worker_free,
+                                   .ctx = d};
+    const struct lane_conf auth = {
+        .name = "auth", .threads = (unsigned)conf->auth_threads, .depth = AUTH_DEPTH};
+    d->rows = lane_new(d->loop, &rows, err);
+    if (!d->rows)
+        return -1;
+    d->auth = lane_new(d->loop, &auth, err);
+    return d->auth ? 0 : -1;
+}
+
+int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l,
+                   struct directory **out, struct err *err)
+{
+    struct sql *db;
+    size_t tag = conf->tag_delimiter ? strlen(conf->tag_delimiter) : 0;
+    *out = NULL;
+    if (tag > 1)
+        return ERR(err, ERR_PERM, "directory.tag_delimiter is one character or empty");
+    if (schema_open(dir, false, &db, err) < 0)
+        return err_context(err, "directory");
+    sql_close(&db);
+    struct directory *d = MEM_NEW(struct directory);
+    d->refs = 1;
+    d->dir = str_dup_z(str_from(dir));
+    d->loop = l;
+    d->limits = (struct resolve_limits){.depth = (size_t)conf->alias_depth,
+                                        .targets = (size_t)conf->alias_targets,
+                                        .tag = tag ? conf->tag_delimiter[0] : '\0'};
+    d->cache = auth_cache_new(conf->auth_cache, CACHE_ENTRIES);
+    if (start_lanes(d, conf, err) < 0) {
+        directory_close(&d);
+        return -1;
+    }
+    *out = d;
+    return 0;
+}
+
+void directory_close(struct directory **d)
+{
+    if (!*d)
+        return;
+    if ((*d)->rows)
+        lane_free(&(*d)->rows);
+    if ((*d)->auth)
+        lane_free(&(*d)->auth);
+    directory_unref(d);
+}
+
+static void lookup_run(struct job *j, void *worker)
+{
+    struct lookup *op = CONTAINER_OF(j, struct lookup, job);
+    struct sql *db = worker_begin(worker, &op->err);
+    int r = -1;
+    if (db && op->account.p)
+        r = may_send_lookup(op, db, &op->err);
+    else if (db) {
+        struct resolve_source src = rows_source(db);
+        r = resolve_address(&src, &op->limits, op->m, op->address, &op->result, &op->err);
+    }
+    op->failed = r < 0;
+    worker_end(worker, r < 0 && op->err.kind != ERR_PERM);
+}
+
+static void lookup_done(struct job *j)
+{
+    struct lookup *op = CONTAINER_OF(j, struct lookup, job);
+    struct directory_answer a = {.failed = op->failed, .err = op->err};
+    if (op->failed) {
+        directory_failure(&a.err, "address");
+    } else {
+        a.kind = op->result.kind;
+        a.accounts = op->result.accounts;
+        a.n_accounts = op->result.n_accounts;
+        a.remotes = op->result.remotes;
+        a.n_remotes = op->result.n_remotes;
+        if (op->result.dangling.n && a.kind == DIRECTORY_LOCAL && !op->account.p)
+            log_warn(&directory_log, "alias_dangling", L_STR("address", op->address),
+                     L_STR("destination", op->result.dangling));
+    }
+    op->on_answer(op->ctx, &a);
+    directory_unref(&op->d);
+    arena_free(&op->m);
+    mem_free(op);
+}
+
+int lookup_start(struct directory *d, struct str address, struct str account,
+                 directory_answer_fn on_answer, void *ctx)
+{
+    struct lookup *op = MEM_NEW(struct lookup);
+    op->job = (struct job){.run = lookup_run, .done = lookup_done};
+    op->m = arena_new(0);
+    op->limits = d->limits;
+    op->address = arena_str(op->m, str_take(address, DIRECTORY_NAME_MAX + 1));
+    if (account.p)
+        op->account = arena_str(op->m, str_take(account, DIRECTORY_NAME_MAX + 1));
+    op->on_answer = on_answer;
+    op->ctx = ctx;
+    op->d = directory_ref(d);
+    if (d->rows && lane_submit(d->rows, &op->job) == 0)
+        return 0;
+    directory_unref(&op->d);
+    arena_free(&op->m);
+    mem_free(op);
+    return -1;
+}
+
+int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer,
+                      void *ctx)
+{
+    return lookup_start(d, address, STR_NULL, on_answer, ctx);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* private.h - what directory.c, login.c and may_send.c share.
+ * Floor 3 (directory, private). Threads: loop, except worker_db().
+ * The directory is counted: each operation under way holds it, so an answer that comes after directory_close() is safe. */
+#ifndef PH_DIRECTORY_PRIVATE_H
+#define PH_DIRECTORY_PRIVATE_H
+#include "appliance/base/log.h"
+#include "appliance/directory/auth_cache.h"
+#include "appliance/directory/directory.h"
+#include "appliance/directory/rows.h"
+
+/* Longest address or user name that is looked up at all; anything longer is unknown. */
+enum { DIRECTORY_NAME_MAX = 1000 };
+
+struct directory {
+    unsigned refs;
+    char *dir;
+    struct lane *rows, *auth; /* NULL after directory_close() */
+    struct auth_cache *cache;
+    struct loop *loop;
+    struct resolve_limits limits;
+};
+struct directory *directory_ref(struct directory *d);
+void directory_unref(struct directory **d);
+
+extern const struct log_ctx directory_log;
+struct directory_worker;
+/* The connection of this worker in a read transaction, opened (again) when there is none; NULL: err. */
+struct sql *worker_begin(struct directory_worker *w, struct err *err);
+/* Ends it. After a failure of the database the connection is closed, so that the next job tries a new one. */
+void worker_end(struct directory_worker *w, bool broken);
+/* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
+void directory_failure(struct err *err, const char *what);
+
+/* A look-up under way: resolve, or may_send when account.p is set. */
+struct lookup {
+    struct job job;
+    struct directory *d;
+    struct arena *m;
+    struct resolve_limits limits;
+    struct str address, account;
+    struct resolve_result result;
+    bool failed;
+    struct err err;
+    directory_answer_fn on_answer;
+    void *ctx;
+};
+int lookup_start(struct directory *d, struct str address, struct str account, directory_answer_fn on_answer,
+                 void *ctx) __attribute__((warn_unused_result));
+/* Worker: fills op->result. */
+int may_send_lookup(struct lookup *op, struct sql *db, struct err *err) __attribute__((warn_unused_result));
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/directory/schema.h"
+
+#include <stdio.h>
+
+/* Names and meaning are Flurdy's, so that rows can be loaded as they are. uid, gid, home and
+ * maildir are kept for programs that share the tables; nothing here reads them. */
+static const char *const version_1[] = {
+    "CREATE TABLE domains (pkid %KEY%, domain VARCHAR(255) NOT NULL UNIQUE,"
+    " transport VARCHAR(255) NOT NULL DEFAULT 'virtual:', enabled INTEGER NOT NULL DEFAULT 1)",
+    "CREATE TABLE users (id VARCHAR(320) NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL DEFAULT "
+    "'',"
+    " uid INTEGER NOT NULL DEFAULT 5000, gid INTEGER NOT NULL DEFAULT 5000,"
+    " home VARCHAR(255) NOT NULL DEFAULT '/var/spool/mail/virtual',"
+    " maildir VARCHAR(400) NOT NULL DEFAULT '', enabled INTEGER NOT NULL DEFAULT 1,"
+    " change_password INTEGER NOT NULL DEFAULT 1, clear VARCHAR(511) NOT NULL DEFAULT '',"
+    " crypt VARCHAR(511) NOT NULL DEFAULT '', quota VARCHAR(255) NOT NULL DEFAULT '') %CLUSTERED%",
+    "CREATE TABLE aliases (pkid %KEY%, mail VARCHAR(320) NOT NULL UNIQUE, destination TEXT NOT "
+    "NULL,"
+    " enabled INTEGER NOT NULL DEFAULT 1)",
+    NULL};
+static const struct sql_migration migrations[] = {
+    {"domains, users, aliases", version_1},
+};
+
+int schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/directory.db", dir);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return ERR(err, ERR_PERM, "the name of the data folder is too long");
+    const struct sql_conf conf = {
+        .path = path, .read_only = read_only, .sync = SQL_SYNC_FULL, .busy_ms = 5000};
+    if (sql_open(&conf, out, err) < 0)
+        return -1;
+    if (!read_only && sql_migrate(*out, "directory", migrations, 1, err) < 0) {
+        sql_close(out);
+        return -1;
+    }
+    return 0;
+}
+
+static uint64_t unit_of(struct str s)
+{
+    switch (s.n ? ascii_lower(s.p[0]) : 's') {
+    case 's':
+    case 'b':
+        return 1;
+    case 'k':
+        return 1ull << 10;
+    case 'm':
+        return 1ull << 20;
+    case 'g':
+        return 1ull << 30;
+    case 't':
+        return 1ull << 40;
+    default: /* 'C' counts messages */
+        return 0;
+    }
+}
+
+uint64_t schema_quota(struct str text)
+{
+    struct str part;
+    while (text.n) {
+        size_t digits = 0;
+        uint64_t n;
+        str_cut(text, ',', &part, &text);
+        part = str_trim(part);
+        while (digits < part.n && part.p[digits] >= '0' && part.p[digits] <= '9')
+            digits++;
+        if (digits == 0)
+            continue;
+        uint64_t unit = unit_of(str_trim(str_skip(part, digits)));
+        if (unit == 0)
+            continue;
+        /* A figure beyond what can be counted means "no limit", not "the default". */
+        if (str_to_u64(str_take(part, digits), (uint64_t)INT64_MAX / unit, &n) < 0)
+            return INT64_MAX;
+        return n * unit;
+    }
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* schema.h - the directory's database: its file, its tables, and how a quota is written in them.
+ * Floor 3 (directory, private). Threads: any; blocks. */
+#ifndef PH_DIRECTORY_SCHEMA_H
+#define PH_DIRECTORY_SCHEMA_H
+#include "appliance/sql/sql.h"
+
+/* Opens dir/directory.db. Not read_only: creates it and brings its tables up to date. */
+int schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* users.quota is text that people and other programs wrote: "10240000", "10M", "2 GB", and Maildir's
+ * "10240000S,1000C" (S bytes, C messages). Bytes; 0 when there is no figure in it. */
+uint64_t schema_quota(struct str text);
+#endif
