@@ -13,8 +13,8 @@ struct loop *loop_new(void);
 void loop_run(struct loop *l);  /* until loop_stop(); then what is posted and closing is finished */
 void loop_stop(struct loop *l); /* any time on the loop; loop_run returns soon */
 void loop_free(struct loop **l); /* after loop_run; every conn, timer, listener, lane of it must be gone */
-uint64_t loop_now_ms(struct loop *l); /* monotonic, read once a turn: for deadlines, not for measuring */
-/* Turns the loop once without blocking / until nothing is ready (unit tests). */
+uint64_t loop_now_ms(struct loop *l); /* clock_mono_ms() read once a turn: for deadlines, not for measuring */
+/* Turns the loop once (unit tests). wait: blocks until a socket, timer or post is ready. */
 void loop_turn(struct loop *l, bool wait);
 
 /* Runs fn(post) on the loop, from any thread; posts of one thread keep their order. The caller owns the memory
@@ -33,6 +33,7 @@ struct loop_defer {
 void loop_defer(struct loop *l, struct loop_defer *d); /* queued at most once */
 void loop_defer_cancel(struct loop_defer *d);
 
+/* Timers follow clock_mono_ms(): a test replaces the clock, turns it and then the loop. */
 struct timer;
 struct timer *timer_new(struct loop *l, void (*on_fire)(void *ctx), void *ctx);
 void timer_start(struct timer *t, uint64_t after_ms); /* once; starting again moves it; cheap (lazy re-arm) */
