@@ -30,6 +30,9 @@ typedef void (*conn_event_fn)(void *ctx, struct conn *c, enum conn_event ev);
 
 /* Sets who is told; call it in on_accept, before the loop turns again. */
 void conn_set_handler(struct conn *c, conn_event_fn on_event, void *ctx);
+/* Takes over a connected stream socket (a socketpair, an inherited one), non-blocking from now on; tls NULL: plain. Set the
+ * handler before the loop turns. The peer counts as local. NULL: no resources; fd is closed in any case. */
+struct conn *conn_adopt(struct loop *l, int fd, struct tls_ctx *tls);
 struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn **c);
 /* Ends now: unsent output is dropped. Drops the owner's reference. */
@@ -46,6 +49,7 @@ bool conn_paused(const struct conn *c);
 
 /* Output is copied into a queue and sent at the end of the loop's turn, so many small replies are one packet. */
 enum conn_room { CONN_ROOM, CONN_FULL /* queued all the same, but over the high mark: wait for CONN_DRAINED */ };
+/* Over 64 MB queued the connection breaks. After an error or a close nothing is queued. */
 enum conn_room conn_write(struct conn *c, const void *p, size_t n);
 enum conn_room conn_write_str(struct conn *c, struct str s);
 size_t conn_queued(const struct conn *c);

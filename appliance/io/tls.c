@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/io/tls.h"
+#include "appliance/base/mem.h"
+#include "appliance/io/tls_private.h"
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A key under a password would make OpenSSL ask on the terminal. */
+static int no_password(char *out, int cap, int writing, void *ctx)
+{
+    (void)out;
+    (void)cap;
+    (void)writing;
+    (void)ctx;
+    return 0;
+}
+
+static const char *why(void)
+{
+    const char *s = ERR_reason_error_string(ERR_peek_last_error());
+    return s ? s : "not usable";
+}
+
+static int settle_options(SSL_CTX *ctx)
+{
+    /* RFC 9325 3 and 4 */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets need none */
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    static const unsigned char id[] = "posthouse";
+    return SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) == 1 &&
+                   SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+                   SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL") == 1 &&
+                   SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1
+               ? 0
+               : -1;
+}
+
+static int load_files(SSL_CTX *ctx, const char *cert_file, const char *key_file, struct err *err)
+{
+    if (access(cert_file, R_OK) != 0)
+        return ERR(err, ERR_PERM, "cannot read the certificate %s: %s", cert_file, strerror(errno));
+    if (access(key_file, R_OK) != 0)
+        return ERR(err, ERR_PERM, "cannot read the key %s: %s", key_file, strerror(errno));
+    if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
+        return ERR(err, ERR_PERM, "%s holds no usable certificate: %s", cert_file, why());
+    /* OpenSSL compares it with the certificate at once. */
+    if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1) {
+        int reason = ERR_GET_REASON(ERR_peek_last_error());
+        if (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH)
+            return ERR(err, ERR_PERM, "the key %s does not belong to the certificate %s", key_file,
+                       cert_file);
+        return ERR(err, ERR_PERM, "%s holds no usable key without a password: %s", key_file, why());
+    }
+    if (SSL_CTX_check_private_key(ctx) != 1)
+        return ERR(err, ERR_PERM, "the key %s does not belong to the certificate %s", key_file,
+                   cert_file);
+    return 0;
+}
+
+int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out,
+                   struct err *err)
+{
+    ERR_clear_error();
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    int rc = -1;
+    if (!ctx || settle_options(ctx) != 0)
+        err_set(err, ERR_BUG, ERR_WHY_OTHER, "cannot set up TLS: %s", why());
+    else
+        rc = load_files(ctx, cert_file, key_file, err);
+    ERR_clear_error();
+    if (rc != 0) {
+        SSL_CTX_free(ctx);
+        return -1;
+    }
+    struct tls_ctx *t = MEM_NEW(struct tls_ctx);
+    t->ctx = ctx;
+    t->refs = 1;
+    *out = t;
+    return 0;
+}
+
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *t)
+{
+    t->refs++;
+    return t;
+}
+
+void tls_ctx_unref(struct tls_ctx **tp)
+{
+    struct tls_ctx *t = *tp;
+    if (!t)
+        return;
+    *tp = NULL;
+    CHECK(t->refs > 0);
+    if (--t->refs > 0)
+        return;
+    SSL_CTX_free(t->ctx);
+    mem_free(t);
+}

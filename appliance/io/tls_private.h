@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* tls_private.h - the inside of a TLS context, for conn_tls.c. Floor 1 (io), private to this
+ * folder. */
+#ifndef PH_IO_TLS_PRIVATE_H
+#define PH_IO_TLS_PRIVATE_H
+#include "appliance/io/tls.h"
+#include <openssl/types.h>
+
+struct tls_ctx {
+    SSL_CTX *ctx;
+    unsigned refs;
+};
+#endif
