@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* admin_private.h - what the admin_*.c files share.
+ * Floor 3 (directory, private). Threads: that of the caller; blocks. */
+#ifndef PH_DIRECTORY_ADMIN_PRIVATE_H
+#define PH_DIRECTORY_ADMIN_PRIVATE_H
+#include "appliance/directory/directory_admin.h"
+#include "appliance/sql/sql.h"
+
+struct directory_admin {
+    struct sql *db;
+    struct arena *scratch; /* of one call: cleared when the next begins */
+};
+/* Folds and checks what is going to be stored; sentences for a person. Memory in scratch. */
+int admin_domain_name(struct directory_admin *a, struct str in, struct str *out, struct err *err)
+    __attribute__((warn_unused_result));
+int admin_address(struct directory_admin *a, struct str in, struct str *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Also "@domain". */
+int admin_alias_name(struct directory_admin *a, struct str in, struct str *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* ERR_WHY_NOT_FOUND unless the domain of this address has a row. */
+int admin_need_domain(struct directory_admin *a, struct str address, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* Prepares with the key bound as parameter 1 (.p NULL: none). */
+int admin_prepare(struct directory_admin *a, const char *text, struct str key, struct sql_stmt **out,
+                  struct err *err) __attribute__((warn_unused_result));
+/* Runs a statement with the key; *changed_out is how many rows it changed. */
+int admin_change(struct directory_admin *a, const char *text, struct str key, int64_t *changed_out,
+                 struct err *err) __attribute__((warn_unused_result));
+/* "%@domain", the LIKE pattern of the addresses in a domain (a domain has neither % nor _). */
+struct str admin_pattern(struct directory_admin *a, struct str domain);
+/* Reads each row of a prepared statement into an array of items of this size in m, in steps that double. */
+typedef void (*admin_row_fn)(struct sql_stmt *st, struct arena *m, void *item);
+int admin_collect(struct sql_stmt *st, struct arena *m, size_t size, admin_row_fn row, void *list_out,
+                  size_t *n_out, struct err *err) __attribute__((warn_unused_result));
+#endif
