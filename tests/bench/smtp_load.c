@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* smtp_load.c - sends messages over N connections at once to a server on loopback and reports how
+ * fast they were acknowledged. smtp_load PORT CONNECTIONS MESSAGES SIZE [RECIPIENTS] Recipient k is
+ * user<k>@example.com (k < RECIPIENTS), or xandros@example.com when RECIPIENTS is 0. Each
+ * connection sends one message after another, MAIL, RCPT and DATA pipelined. Prints one line of
+ * JSON: acknowledged, refused, seconds, per_second, and the time from MAIL to the final 250 in ms
+ * (p50, p99, max). Exit 1 if anything was refused. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum step { GREETING, EHLO, ENVELOPE, BODY, QUIT, OVER };
+struct client {
+    int fd;
+    enum step step;
+    unsigned replies; /* of the pipelined three */
+    bool refused;
+    double began;
+    char in[4096];
+    size_t in_n;
+    const char *out;
+    size_t out_n;
+    char envelope[256];
+};
+
+static unsigned long to_send, acknowledged, refused, started;
+static unsigned recipients;
+static char *body;
+static size_t body_n;
+static double *latency;
+static int epoll;
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static void make_body(size_t size)
+{
+    static const char head[] =
+        "From: Load <load@example.org>\r\nTo: <xandros@example.com>\r\n"
+        "Subject: a message of a load test\r\nMessage-ID: <load@example.org>\r\n"
+        "Date: Fri, 20 Nov 2026 06:00:00 +0000\r\n\r\n";
+
+    body = malloc(size + sizeof head + 100);
+    if (!body)
+        die("malloc");
+    memcpy(body, head, sizeof head - 1);
+    body_n = sizeof head - 1;
+    while (body_n < size) {
+        for (size_t i = 0; i < 70; i++)
+            body[body_n + i] = (char)('a' + (i * 7 + body_n) % 26);
+        body_n += 70;
+        memcpy(body + body_n, "\r\n", 2);
+        body_n += 2;
+    }
+    memcpy(body + body_n, ".\r\n", 3);
+    body_n += 3;
+}
+
+static void flush_out(struct client *c)
+{
+    while (c->out_n) {
+        ssize_t n = write(c->fd, c->out, c->out_n);
+        if (n < 0 && errno == EAGAIN) {
+            struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+            epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &ev);
+            return;
+        }
+        if (n < 0)
+            die("write");
+        c->out += n;
+        c->out_n -= (size_t)n;
+    }
+}
+
+static void send_out(struct client *c, const char *p, size_t n)
+{
+    c->out = p;
+    c->out_n = n;
+    flush_out(c);
+}
+
+static void next_message(struct client *c)
+{
+    int n;
+
+    if (started >= to_send) {
+        c->step = QUIT;
+        send_out(c, "QUIT\r\n", 6);
+        return;
+    }
+    if (recipients)
+        n = snprintf(c->envelope, sizeof c->envelope,
+                     "MAIL FROM:<load@example.org>\r\nRCPT TO:<user%lu@example.com>\r\nDATA\r\n",
+                     started % recipients);
+    else
+        n = snprintf(c->envelope, sizeof c->envelope,
+                     "MAIL FROM:<load@example.org>\r\nRCPT TO:<xandros@example.com>\r\nDATA\r\n");
+    started++;
+    c->step = ENVELOPE;
+    c->replies = 0;
+    c->began = now();
+    send_out(c, c->envelope, (size_t)n);
+}
+
+static void on_reply(struct client *c, const char *line)
+{
+    bool good = line[0] == '2' || line[0] == '3';
+
+    if (line[3] == '-')
+        return;
+    switch (c->step) {
+    case GREETING:
+        c->step = EHLO;
+        send_out(c, "EHLO load.example.org\r\n", 23);
+        break;
+    case EHLO:
+        next_message(c);
+        break;
+    case ENVELOPE:
+        if (!good) {
+            fprintf(stderr, "refused: %s\n", line);
+            exit(1);
+        }
+        if (++c->replies == 3) {
+            c->step = BODY;
+            send_out(c, body, body_n);
+        }
+        break;
+    case BODY:
+        if (good)
+            latency[acknowledged++] = now() - c->began;
+        else if (refused++ == 0)
+            fprintf(stderr, "refused: %s\n", line);
+        next_message(c);
+        break;
+    case QUIT:
+    case OVER:
+        c->step = OVER;
+        break;
+    }
+}
+
+static void on_input(struct client *c)
+{
+    ssize_t n = read(c->fd, c->in + c->in_n, sizeof c->in - 1 - c->in_n);
+    char *line = c->in, *end;
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0 && c->step != QUIT && c->step != OVER)
+        die("the server hung up");
+    if (n <= 0) {
+        c->step = OVER;
+        return;
+    }
+    c->in_n += (size_t)n;
+    c->in[c->in_n] = '\0';
+    while ((end = strstr(line, "\r\n")) != NULL) {
+        *end = '\0';
+        on_reply(c, line);
+        line = end + 2;
+    }
+    c->in_n -= (size_t)(line - c->in);
+    memmove(c->in, line, c->in_n);
+}
+
+static void open_client(struct client *c, int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    int on = 1;
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0)
+        die("connect");
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0)
+        die("epoll");
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void report(double seconds)
+{
+    qsort(latency, acknowledged, sizeof *latency, by_value);
+    printf("{\"acknowledged\":%lu,\"refused\":%lu,\"seconds\":%.3f,\"per_second\":%.1f,"
+           "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n",
+           acknowledged, refused, seconds, (double)acknowledged / seconds,
+           acknowledged ? latency[acknowledged / 2] * 1e3 : 0,
+           acknowledged ? latency[acknowledged * 99 / 100] * 1e3 : 0,
+           acknowledged ? latency[acknowledged - 1] * 1e3 : 0);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long connections, open_n;
+    struct client *clients;
+    double began;
+
+    if (argc < 5) {
+        fprintf(stderr, "usage: smtp_load PORT CONNECTIONS MESSAGES SIZE [RECIPIENTS]\n");
+        return 2;
+    }
+    connections = strtoul(argv[2], NULL, 10);
+    to_send = strtoul(argv[3], NULL, 10);
+    make_body(strtoul(argv[4], NULL, 10));
+    recipients = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0;
+    clients = calloc(connections, sizeof *clients);
+    latency = calloc(to_send + 1, sizeof *latency);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (!clients || !latency || epoll < 0)
+        die("setup");
+    began = now();
+    for (unsigned long i = 0; i < connections; i++)
+        open_client(&clients[i], (int)strtoul(argv[1], NULL, 10));
+    do {
+        struct epoll_event ev[64];
+        int n = epoll_wait(epoll, ev, 64, 60000);
+        if (n <= 0)
+            die("no answer for a minute");
+        for (int i = 0; i < n; i++) {
+            struct client *c = ev[i].data.ptr;
+            if (ev[i].events & EPOLLOUT) {
+                struct epoll_event in = {.events = EPOLLIN, .data.ptr = c};
+                epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &in);
+                flush_out(c);
+            }
+            if (ev[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                on_input(c);
+            if (c->step == OVER && c->fd >= 0) {
+                close(c->fd);
+                c->fd = -1;
+            }
+        }
+        open_n = 0;
+        for (unsigned long i = 0; i < connections; i++)
+            open_n += clients[i].fd >= 0;
+    } while (open_n);
+    report(now() - began);
+    return refused ? 1 : 0;
+}
