@@ -236,7 +236,7 @@ static void entry_parse(struct parser *p)
     struct str start;
     buf_clear(&p->text);
     p->comment = STR_NULL;
-    lex_cfws(&p->in, NULL);
+    lex_cfws(&p->in, &p->comment);
     start = p->in;
     while (p->in.n > 0) {
         bool blank = lex_cfws(&p->in, &p->comment);

@@ -304,6 +304,7 @@ int date_imap_day_parse(struct str in, int64_t *day_out)
 
 int64_t date_day(struct date d)
 {
-    int64_t day = floor_div(d.at, 86400); /* in steps that can't overflow, whatever d says */
-    return day + floor_div(d.at - day * 86400 + (int64_t)d.zone * 60, 86400);
+    int64_t second =
+        (d.at % 86400 + 86400) % 86400; /* in steps that can't overflow, whatever d says */
+    return floor_div(d.at, 86400) + floor_div(second + (int64_t)d.zone * 60, 86400);
 }
