@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/directory/schema.h"
+
+#include "appliance/base/mem.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void quota(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } cases[] = {
+        {"", 0},
+        {"0", 0},
+        {"10240000", 10240000},
+        {" 10240000 ", 10240000},
+        {"10M", 10ull << 20},
+        {"10m", 10ull << 20},
+        {"10MB", 10ull << 20},
+        {"2 GiB", 2ull << 30},
+        {"512k", 512ull << 10},
+        {"1T", 1ull << 40},
+        {"100B", 100},
+        {"10240000S", 10240000},
+        {"10240000S,1000C", 10240000},
+        {"1000C,10240000S", 10240000},
+        {"1000C", 0},
+        {"none", 0},
+        {"-5", 0},
+        {"99999999999999999999999999", INT64_MAX},
+        {"9223372036854775807K", INT64_MAX},
+        {",,,", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (schema_quota(str_from(cases[i].text)) != cases[i].bytes)
+            fail_msg("\"%s\" gave %llu", cases[i].text,
+                     (unsigned long long)schema_quota(str_from(cases[i].text)));
+    assert_int_equal(schema_quota(STR_NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quota)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
