@@ -137,7 +137,7 @@ static void put_inner_message(struct buf *b, const struct mime_part *p, bool ext
     static const struct mime_envelope nothing;
     const struct mime_part unknown = {.type = STR("text"), .subtype = STR("plain")};
     buf_add_char(b, ' ');
-    imap_put_envelope(b, p->envelope ? p->envelope : &nothing);
+    imap_put_envelope(b, p->child && p->child->envelope ? p->child->envelope : &nothing);
     buf_add_char(b, ' ');
     imap_put_body(b, p->child ? p->child : &unknown, extended);
 }
