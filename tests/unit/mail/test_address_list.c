@@ -138,7 +138,7 @@ static void broken(void **state)
     check("a@b (unclosed", "unclosed|a@b");
     check(":;", ":|MISSING_MAILBOX@MISSING_DOMAIN");
     check(")", ")|MISSING_MAILBOX@MISSING_DOMAIN");
-    check("a@[unclosed", "a@MISSING_DOMAIN");
+    check("a@[unclosed", "a@[unclosed|MISSING_MAILBOX@MISSING_DOMAIN");
 }
 
 static void limits(void **state)
