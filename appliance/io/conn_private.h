@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* conn_private.h - a connection from inside: conn.c (life, events, input), conn_out.c (output,
+/* conn_private.h - a connection from inside: conn.c (life, events), conn_in.c, conn_out.c (output,
  * end), conn_tls.c. Floor 1 (io), private to this folder. Threads: loop only.
  *
  *   plain  socket -> the loop's read buffer -> handler      what is left -> in
@@ -99,6 +99,12 @@ void conn_break(struct conn *c, enum err_kind kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), cold));
 void conn_shut(struct conn *c);  /* ends I/O, without a word */
 void conn_rearm(struct conn *c); /* after a change of timeout_ms or deadline_ms */
+
+/* conn_in.c */
+bool conn_wants_input(const struct conn *c);
+void conn_read(struct conn *c);
+void conn_show(struct conn *c, char *p,
+               size_t n); /* new input, in a buffer with LOOP_READ_HEAD before it */
 
 /* conn_out.c */
 void conn_flush_later(struct conn *c);

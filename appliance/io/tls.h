@@ -17,6 +17,7 @@ void tls_ctx_unref(struct tls_ctx **t);
 /* The test CA: in folder dirfd, makes ca.pem, ca-key.pem (ECDSA P-256, 10 years) and a server certificate cert.pem, key.pem for `names`
  * (NULL-terminated: host names and IP addresses as subjectAltName; first is CN), once; later calls keep the CA and
  * renew the server certificate when it expires within 30 days, doesn't cover all names or wasn't signed by this CA. Keys
- * are mode 0600, written whole and renamed. The names are constrained: usable for server authentication only. */
+ * are mode 0600, written whole and renamed. Both certificates are good for server authentication only (extended key usage).
+ * A CA whose key is missing or another's is ERR_PERM, never replaced: clients may trust it. */
 int tls_ca_ensure(int dirfd, const char *const *names, struct err *err) __attribute__((warn_unused_result));
 #endif
