@@ -55,7 +55,7 @@ struct loop {
     size_t heap_n, heap_cap;
     uint64_t now_ms, uv_seen;
     size_t closing; /* handles of conns, listeners, signals whose close callback is still to come */
-    bool turning, stop, hurry;
+    bool turning, firing, stop, hurry;
     char *read_mem;
     struct loop_tls *tls;
     void (*tls_free)(struct loop_tls *t);

@@ -76,8 +76,10 @@ void timer_start(struct timer *t, uint64_t after_ms)
 {
     uint64_t now = loop_now_ms(t->loop);
     t->due_ms = after_ms > UINT64_MAX - now ? UINT64_MAX : now + after_ms;
-    if (t->due_ms == 0) /* a test's clock may stand at 0, which means stopped here */
-        t->due_ms = 1;
+    /* One that starts itself anew with 0 ms while timers run waits for the next turn; and 0 means
+     * stopped. */
+    if (after_ms == 0 && (t->loop->firing || now == 0))
+        t->due_ms++;
     if (t->at && t->armed_ms <= t->due_ms)
         return;
     t->armed_ms = t->due_ms;
@@ -111,9 +113,8 @@ void timer_free(struct timer **t)
 void timers_run(struct loop *l)
 {
     uint64_t now = loop_now_ms(l);
-    /* At most as many as there are now: a timer that starts itself anew with 0 ms waits for the
-     * next turn. */
-    for (size_t budget = l->heap_n; budget > 0 && l->heap_n > 0; budget--) {
+    l->firing = true; /* so that this ends */
+    while (l->heap_n > 0) {
         struct timer *t = l->heap[0];
         if (t->armed_ms > now)
             break;
@@ -128,6 +129,7 @@ void timers_run(struct loop *l)
         if (fire)
             t->on_fire(t->ctx);
     }
+    l->firing = false;
 }
 
 bool timers_next(const struct loop *l, uint64_t *at_ms_out)
