@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* server.h - the SMTP server: reception (port 25) and submission (465, 587). RFC 5321, 6409, 8314.
  * Floor 5 (smtp). Threads: loop only.
- * A session lives on one conn from listener's on_accept; its commands are serial. Mail for our accounts goes straight into
- * the mailboxes; 250 after DATA means: committed (store.h). */
+ * A session lives on one conn from listener's on_accept; its commands are serial. Mail for our
+ * accounts goes straight into the mailboxes; 250 after DATA means: committed (store.h). */
 #ifndef PH_SMTP_SERVER_H
 #define PH_SMTP_SERVER_H
 #include "appliance/directory/directory.h"
@@ -10,24 +10,31 @@
 #include "appliance/io/tls.h"
 #include "appliance/store/store.h"
 
-struct smtp_conf { /* section "smtp"; one immutable snapshot */
-    const char *hostname;     /* in the greeting, EHLO reply, Received; "" = the system's */
-    uint64_t message_limit;   /* SIZE */
+struct smtp_conf {          /* section "smtp"; one immutable snapshot */
+    const char *hostname;   /* in the greeting, EHLO reply, Received; "" = the system's */
+    uint64_t message_limit; /* SIZE */
     int64_t rcpt_limit;
-    uint64_t line_limit;      /* longest text line in a message */
-    bool long_lines;          /* accept lines over 998 octets up to line_limit (else 500 5.6.0-like refusal) */
-    uint64_t command_timeout, data_timeout;
-    int64_t received_limit;   /* loop detection: Received fields */
+    uint64_t line_limit; /* longest text line in a message */
+    bool long_lines;     /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
+    uint64_t command_timeout, data_timeout, message_timeout;
+    int64_t received_limit; /* loop detection: Received fields */
     int64_t soft_errors, hard_errors;
-    bool sender_check;        /* submission: the sender must belong to the account */
-    /* ... limits of sessions and more: see smtp_settings */
+    uint64_t error_delay;
+    int64_t junk_commands; /* commands without mail before each counts as an error */
+    int64_t auth_failures;
+    uint64_t auth_delay;
+    bool sender_check; /* submission: the envelope sender must belong to the account */
+    bool from_check;   /* submission: and so must the addresses in From */
 };
 extern const struct ph_setting smtp_settings[];
 
 enum smtp_role {
     SMTP_RECEPTION,  /* port 25: no AUTH; our recipients only */
     SMTP_SUBMISSION, /* AUTH required under TLS; any recipient; Date and Message-ID are added */
-    SMTP_OPEN        /* dev's port 1025: takes mail for anybody without AUTH, into the capture account when not ours; offers AUTH and STARTTLS too */
+    /* dev's port 1025: takes mail for anybody without AUTH, into the capture account when not ours;
+     * offers AUTH and STARTTLS too. An unknown address in one of our own domains is refused all the
+     * same. Once authenticated, a session is one of submission. */
+    SMTP_OPEN
 };
 struct smtp_server;
 struct smtp_server_conf {
@@ -36,12 +43,14 @@ struct smtp_server_conf {
     struct store *store;
     struct directory *directory;
     struct tls_ctx *tls; /* for STARTTLS; NULL: not offered, and no AUTH on plain connections */
-    /* Where mail for other domains goes: the folded address of an account of the store that is in the sealed test appliance; NULL: relaying
-     * is refused on every port (550 5.7.1; authenticated: 550 with the reason that sending out isn't set up). */
+    /* Where mail for other domains goes: the folded address of an account of the store that is in
+     * the sealed test appliance; NULL: relaying is refused on every port (550 5.7.1; authenticated:
+     * 550 with the reason that sending out isn't set up). */
     const char *capture_account;
 };
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);
-/* What a listener of this role calls in its on_accept (listener_conf.ctx is the struct smtp_port). */
+/* What a listener of this role calls in its on_accept (listener_conf.ctx is the struct smtp_port,
+ * which lives as long as the server). */
 struct smtp_port {
     struct smtp_server *server;
     enum smtp_role role;
@@ -49,7 +58,10 @@ struct smtp_port {
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);
 unsigned smtp_server_sessions(const struct smtp_server *s);
-/* Ends all sessions: those within a message get drain_ms to finish, others 421 at once. on_stopped on the loop when none is left. */
-void smtp_server_stop(struct smtp_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx), void *ctx);
-void smtp_server_free(struct smtp_server **s); /* after on_stopped */
+/* Ends all sessions: those within a message get drain_ms to finish, others 421 at once. on_stopped
+ * on the loop when none is left. */
+void smtp_server_stop(struct smtp_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx),
+                      void *ctx);
+void smtp_server_free(
+    struct smtp_server **s); /* after on_stopped, or when there never was a session */
 #endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* cmd_ehlo.c - EHLO, HELO: who the client says it is, and what works here and now. RFC
+ * 5321 4.1.1.1. */
+#include "smtp/commands.h"
+#include <inttypes.h>
+
+int smtp_ehlo_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
+{
+    /* A name that is wrong is no reason to refuse mail (RFC 5321 4.1.4). */
+    if (smtp_helo_parse(s->command, args, &s->pending.text))
+        return smtp_refuse(why, 501, "5.5.4", "Say your host name: EHLO host.example");
+    return 0;
+}
+
+static void hello(struct smtp_session *s, bool esmtp)
+{
+    struct str name = s->pending.text;
+    smtp_transaction_reset(s);
+    memcpy(s->helo, name.p, name.n);
+    s->helo[name.n] = '\0';
+    s->esmtp = esmtp;
+    smtp_session_enter(s, SMTP_READY);
+}
+
+void smtp_ehlo_proceed(struct smtp_session *s)
+{
+    hello(s, true);
+    smtp_reply(s, 250, NULL,
+               "%s\nPIPELINING\nSIZE %" PRIu64
+               "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING",
+               s->server->hostname, s->conf->message_limit, smtp_offers_tls(s) ? "\nSTARTTLS" : "",
+               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "");
+}
+
+void smtp_helo_proceed(struct smtp_session *s)
+{
+    hello(s, false);
+    smtp_reply(s, 250, NULL, "%s", s->server->hostname);
+}

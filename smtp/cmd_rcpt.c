@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* cmd_rcpt.c - RCPT TO: one recipient. RFC 5321 4.1.1.3. Whether a recipient is taken is decided
+ * here, in decide(): the directory says where the address leads -> ours and known, or to be
+ * captured -> has it room? -> accept_rcpt(). */
+#include "smtp/commands.h"
+
+int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
+{
+    struct smtp_rcpt_args *r = &s->pending.rcpt;
+    if (smtp_rcpt_parse(s->command, args, r, why))
+        return -1;
+    if (r->path.utf8 && !s->tx.utf8) /* RFC 6531 3.5 */
+        return smtp_refuse(why, 553, "5.6.7", "This address needs SMTPUTF8 at MAIL");
+    if (s->tx.rcpts >= (size_t)s->conf->rcpt_limit) /* RFC 5321 4.5.3.1.10 */
+        return smtp_refuse(why, 452, "4.5.3", "Too many recipients; send the rest again");
+    return 0;
+}
+
+static void refuse(struct smtp_session *s, unsigned code, const char *status, const char *text)
+{
+    struct smtp_refusal why = {0};
+    smtp_refuse(&why, code, status, "%s", text);
+    smtp_refuse_command(s, "RCPT", s->pending.rcpt.rcpt, &why);
+    /* A user's list with stale addresses isn't an attack. */
+    if (s->account && code >= 500 && s->errors)
+        s->errors--;
+}
+
+static bool add_all(struct arena *a, struct smtp_list *l, const struct str *items, size_t n)
+{
+    size_t before = l->n;
+    for (size_t i = 0; i < n; i++)
+        if (!smtp_list_add(a, l, items[i])) {
+            l->n = before;
+            return false;
+        }
+    return true;
+}
+
+static void accept_rcpt(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (tx->captured.n + s->n_remotes > SMTP_COPIES_MAX ||
+        !add_all(tx->arena, &tx->accounts, s->dests, s->n_dests) ||
+        !add_all(tx->arena, &tx->captured, s->remotes, s->n_remotes)) {
+        refuse(s, 452, "4.5.3", "Too many recipients; send the rest again");
+        return;
+    }
+    if (tx->rcpts++ == 0)
+        tx->first_rcpt = arena_str(tx->arena, s->pending.rcpt.rcpt);
+    smtp_session_enter(s, SMTP_RCPT);
+    smtp_reply(s, 250, "2.1.5", "Recipient ok");
+}
+
+static void on_room(struct smtp_session *s, enum smtp_room_verdict verdict)
+{
+    if (verdict == SMTP_ROOM_OK)
+        accept_rcpt(s);
+    else if (verdict == SMTP_ROOM_FULL)
+        refuse(s, 452, "4.2.2", "The mailbox is full");
+    else if (verdict == SMTP_ROOM_NEVER)
+        refuse(s, 552, "5.2.2", "The message is larger than the mailbox may grow");
+    else
+        refuse(s, 451, "4.3.0", "The mailbox can't be read at the moment");
+}
+
+static void check_room(struct smtp_session *s)
+{
+    switch (smtp_quota_ask(s, s->tx.declared, on_room)) {
+    case SMTP_ROOM:
+        accept_rcpt(s);
+        break;
+    case SMTP_ROOM_ASKED:
+        break;
+    case SMTP_ROOM_UNKNOWN:
+        refuse(s, 451, "4.3.2", "Too busy at the moment");
+    }
+}
+
+static struct str *keep(struct arena *a, const struct str *from, size_t n, struct str extra)
+{
+    struct str *to = ARENA_ARRAY(a, struct str, n + 1);
+    for (size_t i = 0; i < n; i++)
+        to[i] = arena_str(a, from[i]);
+    to[n] = extra;
+    return to;
+}
+
+/* Keeps where it goes until it is accepted; what would leave goes to the capture account. */
+static void take(struct smtp_session *s, const struct str *accounts, size_t n_accounts,
+                 const struct str *remotes, size_t n_remotes)
+{
+    struct str capture = str_from(s->server->conf.capture_account);
+    s->dests = keep(s->command, accounts, n_accounts, capture);
+    s->n_dests = n_accounts + (n_remotes ? 1 : 0);
+    s->remotes = keep(s->command, remotes, n_remotes, STR_NULL);
+    s->n_remotes = n_remotes;
+    check_room(s);
+}
+
+/* Mail for another host. */
+static void decide_relay(struct smtp_session *s)
+{
+    struct str rcpt = s->pending.rcpt.rcpt;
+    if (!s->account && s->port->role != SMTP_OPEN)
+        refuse(s, 550, "5.7.1", "Relaying denied: we don't serve this address");
+    else if (!s->server->conf.capture_account)
+        refuse(s, 550, "5.7.1", "Sending to other hosts isn't set up here");
+    else
+        take(s, NULL, 0, &rcpt, 1);
+}
+
+static void decide(struct smtp_session *s, const struct directory_answer *a)
+{
+    if (a->failed && a->err.kind == ERR_PERM)
+        refuse(s, 550, "5.4.6", a->err.text); /* an alias loop, or too many destinations */
+    else if (a->failed)
+        refuse(s, 451, "4.3.0", "The address can't be looked up at the moment");
+    else if (a->kind == DIRECTORY_NOT_OURS)
+        decide_relay(s);
+    else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)
+        refuse(s, 550, "5.1.1", "No such address here");
+    else if (a->n_remotes && !s->server->conf.capture_account)
+        refuse(s, 550, "5.7.1", "The address leads to another host; sending out isn't set up here");
+    else
+        take(s, a->accounts, a->n_accounts, a->remotes, a->n_remotes);
+}
+
+static void on_resolved(void *ctx, const struct directory_answer *a)
+{
+    struct smtp_session *s = ctx;
+    if (smtp_session_back(s))
+        decide(s, a);
+    smtp_session_unref(&s);
+}
+
+void smtp_rcpt_proceed(struct smtp_session *s)
+{
+    if (directory_resolve(s->server->conf.directory, s->pending.rcpt.rcpt, on_resolved,
+                          smtp_session_ref(s)) == 0) {
+        smtp_session_wait(s, SMTP_WAIT_WORK);
+        return;
+    }
+    struct smtp_session *mine = s;
+    smtp_session_unref(&mine);
+    refuse(s, 451, "4.3.2", "Too busy at the moment");
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* deliver.c - the message is complete: judge it, add our header fields, make it durable, answer.
+ * One step after the other, as the table `steps` says. It is durable when the operation of
+ * step_commit is answered (on_committed); only then comes 250. */
+#include "smtp/deliver.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "smtp/trace.h"
+#include <inttypes.h>
+
+enum { FIELDS_MAX = 8192, PREFIX_MAX = 512 << 10 };
+
+enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const char *status,
+                                const char *text)
+{
+    smtp_refuse(&s->tx.refused, code, status, "%s", text);
+    return SMTP_STEP_REFUSE;
+}
+
+/* What was found while it came in. */
+static enum smtp_step step_faults(struct smtp_session *s)
+{
+    unsigned faults = s->tx.parser.faults;
+    if (s->tx.refused.code)
+        return SMTP_STEP_REFUSE;
+    if (faults & (SMTP_DATA_BARE_CR | SMTP_DATA_BARE_LF)) /* RFC 5321 2.3.8 */
+        return smtp_step_refuse(s, 554, "5.6.0",
+                                "The message holds a CR or LF that isn't part of CR LF");
+    if (faults & SMTP_DATA_NUL)
+        return smtp_step_refuse(s, 554, "5.6.0", "The message holds a NUL");
+    if (faults & SMTP_DATA_LONG_LINE)
+        return smtp_step_refuse(s, 554, "5.6.0", "The message holds a line that is too long");
+    return SMTP_STEP_NEXT;
+}
+
+static void add_trace(struct smtp_session *s, struct buf *out)
+{
+    const struct conn_peer *peer = conn_peer(s->conn);
+    struct smtp_transaction *tx = &s->tx;
+    struct smtp_trace t = {.helo = str_from(s->helo),
+                           .ip = str_from(peer->ip),
+                           .ip6 = peer->v6,
+                           .hostname = str_from(s->server->hostname),
+                           .tls = str_from(s->tls),
+                           .esmtp = s->esmtp,
+                           .auth = s->account != NULL,
+                           .utf8 = tx->utf8,
+                           .id = tx->id,
+                           .rcpt = tx->rcpts == 1 ? tx->first_rcpt : STR_NULL,
+                           .now = smtp_trace_now()};
+    smtp_trace_received(out, &t);
+    if (s->submitting)
+        smtp_trace_missing(out, body_sink_head(tx->sink), tx->id, t.hostname, t.now);
+}
+
+static enum smtp_step step_loop(struct smtp_session *s)
+{
+    body_sink_end(s->tx.sink); /* from here on its head can be read */
+    unsigned hops = header_count(body_sink_head(s->tx.sink), STR("Received"));
+    if (hops > (unsigned)s->conf->received_limit) /* RFC 5321 6.3 */
+        return smtp_step_refuse(s, 554, "5.4.6",
+                                "Too many Received fields: the message goes in circles");
+    return SMTP_STEP_NEXT;
+}
+
+static enum smtp_step step_trace(struct smtp_session *s)
+{
+    struct body_sink *sink = s->tx.sink;
+    struct buf fields;
+    buf_init(&fields, FIELDS_MAX);
+    add_trace(s, &fields);
+    body_sink_head_remove(sink, STR("Return-Path")); /* RFC 5321 4.4: exactly one, and it is ours */
+    body_sink_head_prepend(sink, buf_str(&fields));
+    buf_fini(&fields);
+    return SMTP_STEP_NEXT;
+}
+
+/* ---- Durable */
+
+static void refuse_failed(struct smtp_session *s, const struct err *err)
+{
+    log_info(&s->log, "store_failed", L_Z("reason", err->text));
+    if (err->why == ERR_WHY_NO_SPACE)
+        smtp_step_refuse(s, 452, "4.3.1", "Not enough space at the moment");
+    else if (err->why == ERR_WHY_BUSY)
+        smtp_step_refuse(s, 451, "4.3.2", "Too busy at the moment");
+    else if (err->kind == ERR_PERM && err->why != ERR_WHY_READ_ONLY &&
+             err->why != ERR_WHY_CANCELLED)
+        smtp_step_refuse(s, 554, "5.3.0", "The message can't be stored");
+    else
+        smtp_step_refuse(s, 451, "4.3.0", "The message can't be stored at the moment");
+}
+
+static void on_flushed(void *ctx, const struct err *failed)
+{
+    struct smtp_session *s = smtp_session_ref(ctx);
+    if (failed)
+        refuse_failed(s, failed);
+    if (smtp_session_back(s))
+        smtp_deliver_go_on(s);
+    smtp_session_unref(&s);
+}
+
+static enum smtp_step step_flush(struct smtp_session *s)
+{
+    smtp_session_wait(s, SMTP_WAIT_WORK);
+    body_sink_flush(s->tx.sink, on_flushed, s);
+    return SMTP_STEP_WAIT;
+}
+
+static void log_accepted(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    log_info(&s->log, "accepted", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
+             L_UINT("rcpts", tx->rcpts), L_UINT("copies", tx->accounts.n),
+             L_UINT("captured", tx->captured.n), L_UINT("size", body_sink_size(tx->sink)),
+             L_UINT("body", tx->delivery.body), L_Z("account", s->account ? s->account : ""),
+             L_UINT("ms", (clock_mono_us() - tx->began_us) / 1000));
+}
+
+/* Loop, after the commit: the message is on stable storage in all its mailboxes, or in none. */
+static void on_committed(struct store_op *op)
+{
+    struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.delivery.op);
+    if (op->failed)
+        refuse_failed(s, &op->err);
+    else
+        log_accepted(s);
+    if (smtp_session_back(s))
+        smtp_deliver_go_on(s);
+    smtp_session_unref(&s);
+}
+
+static struct str prefix_for(struct smtp_session *s, struct str account)
+{
+    struct smtp_transaction *tx = &s->tx;
+    const char *capture = s->server->conf.capture_account;
+    bool captured = capture && str_eq(account, str_from(capture));
+    struct buf prefix;
+    buf_init(&prefix, PREFIX_MAX);
+    smtp_trace_prefix(&prefix, tx->sender, account, tx->captured.at, captured ? tx->captured.n : 0);
+    struct str kept = arena_str(tx->arena, buf_str(&prefix));
+    buf_fini(&prefix);
+    return kept;
+}
+
+static enum smtp_step step_commit(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct message_delivery *d = &tx->delivery;
+    message_delivery_init(d, on_committed);
+    d->sink = tx->sink;
+    d->internal_ms = clock_wall_ms();
+    d->n_rcpts = tx->accounts.n;
+    d->rcpts = ARENA_ARRAY(tx->arena, struct message_recipient, d->n_rcpts);
+    for (size_t i = 0; i < d->n_rcpts; i++)
+        d->rcpts[i] = (struct message_recipient){.account = tx->accounts.at[i],
+                                                 .mailbox = STR("INBOX"),
+                                                 .prefix = prefix_for(s, tx->accounts.at[i])};
+    if (store_submit(s->server->conf.store, &d->op)) {
+        refuse_failed(s, &d->op.err);
+        return SMTP_STEP_REFUSE;
+    }
+    smtp_session_ref(s);
+    smtp_session_wait(s, SMTP_WAIT_WORK);
+    return SMTP_STEP_WAIT;
+}
+
+/* ---- The one reply (DESIGN.md 4) */
+
+static void answer(struct smtp_session *s)
+{
+    struct smtp_refusal *why = &s->tx.refused;
+    if (why->code) {
+        smtp_refuse_command(s, "message", s->tx.first_rcpt, why);
+    } else {
+        s->messages++;
+        s->errors = s->junk = 0;
+        smtp_reply(s, 250, "2.0.0", "Kept as %" PRIu64, s->tx.id);
+    }
+    if (!s->conn)
+        return;
+    smtp_transaction_reset(s);
+    smtp_session_enter(s, SMTP_READY);
+    if (s->server->stopping)
+        smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
+}
+
+static const struct {
+    const char *name;
+    enum smtp_step (*run)(struct smtp_session *s);
+} steps[] = {
+    {"faults", step_faults},  /* bare CR or LF, too large: found on the way in */
+    {"loop", step_loop},      /* Received fields */
+    {"from", smtp_step_from}, /* submission: whose is it? */
+    {"trace", step_trace},    /* Received; Date, Message-ID */
+    {"flush", step_flush},    /* large data: its file on stable storage */
+    {"commit", step_commit},  /* the rows: durable */
+};
+
+void smtp_deliver_go_on(struct smtp_session *s)
+{
+    enum smtp_step next = s->tx.refused.code ? SMTP_STEP_REFUSE : SMTP_STEP_NEXT;
+    while (next == SMTP_STEP_NEXT && s->tx.step < ARRAY_LEN(steps)) {
+        log_debug(&s->log, "step", L_Z("name", steps[s->tx.step].name));
+        next = steps[s->tx.step].run(s);
+        if (next != SMTP_STEP_ASKED)
+            s->tx.step++;
+    }
+    if (next == SMTP_STEP_NEXT || next == SMTP_STEP_REFUSE)
+        answer(s);
+}
+
+void smtp_deliver(struct smtp_session *s)
+{
+    smtp_session_resume(s, SMTP_WAIT_SINK);
+    smtp_session_enter(s, SMTP_ENDING);
+    smtp_deliver_go_on(s);
+}

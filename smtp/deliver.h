@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* deliver.h - the steps between the end of a message and its one reply. Private to smtp/.
+ * Floor 5 (smtp). Threads: loop only. */
+#ifndef PH_SMTP_DELIVER_H
+#define PH_SMTP_DELIVER_H
+#include "smtp/session.h"
+
+enum smtp_step {
+    SMTP_STEP_NEXT,
+    SMTP_STEP_WAIT,  /* smtp_deliver_go_on() comes later, with the next step */
+    SMTP_STEP_ASKED, /* smtp_deliver_go_on() comes later, with the same step again */
+    SMTP_STEP_REFUSE /* tx->refused says why */
+};
+void smtp_deliver_go_on(struct smtp_session *s);
+enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const char *status,
+                                const char *text);
+enum smtp_step smtp_step_from(struct smtp_session *s); /* from.c */
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* session.c - the life of one connection: events in, lines to the commands, octets to the message,
+ * its end. */
+#include "smtp/session.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/map.h"
+#include "appliance/base/mem.h"
+#include "smtp/commands.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { COMMAND_CHUNK = 1024, HELD_MAX = 8192, LINGER_MS = 5000 };
+
+const char *smtp_state_name(enum smtp_state state)
+{
+    static const char *const names[] = {"connecting", "greeted", "ready",  "mail",
+                                        "rcpt",       "bdat",    "sasl",   "tls",
+                                        "data",       "chunk",   "ending", "closed"};
+    return names[state];
+}
+
+struct smtp_session *smtp_session_ref(struct smtp_session *s)
+{
+    s->refs++;
+    return s;
+}
+
+void smtp_session_unref(struct smtp_session **sp)
+{
+    struct smtp_session *s = *sp;
+    *sp = NULL;
+    if (!s || --s->refs)
+        return;
+    smtp_transaction_reset(s);
+    arena_free(&s->tx.arena);
+    arena_free(&s->command);
+    buf_fini(&s->held);
+    timer_free(&s->delay);
+    mem_free(s->account);
+    struct smtp_server *server = s->server;
+    mem_free(s);
+    server->alive--;
+    if (server->stopping && !server->alive)
+        loop_defer(server->conf.loop, &server->defer);
+}
+
+bool smtp_session_in_message(const struct smtp_session *s)
+{
+    return s->state == SMTP_DATA || s->state == SMTP_CHUNK || s->state == SMTP_BDAT ||
+           s->state == SMTP_ENDING;
+}
+
+static uint64_t timeout_of(const struct smtp_session *s)
+{
+    switch (s->state) {
+    case SMTP_DATA:
+    case SMTP_CHUNK:
+        return s->conf->data_timeout;
+    case SMTP_CONNECTING: /* conn limits the handshake itself */
+    case SMTP_TLS:
+    case SMTP_ENDING:
+    case SMTP_CLOSED:
+        return 0;
+    default:
+        return s->conf->command_timeout;
+    }
+}
+
+void smtp_session_enter(struct smtp_session *s, enum smtp_state state)
+{
+    if (s->state == state)
+        return;
+    log_debug(&s->log, "state", L_Z("from", smtp_state_name(s->state)),
+              L_Z("to", smtp_state_name(state)));
+    s->state = state;
+    uint64_t ms = timeout_of(s);
+    if (s->conn && ms != s->timeout_ms)
+        conn_set_timeout(s->conn, ms);
+    s->timeout_ms = ms;
+}
+
+void smtp_session_wait(struct smtp_session *s, unsigned wait)
+{
+    if (s->conn && !s->waits)
+        conn_pause(s->conn);
+    s->waits |= wait;
+}
+
+void smtp_session_resume(struct smtp_session *s, unsigned wait)
+{
+    if (!(s->waits & wait))
+        return;
+    s->waits &= ~wait;
+    if (s->conn && !s->waits)
+        conn_resume(s->conn);
+}
+
+bool smtp_session_back(struct smtp_session *s)
+{
+    smtp_session_resume(s, SMTP_WAIT_WORK);
+    return s->conn != NULL;
+}
+
+void smtp_session_close(struct smtp_session *s, const char *why)
+{
+    if (!s->conn)
+        return;
+    log_info(&s->log, "closed", L_Z("why", why), L_Z("port", s->port->name),
+             L_Z("ip", conn_peer(s->conn)->ip), L_Z("account", s->account ? s->account : ""),
+             L_Z("tls", s->tls), L_UINT("messages", s->messages), L_UINT("errors", s->errors),
+             L_Z("state", smtp_state_name(s->state)),
+             L_UINT("ms", loop_now_ms(s->server->conf.loop) - s->opened_ms));
+    if (s->held.n)
+        conn_write_str(s->conn, buf_str(&s->held));
+    if (s->delay)
+        timer_stop(s->delay);
+    bool committing = s->state == SMTP_ENDING && (s->waits & SMTP_WAIT_WORK);
+    conn_close_flushed(&s->conn, LINGER_MS);
+    smtp_session_enter(s, SMTP_CLOSED);
+    if (!committing) /* else the operation has it until its answer; see unref */
+        smtp_transaction_reset(s);
+    list_del(&s->link);
+    s->server->open--;
+    struct smtp_session *mine = s;
+    smtp_session_unref(&mine);
+}
+
+void smtp_session_close_421(struct smtp_session *s, const char *status, const char *text,
+                            const char *why)
+{
+    if (!s->conn)
+        return;
+    if (s->state != SMTP_CONNECTING && s->state != SMTP_TLS)
+        smtp_reply(s, 421, status, "%s", text);
+    smtp_session_close(s, why);
+}
+
+void smtp_session_forget_client(struct smtp_session *s)
+{
+    smtp_transaction_reset(s);
+    s->helo[0] = '\0';
+    s->esmtp = false;
+    s->line = (struct smtp_line){0};
+}
+
+/* ---- Replies */
+
+static void send_held(void *ctx)
+{
+    struct smtp_session *s = ctx;
+    if (!s->conn)
+        return;
+    conn_write_str(s->conn, buf_str(&s->held));
+    buf_fini(&s->held);
+    smtp_session_resume(s, SMTP_WAIT_DELAY);
+}
+
+static void queue_reply(struct smtp_session *s, struct str reply, uint64_t delay_ms)
+{
+    if (!delay_ms && !s->held.n) {
+        if (conn_write_str(s->conn, reply) == CONN_FULL)
+            smtp_session_wait(s, SMTP_WAIT_OUTPUT);
+        return;
+    }
+    if (!s->held.n)
+        buf_init(&s->held, HELD_MAX);
+    buf_add_str(&s->held, reply);
+    if (!delay_ms)
+        return;
+    if (!s->delay)
+        s->delay = timer_new(s->server->conf.loop, send_held, s);
+    timer_start(s->delay, delay_ms);
+    smtp_session_wait(s, SMTP_WAIT_DELAY);
+}
+
+static uint64_t error_delay(const struct smtp_session *s)
+{
+    enum { LONGEST_MS = 10000 };
+    int64_t over = (int64_t)s->errors - s->conf->soft_errors;
+    uint64_t ms = over > 0 ? (uint64_t)over * s->conf->error_delay : 0;
+    return ms < LONGEST_MS ? ms : LONGEST_MS;
+}
+
+void smtp_count_error(struct smtp_session *s)
+{
+    s->errors++;
+}
+
+static void reply(struct smtp_session *s, uint64_t delay_ms, unsigned code, const char *status,
+                  struct str text)
+{
+    struct buf *out = &s->server->scratch;
+    buf_clear(out);
+    smtp_reply_format(out, code, status, text, s->tx.utf8);
+    if (code >= 500) {
+        smtp_count_error(s);
+        uint64_t ms = error_delay(s);
+        delay_ms = delay_ms > ms ? delay_ms : ms;
+    }
+    bool too_many = s->errors >= (unsigned)s->conf->hard_errors && code != 421;
+    queue_reply(s, buf_str(out), too_many ? 0 : delay_ms);
+    if (too_many)
+        smtp_session_close_421(s, "4.7.0", "Too many errors", "errors");
+}
+
+void smtp_reply(struct smtp_session *s, unsigned code, const char *status, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    if (!s->conn)
+        return;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    reply(s, 0, code, status,
+          str_of(text, n < 0                     ? 0
+                       : (size_t)n < sizeof text ? (size_t)n
+                                                 : sizeof text - 1));
+}
+
+void smtp_reply_after(struct smtp_session *s, uint64_t ms, unsigned code, const char *status,
+                      const char *text)
+{
+    if (s->conn)
+        reply(s, ms, code, status, str_from(text));
+}
+
+void smtp_refuse_command(struct smtp_session *s, const char *verb, struct str about,
+                         const struct smtp_refusal *why)
+{
+    log_info(&s->log, "refused", L_Z("command", verb), L_STR("about", about),
+             L_UINT("code", why->code), L_Z("status", why->status), L_Z("reason", why->text),
+             L_Z("ip", s->conn ? conn_peer(s->conn)->ip : ""));
+    if (s->conn)
+        reply(s, 0, why->code, why->status, str_from(why->text));
+}
+
+/* ---- Input */
+
+static void bad_line(struct smtp_session *s, bool too_long)
+{
+    struct smtp_refusal why = {0};
+    if (too_long)
+        smtp_refuse(&why, 500, "5.5.2", "Line too long");
+    else
+        smtp_refuse(&why, 500, "5.5.2",
+                    "A line ends with CR LF and holds neither of them, nor NUL");
+    if (s->state == SMTP_SASL) /* the exchange is over (RFC 4954 4) */
+        smtp_session_enter(s, SMTP_READY);
+    smtp_refuse_command(s, "line", STR_NULL, &why);
+}
+
+/* false: more input is needed. */
+static bool take_line(struct smtp_session *s, struct str in)
+{
+    struct str line;
+    size_t used;
+    enum smtp_line_end end =
+        smtp_line_take(&s->line, in, s->state == SMTP_SASL ? SASL_LINE_MAX : 0, &line, &used);
+    if (s->state != SMTP_SASL)
+        arena_clear(s->command);
+    if (end == SMTP_LINE_OK)
+        line = arena_str(s->command, line); /* the view ends with the consumption */
+    conn_consume(s->conn, used);
+    if (end == SMTP_LINE_MORE) {
+        uint64_t now = loop_now_ms(s->server->conf.loop);
+        if (!s->line_ms && in.n)
+            s->line_ms = now;
+        if (s->line_ms && now - s->line_ms > s->conf->command_timeout)
+            smtp_session_close_421(s, "4.4.2", "This line takes too long", "slow");
+        return false;
+    }
+    s->line_ms = 0;
+    if (end != SMTP_LINE_OK)
+        bad_line(s, end == SMTP_LINE_TOO_LONG);
+    else if (s->state == SMTP_SASL)
+        smtp_auth_line(s, line);
+    else
+        smtp_command_run(s, line);
+    return true;
+}
+
+static bool too_slow(struct smtp_session *s)
+{
+    return s->tx.data_ms && s->state != SMTP_ENDING &&
+           loop_now_ms(s->server->conf.loop) - s->tx.data_ms > s->conf->message_timeout;
+}
+
+static void take_input(struct smtp_session *s)
+{
+    bool more = true;
+    while (more && s->conn && !s->waits && s->state != SMTP_TLS) {
+        struct str in = conn_input(s->conn);
+        if (!in.n)
+            break;
+        if (too_slow(s))
+            smtp_session_close_421(s, "4.4.2", "This message takes too long", "slow");
+        else if (s->state == SMTP_DATA)
+            smtp_data_input(s, in);
+        else if (s->state == SMTP_CHUNK)
+            smtp_chunk_input(s, in);
+        else
+            more = take_line(s, in);
+    }
+    if (s->conn && s->eof && !s->waits)
+        smtp_session_close(s, "eof");
+}
+
+static void greet(struct smtp_session *s)
+{
+    smtp_session_enter(s, SMTP_GREETED);
+    conn_tls_text(s->conn, s->tls, sizeof s->tls);
+    if (s->server->stopping)
+        smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
+    else
+        smtp_reply(s, 220, NULL, "%s ESMTP posthouse", s->server->hostname);
+}
+
+static void on_timeout(struct smtp_session *s)
+{
+    if (s->waits & ~SMTP_WAIT_OUTPUT) /* it waits for us */
+        return;
+    smtp_session_close_421(s, "4.4.2", "Nothing came for too long", "timeout");
+}
+
+static void on_event(void *ctx, struct conn *c, enum conn_event ev)
+{
+    struct smtp_session *s = smtp_session_ref(ctx);
+    switch (ev) {
+    case CONN_OPEN:
+        greet(s);
+        break;
+    case CONN_TLS:
+        conn_tls_text(c, s->tls, sizeof s->tls);
+        smtp_session_forget_client(s);
+        smtp_session_enter(s, SMTP_GREETED);
+        break;
+    case CONN_INPUT:
+        take_input(s);
+        break;
+    case CONN_DRAINED:
+        smtp_session_resume(s, SMTP_WAIT_OUTPUT);
+        break;
+    case CONN_TIMEOUT:
+        on_timeout(s);
+        break;
+    case CONN_EOF:
+        s->eof = true;
+        take_input(s);
+        break;
+    case CONN_CLOSED:
+        smtp_session_close(s, conn_error(c)->text[0] ? conn_error(c)->text : "reset");
+        break;
+    }
+    smtp_session_unref(&s);
+}
+
+void smtp_on_accept(void *smtp_port, struct conn *c)
+{
+    struct smtp_port *port = smtp_port;
+    struct smtp_session *s = MEM_NEW(struct smtp_session);
+    s->server = port->server;
+    s->conf = port->server->conf.smtp;
+    s->port = port;
+    s->conn = c;
+    s->refs = 1;
+    s->log = (struct log_ctx){.module = "smtp", .sid = store_new_id(port->server->conf.store)};
+    s->submitting = port->role == SMTP_SUBMISSION;
+    s->command = arena_new(COMMAND_CHUNK);
+    s->opened_ms = loop_now_ms(port->server->conf.loop);
+    list_add(&port->server->sessions, &s->link);
+    port->server->open++;
+    port->server->alive++;
+    conn_set_handler(c, on_event, s);
+}

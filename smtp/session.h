@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* session.h - one SMTP connection: its state, the transaction under way, how it waits and answers.
+ * Private to smtp/. Floor 5 (smtp). Threads: loop only. Ownership: the server's list holds a
+ * reference while the connection is open, and each question that waits for an answer (directory,
+ * store) holds another. Whoever gets an answer begins with smtp_session_back() and ends with unref.
+ * Serial: while anything in `waits` is set the input is paused, so pipelined replies keep their
+ * order by themselves. */
+#ifndef PH_SMTP_SESSION_H
+#define PH_SMTP_SESSION_H
+#include "appliance/base/log.h"
+#include "appliance/directory/sasl.h"
+#include "appliance/store/message.h"
+#include "smtp/data_parser.h"
+#include "smtp/line.h"
+#include "smtp/params.h"
+#include "smtp/server.h"
+
+enum smtp_state {
+    SMTP_CONNECTING, /* nothing said yet; implicit TLS is under way */
+    SMTP_GREETED,    /* we greeted, no EHLO yet; also after STARTTLS */
+    SMTP_READY,      /* EHLO or HELO given, no transaction */
+    SMTP_MAIL,       /* the sender is known */
+    SMTP_RCPT,       /* at least one recipient is accepted */
+    SMTP_BDAT,       /* between two chunks */
+    SMTP_SASL,       /* AUTH: the next line answers our challenge */
+    SMTP_TLS,        /* STARTTLS: handshake */
+    SMTP_DATA,       /* octets of the message, up to the dot */
+    SMTP_CHUNK,      /* octets of a chunk, counted */
+    SMTP_ENDING,     /* the message is complete: see deliver.c */
+    SMTP_CLOSED
+};
+enum {
+    SMTP_WAIT_WORK = 1u << 0,  /* directory or store */
+    SMTP_WAIT_DELAY = 1u << 1, /* a reply is held back */
+    SMTP_WAIT_SINK = 1u << 2,  /* the store writes slower than the client sends */
+    SMTP_WAIT_OUTPUT = 1u << 3 /* the client doesn't read its replies */
+};
+enum { SMTP_COPIES_MAX = 1000 /* accounts, and captured recipients, of one message */ };
+
+struct smtp_list { /* of views into the transaction's arena */
+    struct str *at;
+    size_t n, cap;
+};
+struct smtp_transaction {
+    struct arena *arena;
+    uint64_t id; /* in Received, the reply and the log */
+    uint64_t began_us,
+        data_ms; /* when MAIL came; when the first octet of the message was due (0: not yet) */
+    struct str sender; /* empty: <> */
+    uint64_t declared; /* SIZE */
+    bool utf8;
+    struct str first_rcpt;
+    size_t rcpts;              /* accepted */
+    struct smtp_list accounts; /* who gets a copy, each once */
+    struct smtp_list captured; /* recipients elsewhere whose copy the capture account gets */
+    struct body_sink *sink;
+    struct smtp_data parser;
+    uint64_t chunk_left;
+    bool chunk_last, chunk_ignored;
+    struct smtp_refusal refused; /* decided before its end: the rest is consumed and then refused */
+    unsigned step;               /* of deliver.c */
+    struct address *from;        /* of the check of From */
+    size_t n_from, from_at;
+    struct message_delivery delivery;
+};
+struct smtp_session {
+    struct list link;
+    struct smtp_server *server;
+    const struct smtp_conf *conf;
+    const struct smtp_port *port;
+    struct conn *conn; /* NULL: closed */
+    unsigned refs, waits;
+    enum smtp_state state;
+    struct log_ctx log;
+    bool eof, esmtp,
+        submitting; /* submitting: submission's rules hold (its ports, or authenticated) */
+    char helo[256], tls[64];
+    char *account; /* authenticated as; NULL: not */
+    struct arena *command;
+    struct smtp_line line;
+    union { /* what check() found, for proceed() */
+        struct smtp_mail_args mail;
+        struct smtp_rcpt_args rcpt;
+        struct smtp_bdat_args bdat;
+        struct {
+            struct str mechanism, initial;
+        } auth;
+        struct str text;
+    } pending;
+    struct str *dests,
+        *remotes; /* of the RCPT under way: accounts that get a copy; to be captured */
+    size_t n_dests, n_remotes;
+    struct sasl sasl;
+    struct timer *delay;
+    struct buf held; /* replies that wait for the delay */
+    uint64_t timeout_ms, opened_ms, line_ms;
+    unsigned errors, junk, auth_failures, messages;
+    struct smtp_transaction tx;
+};
+struct smtp_server {
+    struct smtp_server_conf conf;
+    char hostname[256];
+    struct list sessions;
+    unsigned open, alive; /* connections; session structs, which may outlive them */
+    struct map *rooms;    /* quota.c: what accounts have left */
+    struct buf scratch;
+    bool stopping, stopped;
+    struct timer *drain;
+    struct loop_defer defer;
+    void (*on_stopped)(void *ctx);
+    void *stop_ctx;
+};
+
+struct smtp_session *smtp_session_ref(struct smtp_session *s);
+void smtp_session_unref(struct smtp_session **s);
+void smtp_session_enter(struct smtp_session *s, enum smtp_state state);
+const char *smtp_state_name(enum smtp_state state);
+void smtp_session_wait(struct smtp_session *s, unsigned wait);
+void smtp_session_resume(struct smtp_session *s,
+                         unsigned wait); /* goes on with held input, later */
+/* For the callback of a question asked with SMTP_WAIT_WORK: false when the connection is gone. */
+bool smtp_session_back(struct smtp_session *s);
+/* Ends it once the replies are sent. `why` for the log. */
+void smtp_session_close(struct smtp_session *s, const char *why);
+void smtp_session_close_421(struct smtp_session *s, const char *status, const char *text,
+                            const char *why);
+void smtp_session_forget_client(struct smtp_session *s); /* RFC 3207 4.2: after STARTTLS */
+bool smtp_session_in_message(const struct smtp_session *s);
+
+/* Queues one reply; a command gets exactly one. 5xx counts as an error: from soft_errors on replies
+ * come later and later, at hard_errors the connection ends. */
+void smtp_reply(struct smtp_session *s, unsigned code, const char *status, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void smtp_reply_after(struct smtp_session *s, uint64_t ms, unsigned code, const char *status,
+                      const char *text);
+/* The same for a refusal, with a line in the log: verb and about whom. */
+void smtp_refuse_command(struct smtp_session *s, const char *verb, struct str about,
+                         const struct smtp_refusal *why);
+void smtp_count_error(struct smtp_session *s);
+
+/* transaction.c */
+void smtp_transaction_begin(struct smtp_session *s);
+void smtp_transaction_reset(struct smtp_session *s);                       /* forgets all of it */
+bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item); /* once; false: full */
+void smtp_receive_begin(struct smtp_session *s, bool dots);
+void smtp_receive_put(void *session, struct str run); /* octets of the message, to the store */
+
+/* cmd_data.c, cmd_bdat.c, cmd_auth.c: input that isn't a command */
+void smtp_data_input(struct smtp_session *s, struct str in);
+void smtp_chunk_input(struct smtp_session *s, struct str in);
+void smtp_auth_line(struct smtp_session *s, struct str line);
+
+/* deliver.c: the message is complete; answers it */
+void smtp_deliver(struct smtp_session *s);
+
+/* quota.c: have these accounts (s->dests) room for `size` more octets? */
+enum smtp_room {
+    SMTP_ROOM,
+    SMTP_ROOM_ASKED /* on_room comes later */,
+    SMTP_ROOM_UNKNOWN /* try later */
+};
+enum smtp_room_verdict {
+    SMTP_ROOM_OK,
+    SMTP_ROOM_FULL,
+    SMTP_ROOM_NEVER /* larger than all it may hold */,
+    SMTP_ROOM_FAILED
+};
+typedef void (*smtp_room_fn)(struct smtp_session *s, enum smtp_room_verdict verdict);
+enum smtp_room smtp_quota_ask(struct smtp_session *s, uint64_t size, smtp_room_fn on_room);
+void smtp_quota_free(struct smtp_server *server);
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* trace.h - the header fields a server adds: Received, Return-Path, Delivered-To, missing Date and
+ * Message-ID. Floor 5 (smtp). Threads: any (pure). */
+#ifndef PH_SMTP_TRACE_H
+#define PH_SMTP_TRACE_H
+#include "appliance/base/buf.h"
+#include "appliance/mail/date.h"
+
+struct smtp_trace {
+    struct str helo, ip, hostname; /* helo: made harmless (smtp_helo_parse) */
+    struct str tls;                /* "TLSv1.3 ..."; empty: none */
+    bool ip6, esmtp, auth, utf8;
+    uint64_t id;
+    struct str rcpt; /* named only when it is the only one, else empty: others must not learn of it
+                        (RFC 5321 7.2) */
+    struct date now;
+};
+void smtp_trace_received(struct buf *out, const struct smtp_trace *t); /* RFC 5321 4.4 */
+const char *smtp_trace_protocol(const struct smtp_trace *t); /* RFC 3848, 6531 4.3: "ESMTPSA" ... */
+/* Return-Path and Delivered-To, and the capture's own field for each captured recipient. */
+void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
+                       const struct str *captured, size_t n);
+/* RFC 6409 8.1, 8.2: what `head` lacks. */
+void smtp_trace_missing(struct buf *out, struct str head, uint64_t id, struct str hostname,
+                        struct date now);
+struct date smtp_trace_now(void); /* wall clock in the local zone */
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* transaction.c - one mail transaction: begun by MAIL, filled by RCPT, its octets handed to the
+ * store, forgotten as a whole. */
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "smtp/session.h"
+
+enum { TRANSACTION_CHUNK = 2048, LINE_STANDARD = 998 /* RFC 5322 2.1.1 */ };
+
+void smtp_transaction_begin(struct smtp_session *s)
+{
+    smtp_transaction_reset(s);
+    if (!s->tx.arena)
+        s->tx.arena = arena_new(TRANSACTION_CHUNK);
+    s->tx.began_us = clock_mono_us();
+    s->tx.id = store_new_id(s->server->conf.store);
+    s->log.mid = s->tx.id;
+}
+
+void smtp_transaction_reset(struct smtp_session *s)
+{
+    struct arena *arena = s->tx.arena;
+    body_sink_free(&s->tx.sink);
+    if (arena)
+        arena_clear(arena);
+    s->tx = (struct smtp_transaction){.arena = arena};
+    s->log.mid = 0;
+}
+
+bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (str_eq(l->at[i], item))
+            return true;
+    if (l->n == SMTP_COPIES_MAX)
+        return false;
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 4;
+        struct str *at = ARENA_ARRAY(a, struct str, cap);
+        if (l->n)
+            memcpy(at, l->at, l->n * sizeof *at);
+        l->at = at;
+        l->cap = cap;
+    }
+    l->at[l->n++] = arena_str(a, item);
+    return true;
+}
+
+static void on_sink_ready(void *ctx)
+{
+    smtp_session_resume(ctx, SMTP_WAIT_SINK);
+}
+
+void smtp_receive_begin(struct smtp_session *s, bool dots)
+{
+    s->tx.data_ms = loop_now_ms(s->server->conf.loop);
+    s->tx.sink = body_sink_new(s->server->conf.store, s->conf->message_limit, on_sink_ready, s);
+    smtp_data_begin(&s->tx.parser, dots, s->conf->long_lines ? s->conf->line_limit : LINE_STANDARD);
+}
+
+static void refuse_for(struct smtp_session *s, const struct err *err)
+{
+    struct smtp_refusal *why = &s->tx.refused;
+    if (err->why == ERR_WHY_NO_SPACE)
+        smtp_refuse(why, 452, "4.3.1", "Not enough space at the moment");
+    else if (err->why == ERR_WHY_LIMIT && body_sink_size(s->tx.sink) > s->conf->message_limit)
+        smtp_refuse(why, 552, "5.3.4", "The message is larger than %llu octets",
+                    (unsigned long long)s->conf->message_limit);
+    else if (err->why == ERR_WHY_LIMIT)
+        smtp_refuse(why, 552, "5.3.4", "%s", err->text);
+    else
+        smtp_refuse(why, 451, "4.3.0", "The message can't be stored at the moment");
+    log_info(&s->log, "receive_failed", L_Z("reason", err->text));
+}
+
+void smtp_receive_put(void *session, struct str run)
+{
+    struct smtp_session *s = session;
+    struct smtp_transaction *tx = &s->tx;
+    if (!tx->sink)
+        return; /* it is refused already: its rest is only consumed */
+    switch (body_sink_put(tx->sink, run)) {
+    case BODY_MORE:
+        break;
+    case BODY_WAIT:
+        smtp_session_wait(s, SMTP_WAIT_SINK);
+        break;
+    case BODY_FAIL:
+        refuse_for(s, body_sink_error(tx->sink));
+        body_sink_free(&tx->sink);
+        smtp_session_resume(s, SMTP_WAIT_SINK);
+        break;
+    }
+}
