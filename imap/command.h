@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* command.h - one IMAP command from its line to its tagged answer, and the session it runs in.
- * Floor 5 (imap). Threads: parse, finish on the loop; work on lane store; write operations on lane commit. A session has
- * one command at a time; while work or a write runs the loop doesn't touch command or view, so they need no lock.
+ * Floor 5 (imap). Threads: parse, finish on the loop; work on lane store; write operations on lane
+ * commit. A session has one command at a time; while work or a write runs the loop doesn't touch
+ * command or view, so they need no lock.
  *
  *   parse    (loop)    arguments -> cmd->data; imap_bad() / imap_no() end the command here
- *   work     (store)   reads with its own reader; appends responses to cmd->out; IMAP_WORK_MORE when out reached
- *                      IMAP_OUT_SOFT or 20 ms passed (imap_work_time_up()): what it wrote is sent, and work is called again, from
- *                      its own saved position, once the client has taken it. No statement survives that return
- *   write    (commit)  returns the operation to submit (a struct store_op embedded in cmd->data), or NULL: nothing to write.
- *                      Called on the loop after work, unless work failed; the session sets op->done and op->ctx; cmd->failed and
- *                      cmd->err are set from the operation afterwards
- *   finish   (loop)    last responses; sets the tagged line by imap_ok/no/bad. NULL, or nothing set: plain OK, or
- *                      imap_no_err(cmd, &cmd->err) when cmd->failed
+ *   work     (store)   reads with its own reader; appends responses to cmd->out; IMAP_WORK_MORE
+ * when out reached IMAP_OUT_SOFT or 20 ms passed (imap_work_time_up()): what it wrote is sent, and
+ * work is called again, from its own saved position, once the client has taken it. No statement
+ * survives that return write    (commit)  returns the operation to submit (a struct store_op
+ * embedded in cmd->data), or NULL: nothing to write. Called on the loop after work, unless work
+ * failed; the session sets op->done and op->ctx; cmd->failed and cmd->err are set from the
+ * operation afterwards finish   (loop)    last responses; sets the tagged line by imap_ok/no/bad.
+ * NULL, or nothing set: plain OK, or imap_no_err(cmd, &cmd->err) when cmd->failed
  *
- * A step that called imap_ok/no/bad ended the command: the later ones are skipped. Arguments left over after parse are BAD.
+ * A step that called imap_ok/no/bad ended the command: the later ones are skipped. Arguments left
+ * over after parse are BAD.
  *
- * The session then sends what changed in the selected mailbox since the last time, by this command or by other sessions (sync.h:
- * FETCH FLAGS, EXPUNGE, EXISTS, RECENT; expunges only when the command's flags allow), and the tagged line. So STORE, EXPUNGE, MOVE
- * and the \\Seen of FETCH write no such responses themselves: they set cmd->echo or cmd->silent_modseq at most. */
+ * The session then sends what changed in the selected mailbox since the last time, by this command
+ * or by other sessions (sync.h: FETCH FLAGS, EXPUNGE, EXISTS, RECENT; expunges only when the
+ * command's flags allow), and the tagged line. So STORE, EXPUNGE, MOVE and the \Seen of FETCH write
+ * no such responses themselves: they set cmd->echo or cmd->silent_modseq at most. */
 #ifndef PH_IMAP_COMMAND_H
 #define PH_IMAP_COMMAND_H
 #include "imap/cursor.h"
@@ -26,12 +29,13 @@
 struct imap_session;
 enum imap_state { IMAP_PREAUTH = 1, IMAP_AUTH = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
 enum {
-    IMAP_USES_SEQS = 1,   /* message sequence numbers mean something: no expunge may be reported during it, except as UID x
-                             (RFC 3501 7.4.1) */
+    IMAP_USES_SEQS = 1,   /* message sequence numbers mean something: no expunge may be reported
+                             during it, except as UID x   (RFC 3501 7.4.1) */
     IMAP_NEEDS_WRITE = 2, /* refused in a mailbox opened by EXAMINE */
     IMAP_NO_PIPELINE = 4, /* refused when input is already buffered behind it (STARTTLS) */
-    IMAP_CLOSES = 8,      /* leaves the selected mailbox before it runs (SELECT, EXAMINE, CLOSE, UNSELECT) */
-    IMAP_UID_TOO = 16     /* "UID x" exists: cmd->uid */
+    IMAP_CLOSES =
+        8, /* leaves the selected mailbox before it runs (SELECT, EXAMINE, CLOSE, UNSELECT) */
+    IMAP_UID_TOO = 16 /* "UID x" exists: cmd->uid */
 };
 enum imap_work { IMAP_WORK_DONE, IMAP_WORK_MORE };
 enum { IMAP_OUT_SOFT = 64 * 1024 };
@@ -52,10 +56,12 @@ struct imap_view {
     struct arena *arena;
 };
 size_t imap_view_seq(const struct imap_view *v, uint32_t uid); /* 1.. ; 0: not in the view */
-/* A sequence or uid set -> ascending uid ranges that cover existing messages only. Sequence numbers above the view: -1 (BAD). */
-int imap_view_resolve(const struct imap_view *v, struct arena *a, const struct imap_set *set, bool uid,
-                      struct uid_range **out, size_t *n_out);
-void imap_put_flags(struct buf *b, const struct imap_view *v, uint32_t uid, uint64_t flags); /* "(\Seen \Recent $x)" */
+/* A sequence or uid set -> ascending uid ranges that cover existing messages only. Sequence numbers
+ * above the view: -1 (BAD). */
+int imap_view_resolve(const struct imap_view *v, struct arena *a, const struct imap_set *set,
+                      bool uid, struct uid_range **out, size_t *n_out);
+void imap_put_flags(struct buf *b, const struct imap_view *v, uint32_t uid,
+                    uint64_t flags); /* "(\Seen \Recent $x)" */
 
 struct imap_command;
 struct imap_command_def {
@@ -69,33 +75,39 @@ struct imap_command_def {
 struct imap_command {
     struct imap_session *session;
     const struct imap_command_def *def;
-    struct arena *arena;     /* freed with the command */
+    struct arena *arena; /* freed with the command */
     struct str tag;
     bool uid;
-    void *data;              /* the command's own struct, in the arena */
-    struct imap_view *view;  /* the selected mailbox; NULL when none */
-    struct buf out;          /* responses on their way; sent and cleared by the session */
-    bool failed;             /* of work (set by it) or of the write */
+    void *data;             /* the command's own struct, in the arena */
+    struct imap_view *view; /* the selected mailbox; NULL when none */
+    struct buf out;         /* responses on their way; sent and cleared by the session */
+    bool failed;            /* of work (set by it) or of the write */
     struct err err;
-    uint64_t started_us;     /* of this run of work */
-    bool ended;              /* imap_ok/no/bad was called */
+    uint64_t started_us; /* of this run of work */
+    bool ended;          /* imap_ok/no/bad was called */
     char status[8];
     struct str code, text;
-    bool cut; /* set by work: a literal it announced can't be completed. The session drops the connection, no tagged line */
-    /* Set by parse, work or finish, asked by sync.h (on lane store) about each flag change it is about to report: true = the
-     * client knows these flags already (STORE .SILENT). NULL: report all. */
+    bool cut; /* set by work: a literal it announced can't be completed. The session drops the
+                 connection, no tagged line */
+    /* Set by parse, work or finish, asked by sync.h (on lane store) about each flag change it is
+     * about to report: true = the client knows these flags already (STORE .SILENT). NULL: report
+     * all. */
     bool (*hush)(const struct imap_command *cmd, const struct message_info *m);
-    /* What sync reports for this command, set by finish: the flags of all messages in `echo` (STORE without .SILENT; uids,
-     * ascending ranges, in the arena), changed or not; or no flags of messages whose modseq is this (STORE .SILENT). */
+    /* What sync reports for this command, set by finish: the flags of all messages in `echo` (STORE
+     * without .SILENT; uids, ascending ranges, in the arena), changed or not; or no flags of
+     * messages whose modseq is this (STORE .SILENT). */
     const struct uid_range *echo;
     size_t n_echo;
     uint64_t silent_modseq;
-    void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena; called once at the end */
+    void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena;
+                                               called once at the end */
 };
-void imap_ok(struct imap_command *cmd, const char *code, const char *text); /* code: "READ-WRITE" or NULL; copied */
+void imap_ok(struct imap_command *cmd, const char *code,
+             const char *text); /* code: "READ-WRITE" or NULL; copied */
 void imap_no(struct imap_command *cmd, const char *code, const char *text);
 void imap_bad(struct imap_command *cmd, const char *text);
-/* NO with the code that cmd->err asks for: [NONEXISTENT] [ALREADYEXISTS] [OVERQUOTA] [LIMIT] [INUSE] [UNAVAILABLE] [SERVERBUG] ... (RFC 5530) */
+/* NO with the code that cmd->err asks for: [NONEXISTENT] [ALREADYEXISTS] [OVERQUOTA] [LIMIT]
+ * [INUSE] [UNAVAILABLE] [SERVERBUG] ... (RFC 5530) */
 void imap_no_err(struct imap_command *cmd, const struct err *err);
 bool imap_work_time_up(const struct imap_command *cmd);
 const char *imap_session_account(const struct imap_session *s); /* folded address; after login */
@@ -103,5 +115,6 @@ uint64_t imap_session_account_id(const struct imap_session *s);
 struct store *imap_session_store(const struct imap_session *s);
 const struct imap_conf *imap_session_conf(const struct imap_session *s);
 
-/* The tables are in commands.c; each family exports its definitions' functions in its own header: fetch.h, search.h, ... */
+/* The tables are in commands.c; each family exports its definitions' functions in its own header:
+ * fetch.h, search.h, ... */
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* server.h - the IMAP server: IMAP4rev1 (RFC 3501) with the extensions of imap/capability.c. 
+/* server.h - the IMAP server: IMAP4rev1 (RFC 3501) with the extensions of imap/capability.c.
  * Floor 5 (imap). Threads: loop; work on lane store, writes on lane commit (DESIGN.md 3).
  * A session lives on one conn from listener's on_accept; one command at a time. */
 #ifndef PH_IMAP_SERVER_H
@@ -9,14 +9,15 @@
 #include "appliance/io/tls.h"
 #include "appliance/store/store.h"
 
-struct imap_conf { /* section "imap"; one immutable snapshot */
-    const char *hostname;
-    uint64_t command_limit;   /* largest command without APPEND's literal */
-    uint64_t append_limit;    /* largest message */
-    uint64_t idle_timeout;    /* RFC 3501 5.4: at least 30 minutes */
-    uint64_t login_timeout;   /* before authentication */
-    int64_t login_attempts;   /* failed ones before the connection ends */
-    /* ... see imap_settings */
+struct imap_conf {          /* section "imap"; one immutable snapshot */
+    const char *hostname;   /* in the greeting; "" = the system's */
+    uint64_t command_limit; /* largest command without APPEND's literal */
+    uint64_t append_limit;  /* largest message */
+    uint64_t idle_timeout;  /* RFC 3501 5.4: at least 30 minutes */
+    uint64_t idle_notify;   /* IDLE: how often "* OK Still here" is said */
+    uint64_t login_timeout; /* before authentication */
+    int64_t login_attempts; /* failed ones before the connection ends */
+    uint64_t login_delay;   /* after the first failed one; doubles with each */
 };
 extern const struct ph_setting imap_settings[];
 
@@ -36,6 +37,7 @@ struct imap_port {
 void imap_on_accept(void *imap_port, struct conn *c);
 unsigned imap_server_sessions(const struct imap_server *s);
 /* BYE to all; on_stopped on the loop when none is left. */
-void imap_server_stop(struct imap_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx), void *ctx);
+void imap_server_stop(struct imap_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx),
+                      void *ctx);
 void imap_server_free(struct imap_server **s);
 #endif

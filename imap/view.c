@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/base/mem.h"
-#include "imap/command.h"
+#include "imap/session.h"
 
 /* Index of the first uid >= uid; v->n when there is none. */
 static size_t lower_bound(const struct imap_view *v, uint32_t uid)
@@ -103,4 +103,73 @@ void imap_put_flags(struct buf *b, const struct imap_view *v, uint32_t uid, uint
         if (flags >> v->keywords[i].bit & 1)
             put_one(b, &first, v->keywords[i].name);
     buf_add_char(b, ')');
+}
+
+struct imap_view *imap_view_new(struct str name)
+{
+    struct imap_view *v = MEM_NEW(struct imap_view);
+    v->arena = arena_new(256);
+    v->name = arena_str(v->arena, name);
+    return v;
+}
+
+void imap_view_free(struct imap_view **vp)
+{
+    struct imap_view *v = *vp;
+    if (!v)
+        return;
+    arena_free(&v->arena);
+    mem_free(v->uids);
+    mem_free(v);
+    *vp = NULL;
+}
+
+void imap_view_set_keywords(struct imap_view *v, const struct mailbox_keyword *k, size_t n)
+{
+    struct arena *a = arena_new(256);
+    struct mailbox_keyword *copy = n ? ARENA_ARRAY(a, struct mailbox_keyword, n) : NULL;
+    for (size_t i = 0; i < n; i++)
+        copy[i] = (struct mailbox_keyword){k[i].bit, arena_str(a, k[i].name)};
+    v->name = arena_str(a, v->name);
+    v->keywords = copy;
+    v->n_keywords = n;
+    arena_free(&v->arena);
+    v->arena = a;
+}
+
+void imap_view_add(struct imap_view *v, uint32_t uid)
+{
+    if (v->n == v->cap) {
+        v->cap = v->n + v->n / 8 + 16;
+        v->uids = mem_realloc(v->uids, v->cap * sizeof *v->uids);
+    }
+    v->uids[v->n++] = uid;
+}
+
+size_t imap_view_recent(const struct imap_view *v)
+{
+    return v->n - lower_bound(v, v->recent_from);
+}
+
+static void put_flag_names(struct buf *b, const struct imap_view *v)
+{
+    buf_add_z(b, "\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+    for (size_t i = 0; i < v->n_keywords; i++) {
+        buf_add_char(b, ' ');
+        buf_add_str(b, v->keywords[i].name);
+    }
+}
+
+void imap_put_view_flags(struct buf *b, const struct imap_view *v)
+{
+    enum { KEYWORDS_MAX = MESSAGE_KEYWORD_LAST - MESSAGE_KEYWORD_FIRST + 1 };
+    buf_add_z(b, "* FLAGS (");
+    put_flag_names(b, v);
+    buf_add_z(b, ")\r\n* OK [PERMANENTFLAGS (");
+    if (!v->read_only) {
+        put_flag_names(b, v);
+        if (v->n_keywords < KEYWORDS_MAX) /* RFC 3501 7.1: new keywords can be made */
+            buf_add_z(b, " \\*");
+    }
+    buf_add_z(b, v->read_only ? ")] Read-only mailbox\r\n" : ")] Flags permitted\r\n");
 }

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "imap/server.h"
+#include "imap/session.h"
+#include <unistd.h>
+
+// clang-format off
+const struct ph_setting imap_settings[] = {
+    PH_SETTING(TEXT, imap_conf, hostname, PH_RELOAD, "", 0, 0,
+        "Name in the greeting. Empty: the system's host name."),
+    PH_SETTING(SIZE, imap_conf, command_limit, PH_RELOAD, "256K", 16 << 10, 16 << 20,
+        "Largest command, with its literals but without the message of APPEND."),
+    PH_SETTING(SIZE, imap_conf, append_limit, PH_RELOAD, "50M", 1 << 10, INT64_C(2) << 30,
+        "Largest message that APPEND takes."),
+    PH_SETTING(TIME, imap_conf, idle_timeout, PH_RELOAD, "30min", 1000, INT64_C(7) * 24 * 3600 * 1000,
+        "A session from which nothing came for so long is ended. RFC 3501 wants 30 minutes at least."),
+    PH_SETTING(TIME, imap_conf, idle_notify, PH_RELOAD, "4min", 0, 3600 * 1000,
+        "How often a client within IDLE is told that the server is still there, so that routers keep the connection. 0: never."),
+    PH_SETTING(TIME, imap_conf, login_timeout, PH_RELOAD, "1min", 1000, 3600 * 1000,
+        "A client has to log in within this time."),
+    PH_SETTING(INT, imap_conf, login_attempts, PH_RELOAD, "5", 1, 100,
+        "Failed logins after which the connection is ended."),
+    PH_SETTING(TIME, imap_conf, login_delay, PH_RELOAD, "1s", 0, 60 * 1000,
+        "Pause after the first failed login of a connection; doubles with each further one, up to 16 times."),
+    PH_SETTING_END
+};
+// clang-format on
+
+static char *system_name(void)
+{
+    char name[256] = "";
+    if (gethostname(name, sizeof name - 1) || !name[0])
+        return str_dup_z(STR("localhost"));
+    return str_dup_z(str_from(name));
+}
+
+struct imap_server *imap_server_new(const struct imap_server_conf *conf)
+{
+    struct imap_server *s = MEM_NEW(struct imap_server);
+    s->conf = *conf;
+    s->hostname = conf->imap->hostname && conf->imap->hostname[0]
+                      ? str_dup_z(str_from(conf->imap->hostname))
+                      : system_name();
+    if (conf->tls)
+        s->conf.tls = tls_ctx_ref(conf->tls);
+    list_init(&s->sessions);
+    return s;
+}
+
+void imap_on_accept(void *imap_port, struct conn *c)
+{
+    const struct imap_port *port = imap_port;
+    if (port->server->stopping)
+        conn_close(&c);
+    else
+        imap_session_start(port->server, c, port->name);
+}
+
+unsigned imap_server_sessions(const struct imap_server *s)
+{
+    return s->n_sessions;
+}
+
+static void on_drained(void *ctx)
+{
+    struct imap_server *s = ctx;
+    LIST_EACH(&s->sessions, it)
+    imap_session_bye(LIST_ITEM(it, struct imap_session, link), "stopped",
+                     "The server is shutting down");
+}
+
+static void on_none_left(void *ctx)
+{
+    struct imap_server *s = ctx;
+    if (s->drain)
+        timer_free(&s->drain);
+    s->on_stopped(s->stopped_ctx);
+}
+
+void imap_server_left(struct imap_server *s)
+{
+    if (s->stopping && s->n_sessions == 0) {
+        s->stopped.fn = on_none_left;
+        s->stopped.ctx = s;
+        loop_defer(s->conf.loop, &s->stopped);
+    }
+}
+
+void imap_server_stop(struct imap_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx),
+                      void *ctx)
+{
+    s->stopping = true;
+    s->on_stopped = on_stopped;
+    s->stopped_ctx = ctx;
+    s->drain = timer_new(s->conf.loop, on_drained, s);
+    timer_start(s->drain, drain_ms);
+    LIST_EACH(&s->sessions, it)
+    imap_session_stop(LIST_ITEM(it, struct imap_session, link));
+    imap_server_left(s);
+}
+
+void imap_server_free(struct imap_server **sp)
+{
+    struct imap_server *s = *sp;
+    if (!s)
+        return;
+    CHECK(s->n_sessions == 0);
+    if (s->drain)
+        timer_free(&s->drain);
+    loop_defer_cancel(&s->stopped);
+    if (s->conf.tls)
+        tls_ctx_unref(&s->conf.tls);
+    mem_free(s->hostname);
+    mem_free(s);
+    *sp = NULL;
+}
