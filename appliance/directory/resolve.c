@@ -262,11 +262,29 @@ static int walk_from(struct walk *w, struct str address, struct err *err)
     return 0;
 }
 
+/* No row can have this name; but in a domain of ours it must not look like a matter of relaying. */
+static int judge_malformed(const struct resolve_source *src, struct arena *m, struct str address,
+                           struct resolve_result *out, struct err *err)
+{
+    struct str local, domain, folded;
+    bool hosted = false;
+    address_split(address, &local, &domain);
+    if (local.n == 0 || domain.n == 0)
+        return 0;
+    if (domain.n < ADDRESS_MAX &&
+        resolve_fold(m, arena_printf(m, "@" STR_FMT, STR_ARG(domain)), &folded) &&
+        src->hosted(src->ctx, str_skip(folded, 1), &hosted, err) < 0)
+        return -1;
+    if (!hosted)
+        out->kind = DIRECTORY_NOT_OURS;
+    return 0;
+}
+
 int resolve_address(const struct resolve_source *src, const struct resolve_limits *limits,
                     struct arena *m, struct str address, struct resolve_result *out,
                     struct err *err)
 {
-    struct str local, domain, first, folded;
+    struct str first, folded;
     *out = (struct resolve_result){.kind = DIRECTORY_UNKNOWN};
     /* RFC 5321 4.1.1.3: <postmaster> without a domain must be accepted. */
     if (str_ieq(address, STR("postmaster"))) {
@@ -276,17 +294,15 @@ int resolve_address(const struct resolve_source *src, const struct resolve_limit
         if (first.n == 0)
             return 0;
     }
-    if (!resolve_fold(m, address, &folded) || folded.p[0] == '@') {
-        address_split(address, &local, &domain);
-        if (domain.n && local.n)
-            out->kind = DIRECTORY_NOT_OURS; /* such as a domain literal: no table can host it */
-        return 0;
-    }
+    if (!resolve_fold(m, address, &folded) || folded.p[0] == '@')
+        return judge_malformed(src, m, address, out, err);
     struct walk w = {.src = src, .limits = limits, .m = m, .out = out};
     w.visited = map_new();
     w.taken = map_new();
     int r = walk_from(&w, folded, err);
     map_free(&w.visited);
     map_free(&w.taken);
+    if (r < 0)
+        *out = (struct resolve_result){.kind = DIRECTORY_UNKNOWN};
     return r;
 }
