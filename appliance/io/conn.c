@@ -336,6 +336,15 @@ void conn_set_timeout(struct conn *c, uint64_t ms)
 
 /* ---- sockets ---- */
 
+/* An error on a socket nobody reads just now: paused, or its end already seen. */
+static void break_by_socket(struct conn *c)
+{
+    int e = 0;
+    socklen_t n = sizeof(e);
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &e, &n);
+    conn_break(c, ERR_TEMP, "the connection broke: %s", e ? strerror(e) : "socket error");
+}
+
 static void on_poll(uv_poll_t *h, int status, int events)
 {
     struct conn *c = conn_ref(h->data);
@@ -348,7 +357,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
         if (conn_wants_input(c))
             conn_read(c);
         else if (status < 0)
-            conn_break(c, ERR_TEMP, "the connection broke");
+            break_by_socket(c);
         else
             in_vain = true;
     }

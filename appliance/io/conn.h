@@ -41,8 +41,8 @@ void conn_close(struct conn **c);
 void conn_close_flushed(struct conn **c, uint64_t linger_ms);
 
 struct str conn_input(struct conn *c); /* valid until conn_consume or the handler's return */
-void conn_consume(struct conn *c, size_t n);
-void conn_set_max_input(struct conn *c, size_t n); /* default 64 KB */
+void conn_consume(struct conn *c, size_t n); /* nothing happens after a close or conn_start_tls() */
+void conn_set_max_input(struct conn *c, size_t n); /* default 64 KB; below 32 MB */
 void conn_pause(struct conn *c);  /* no CONN_INPUT until conn_resume(); nestable it is not. The peer's TCP window fills. EOF waits too */
 void conn_resume(struct conn *c); /* CONN_INPUT follows later if input is held */
 bool conn_paused(const struct conn *c);
@@ -62,7 +62,7 @@ bool conn_has_tls(const struct conn *c);
 void conn_tls_text(const struct conn *c, char *out, size_t cap); /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */
 int conn_tls_bits(const struct conn *c);                         /* 0 without TLS */
 
-void conn_set_timeout(struct conn *c, uint64_t ms); /* 0: none. Counts from now and from each byte received */
+void conn_set_timeout(struct conn *c, uint64_t ms); /* 0: none. Counts from now and from each byte received; not during a handshake */
 const struct err *conn_error(const struct conn *c);
 struct conn_peer {
     char ip[46];  /* "192.0.2.1", "2001:db8::1"; v4-mapped addresses as v4; "" for AF_UNIX */

@@ -20,9 +20,9 @@ struct lane_conf {
     void (*thread_close)(void *ctx, void *worker);
     void *ctx;
 };
-struct job {
+struct job { /* zero it before first use */
     void (*run)(struct job *j, void *worker);
-    void (*done)(struct job *j); /* NULL: none */
+    void (*done)(struct job *j); /* NULL: none; then run() may free the job */
     /* private */
     struct loop_post post;
     struct list link;

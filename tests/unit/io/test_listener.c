@@ -3,14 +3,19 @@
 #include "appliance/io/listener.h"
 #include "end.h"
 #include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 enum { MOST = 2048 };
 static struct loop *loop;
@@ -379,6 +384,83 @@ static void unix_socket(void **state)
     rmdir(folder);
 }
 
+/* ---- under the seal of `dev` ---- */
+
+/* socket() other than AF_UNIX, connect() and io_uring_setup() are refused, as appliance/app does
+ * it. */
+static void seal(void)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = {.len = ARRAY_LEN(rules), .filter = rules};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) != 0)
+        _exit(77); /* a kernel without it */
+}
+
+static void on_sealed_event(void *ctx, struct conn *c, enum conn_event ev)
+{
+    on_event(ctx, c, ev);
+    if (ev != CONN_EOF)
+        return;
+    conn_close_flushed(&c, 1000);
+    loop_stop(ctx);
+}
+
+static void on_sealed_accept(void *ctx, struct conn *c)
+{
+    conn_set_handler(c, on_sealed_event, ctx);
+}
+
+static int sealed_server(struct listener *ln)
+{
+    seal();
+    if (socket(AF_INET, SOCK_STREAM, 0) >= 0 || errno != EACCES)
+        return 2;
+    struct loop *l = loop_new();
+    struct listener_conf conf = {.on_accept = on_sealed_accept, .ctx = l};
+    if (listener_start(ln, l, &conf, &err) != 0)
+        return 3;
+    loop_run(l);
+    listener_stop(&ln);
+    loop_free(&l);
+    return 0;
+}
+
+static void works_sealed(void **state)
+{
+    (void)state;
+    struct listener *ln;
+    char text[16] = "";
+    assert_int_equal(listener_open("127.0.0.1", 0, &ln, &err), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(sealed_server(ln));
+    int fd = dial(ln), status;
+    assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+    assert_int_equal(send(fd, "ping", 4, 0), 4);
+    shutdown(fd, SHUT_WR);
+    size_t n = 0;
+    for (ssize_t r; n < sizeof(text) - 1 && (r = recv(fd, text + n, sizeof(text) - 1 - n, 0)) > 0;)
+        n += (size_t)r;
+    listener_stop(&ln);
+    close(fd);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_string_equal(text, "220\r\nping");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -393,6 +475,7 @@ int main(void)
         T(closed_in_on_accept),
         T(flushed_close_over_unread_input),
         T(unix_socket),
+        T(works_sealed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
