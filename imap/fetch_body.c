@@ -136,11 +136,6 @@ static void resolve_message(const struct fetch_section *s, const struct fetch_me
         add_data(out, 0, m->body->data_size);
 }
 
-static bool is_message(const struct mime_part *p)
-{
-    return p->child && str_ieq(p->type, STR("message"));
-}
-
 static int resolve_inner_fields(const struct fetch_section *s, const struct fetch_message *m,
                                 const struct mime_part *part, struct fetch_stream *out,
                                 struct err *err)
@@ -161,6 +156,8 @@ static int resolve_part(const struct fetch_section *s, const struct fetch_messag
     const struct mime_part *part = mime_part_find(m->root, s->path, s->depth);
     if (!part)
         return 1;
+    if (part == m->root && str_ieq(part->type, STR("multipart")))
+        return 0; /* a multipart without parts: bodystructure.h shows an empty one */
     if (s->text == FETCH_TEXT_ALL) {
         add_data(out, part->body_at, part->body_size);
         return 0;
@@ -172,7 +169,10 @@ static int resolve_part(const struct fetch_section *s, const struct fetch_messag
             add_data(out, part->head_at, part->head_size);
         return 0;
     }
-    if (!is_message(part)) /* RFC 3501 6.4.5: HEADER and TEXT of a part are those of a message */
+    if (!part->child ||
+        !str_ieq(
+            part->type,
+            STR("message"))) /* RFC 3501 6.4.5: HEADER and TEXT of a part are those of a message */
         return 1;
     if (s->text == FETCH_TEXT_HEADER)
         add_data(out, part->inner_head_at, part->inner_head_size);

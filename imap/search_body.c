@@ -54,9 +54,8 @@ static void add_header(struct search_scan *s, struct arena *a, uint64_t at, uint
 
 static void add_part(struct search_scan *s, struct arena *a, const struct mime_part *p)
 {
-    add_header(s, a, p->head_at, p->head_size);
+    add_header(s, a, p->head_at, p->head_size); /* of a message within: all its header */
     if (p->child) {
-        add_header(s, a, p->inner_head_at, p->inner_head_size);
         for (const struct mime_part *c = p->child; c; c = c->next)
             add_part(s, a, c);
         return;
