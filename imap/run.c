@@ -187,7 +187,7 @@ static void sync_ended(struct imap_session *s)
 {
     s->syncing = false;
     if (s->sync.gone) {
-        imap_session_bye(s, "mailbox deleted", "The selected mailbox was deleted");
+        imap_session_bye(s, "mailbox deleted", "The selected mailbox was deleted or renamed");
         return;
     }
     if (s->sync.failed) {

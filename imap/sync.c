@@ -47,6 +47,12 @@ static int step_look(struct sync_call *c)
         y->gone = y->err.why == ERR_WHY_NOT_FOUND;
         return -1;
     }
+    if (str_eq(y->view->name, STR("INBOX")) && !str_eq(info.name, STR("INBOX"))) {
+        /* RFC 3501 6.3.5: renaming INBOX takes its messages away; the INBOX there is now is another
+         * mailbox. */
+        y->gone = true;
+        return ERR_WHY(&y->err, ERR_PERM, ERR_WHY_NOT_FOUND, "INBOX was renamed");
+    }
     y->modseq = info.modseq;
     y->uidnext = info.uidnext;
     y->floor = info.qresync_floor;

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* LOGIN and AUTHENTICATE. parse (held) finds user and password and asks the directory; work looks
+ * for the account in the store; write opens it at the first login and takes over the directory's
+ * quota; finish changes the state. */
+#include "appliance/directory/sasl.h"
+#include "imap/cmd.h"
+#include "imap/session.h"
+
+struct login {
+    struct sasl sasl;
+    struct str account;   /* folded */
+    uint64_t quota_bytes; /* as it should be */
+    bool own_quota;       /* the directory names one */
+    bool opened;          /* the account is in the store */
+    bool set_quota;
+    struct account_info info;
+    struct store_op op;
+    uint64_t id;
+};
+
+enum { DELAY_DOUBLINGS = 4 };
+
+static void login_fini(struct imap_command *cmd)
+{
+    struct login *l = cmd->data;
+    sasl_wipe(&l->sasl);
+}
+
+static struct login *login_new(struct imap_command *cmd)
+{
+    struct login *l = ARENA_NEW(cmd->arena, struct login);
+    cmd->data = l;
+    cmd->fini = login_fini;
+    return l;
+}
+
+/* Passwords only go over TLS (RFC 3501 6.2.3, RFC 5530 PRIVACYREQUIRED). */
+static bool refuse_plain(struct imap_command *cmd)
+{
+    if (imap_session_secure(cmd->session))
+        return false;
+    imap_no(cmd, "PRIVACYREQUIRED", "Use STARTTLS, or the port for TLS, before you log in");
+    return true;
+}
+
+static void after_delay(struct imap_session *s)
+{
+    imap_go_on(s->cmd);
+}
+
+/* The answer to a wrong password takes longer each time. */
+static void failed(struct imap_session *s, struct str user)
+{
+    unsigned doublings = s->failed_logins < DELAY_DOUBLINGS ? s->failed_logins : DELAY_DOUBLINGS;
+    s->failed_logins++;
+    log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
+             L_Z("port", s->port));
+    imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
+    imap_session_after(s, s->conf->login_delay << doublings, after_delay);
+}
+
+static void on_login(void *ctx, const struct directory_login *answer)
+{
+    struct imap_session *s = ctx, *of_login = s;
+    if (s->conn) {
+        struct imap_command *cmd = s->cmd;
+        struct login *l = cmd->data;
+        if (answer->failed) {
+            log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
+            imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
+            imap_go_on(cmd);
+        } else if (!answer->ok) {
+            failed(s, l->sasl.user);
+        } else {
+            l->account = arena_str(cmd->arena, answer->account);
+            l->own_quota = answer->quota_bytes != 0;
+            l->quota_bytes = answer->quota_bytes ? answer->quota_bytes
+                                                 : store_conf(imap_session_store(s))->quota_bytes;
+            imap_go_on(cmd);
+        }
+    }
+    imap_session_unref(&of_login);
+}
+
+/* -1: refused at once. */
+static int ask_directory(struct imap_command *cmd)
+{
+    struct imap_session *s = cmd->session;
+    struct login *l = cmd->data;
+    if (directory_login(s->server->conf.directory, l->sasl.user, l->sasl.password, on_login, s)) {
+        imap_no(cmd, "INUSE", "Too many logins at the moment, try again later");
+        return -1;
+    }
+    imap_session_ref(s);
+    return 0;
+}
+
+void login_parse(struct imap_command *cmd, struct imap_cursor *args)
+{
+    struct login *l = login_new(cmd);
+    if (refuse_plain(cmd))
+        return;
+    struct str user, password;
+    if (imap_space(args) || imap_astring(args, &user) || imap_space(args) ||
+        imap_astring(args, &password) || !imap_at_end(args)) {
+        imap_bad(cmd, "Expected user name and password");
+        return;
+    }
+    l->sasl.user = arena_str(cmd->arena, user);
+    l->sasl.password = arena_str(cmd->arena, password);
+    if (ask_directory(cmd) == 0)
+        imap_hold(cmd);
+}
+
+static void on_response(struct imap_command *cmd, struct str line, bool too_big);
+
+/* The command is held, or (at its begin) becomes it unless it ended. */
+static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str challenge,
+                      const struct err *err)
+{
+    struct imap_session *s = cmd->session;
+    switch (step) {
+    case SASL_CHALLENGE:
+        buf_printf(&cmd->out, "+ " STR_FMT "\r\n", STR_ARG(challenge));
+        imap_session_flush(s);
+        imap_want_line(cmd, on_response);
+        break;
+    case SASL_READY:
+        ask_directory(cmd);
+        break;
+    case SASL_CANCELLED:
+        imap_bad(cmd, "Authentication cancelled");
+        break;
+    case SASL_ERROR:
+        imap_bad(cmd, err->text);
+        break;
+    }
+}
+
+static void on_response(struct imap_command *cmd, struct str line, bool too_big)
+{
+    struct login *l = cmd->data;
+    struct str challenge = STR_NULL;
+    struct err err = {0};
+    if (too_big)
+        imap_bad(cmd, "Response is too long");
+    else
+        sasl_next(cmd, sasl_feed(&l->sasl, line, &challenge, &err), challenge, &err);
+    if (cmd->ended)
+        imap_go_on(cmd);
+}
+
+void authenticate_parse(struct imap_command *cmd, struct imap_cursor *args)
+{
+    struct login *l = login_new(cmd);
+    struct str mechanism, initial = STR_NULL, challenge = STR_NULL;
+    struct err err = {0};
+    if (imap_space(args) || imap_atom(args, &mechanism)) {
+        imap_bad(cmd, "Expected the name of a mechanism");
+        return;
+    }
+    if (imap_space(args) == 0 && imap_atom(args, &initial)) { /* RFC 4959 */
+        imap_bad(cmd, "Expected an initial response in base64, or =");
+        return;
+    }
+    if (!imap_at_end(args) || refuse_plain(cmd))
+        return;
+    if (sasl_init(&l->sasl, cmd->arena, mechanism, &err)) {
+        imap_no(cmd, "CANNOT", "Mechanism not supported");
+        return;
+    }
+    sasl_next(cmd, sasl_begin(&l->sasl, initial, &challenge, &err), challenge, &err);
+    if (!cmd->ended)
+        imap_hold(cmd);
+}
+
+enum imap_work login_work(struct imap_command *cmd, struct store_reader *r)
+{
+    struct login *l = cmd->data;
+    struct err err;
+    if (account_find(r, cmd->arena, l->account, &l->info, &err) == 0) {
+        l->opened = true;
+        l->id = l->info.id;
+    } else if (err.why != ERR_WHY_NOT_FOUND) {
+        cmd->failed = true;
+        cmd->err = err;
+    }
+    return IMAP_WORK_DONE;
+}
+
+static int open_run(struct store_op *op, struct store_tx *tx)
+{
+    struct login *l = CONTAINER_OF(op, struct login, op);
+    if (account_open_tx(tx, l->account, &l->id, &op->err))
+        return -1;
+    if (l->set_quota && account_set_quota_tx(tx, l->id, l->own_quota, l->quota_bytes,
+                                             l->info.quota_messages, &op->err))
+        return -1;
+    return STORE_DONE;
+}
+
+struct store_op *login_write(struct imap_command *cmd)
+{
+    struct login *l = cmd->data;
+    const struct store_conf *conf = store_conf(imap_session_store(cmd->session));
+    if (!l->opened) {
+        l->info.quota_bytes = conf->quota_bytes;
+        l->info.quota_messages = (uint64_t)conf->quota_messages;
+    }
+    l->set_quota = l->quota_bytes != l->info.quota_bytes;
+    if (l->opened && !l->set_quota)
+        return NULL;
+    l->op.run = open_run;
+    l->op.cls = STORE_INTERACTIVE;
+    return &l->op;
+}
+
+void login_finish(struct imap_command *cmd)
+{
+    struct login *l = cmd->data;
+    struct buf code;
+    if (cmd->failed && !(l->opened && cmd->err.why == ERR_WHY_READ_ONLY)) /* reading goes on then */
+        return;
+    imap_session_login(cmd->session, l->account, l->id);
+    buf_init(&code, 4096);
+    buf_add_z(&code, "CAPABILITY ");
+    imap_put_capabilities(&code, cmd->session);
+    imap_ok(cmd, buf_z(&code), "Logged in");
+    buf_fini(&code);
+}
