@@ -23,15 +23,17 @@ int admin_need_domain(struct directory_admin *a, struct str address, struct err 
     __attribute__((warn_unused_result));
 
 /* Prepares with the key bound as parameter 1 (.p NULL: none). */
-int admin_prepare(struct directory_admin *a, const char *text, struct str key, struct sql_stmt **out,
-                  struct err *err) __attribute__((warn_unused_result));
+int admin_prepare(struct directory_admin *a, const char *text, struct str key,
+                  struct sql_stmt **out, struct err *err) __attribute__((warn_unused_result));
 /* Runs a statement with the key; *changed_out is how many rows it changed. */
 int admin_change(struct directory_admin *a, const char *text, struct str key, int64_t *changed_out,
                  struct err *err) __attribute__((warn_unused_result));
 /* "%@domain", the LIKE pattern of the addresses in a domain (a domain has neither % nor _). */
 struct str admin_pattern(struct directory_admin *a, struct str domain);
-/* Reads each row of a prepared statement into an array of items of this size in m, in steps that double. */
+/* Reads each row of a prepared statement into an array of items of this size in m, in steps that
+ * double. */
 typedef void (*admin_row_fn)(struct sql_stmt *st, struct arena *m, void *item);
-int admin_collect(struct sql_stmt *st, struct arena *m, size_t size, admin_row_fn row, void *list_out,
-                  size_t *n_out, struct err *err) __attribute__((warn_unused_result));
+int admin_collect(struct sql_stmt *st, struct arena *m, size_t size, admin_row_fn row,
+                  void *list_out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

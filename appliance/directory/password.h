@@ -8,7 +8,7 @@
 #include "appliance/base/err.h"
 #include "appliance/base/str.h"
 
-enum { PASSWORD_MAX = 512, PASSWORD_HASH_MAX = 384 };
+enum { PASSWORD_MAX = 512, PASSWORD_HASH_MAX = 384 }; /* both with a NUL: 511 bytes of password; empty or with NUL never matches */
 int password_hash(struct str password, char out[PASSWORD_HASH_MAX], struct err *err) __attribute__((warn_unused_result));
 /* Compared in constant time. false also for a scheme not known (err says so; ERR_NONE otherwise). */
 bool password_check(struct str password, struct str stored, struct err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* private.h - what directory.c, login.c and may_send.c share.
  * Floor 3 (directory, private). Threads: loop, except worker_db().
- * The directory is counted: each operation under way holds it, so an answer that comes after directory_close() is safe. */
+ * The directory is counted: each operation under way holds it, so an answer that comes after
+ * directory_close() is safe. */
 #ifndef PH_DIRECTORY_PRIVATE_H
 #define PH_DIRECTORY_PRIVATE_H
 #include "appliance/base/log.h"
@@ -25,9 +26,11 @@ void directory_unref(struct directory **d);
 
 extern const struct log_ctx directory_log;
 struct directory_worker;
-/* The connection of this worker in a read transaction, opened (again) when there is none; NULL: err. */
+/* The connection of this worker in a read transaction, opened (again) when there is none; NULL:
+ * err. */
 struct sql *worker_begin(struct directory_worker *w, struct err *err);
-/* Ends it. After a failure of the database the connection is closed, so that the next job tries a new one. */
+/* Ends it. After a failure of the database the connection is closed, so that the next job tries a
+ * new one. */
 void worker_end(struct directory_worker *w, bool broken);
 /* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
 void directory_failure(struct err *err, const char *what);
@@ -45,8 +48,9 @@ struct lookup {
     directory_answer_fn on_answer;
     void *ctx;
 };
-int lookup_start(struct directory *d, struct str address, struct str account, directory_answer_fn on_answer,
-                 void *ctx) __attribute__((warn_unused_result));
+int lookup_start(struct directory *d, struct str address, struct str account,
+                 directory_answer_fn on_answer, void *ctx) __attribute__((warn_unused_result));
 /* Worker: fills op->result. */
-int may_send_lookup(struct lookup *op, struct sql *db, struct err *err) __attribute__((warn_unused_result));
+int may_send_lookup(struct lookup *op, struct sql *db, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

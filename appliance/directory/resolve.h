@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* resolve.h - from an address to the accounts and remote addresses it stands for. Pure: rows come through a source.
- * Floor 3 (directory, private). Threads: any.
- * At each address, the first of these that exists counts (Postfix's virtual maps, plus "an account implies its address"):
- * its alias; its user; alias and user without +tag; the catch-all "@domain"; for postmaster and abuse
- * (RFC 5321 4.5.1, RFC 2142) postmaster@ the first domain. A disabled row doesn't exist.
- * An alias that lists its own name keeps a copy in the account of that name. Tags aren't carried over to destinations. */
+/* resolve.h - from an address to the accounts and remote addresses it stands for. Pure: rows come
+ * through a source. Floor 3 (directory, private). Threads: any. At each address, the first of these
+ * that exists counts (Postfix's virtual maps, plus "an account implies its address"): its alias;
+ * its user; alias and user without +tag; the catch-all "@domain"; for postmaster and abuse (RFC
+ * 5321 4.5.1, RFC 2142) postmaster@ the first domain. A disabled row doesn't exist. An alias that
+ * lists its own name keeps a copy in the account of that name. Tags aren't carried over to
+ * destinations. */
 #ifndef PH_DIRECTORY_RESOLVE_H
 #define PH_DIRECTORY_RESOLVE_H
 #include "appliance/base/arena.h"
@@ -17,7 +18,8 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
     /* The comma separated destinations, memory from m; .p == NULL: no such row */
     int (*alias)(void *ctx, struct arena *m, struct str address, struct str *out, struct err *err);
     int (*user)(void *ctx, struct str address, bool *found_out, struct err *err);
-    int (*first_domain)(void *ctx, struct arena *m, struct str *out, struct err *err); /* empty: none */
+    int (*first_domain)(void *ctx, struct arena *m, struct str *out,
+                        struct err *err); /* empty: none */
 };
 struct resolve_limits {
     size_t depth, targets; /* see directory_conf */
@@ -27,14 +29,15 @@ struct resolve_result {
     enum directory_kind kind;
     struct str *accounts, *remotes; /* each once, in the order found */
     size_t n_accounts, n_remotes;
-    struct str dangling; /* a destination in our domains that leads nowhere; left out while there are others */
-    bool loop;           /* an alias led back to one it came from; an error only if nothing else was found */
+    struct str dangling; /* a destination in our domains that leads nowhere; left out while there
+                            are others */
+    bool loop; /* an alias led back to one it came from; an error only if nothing else was found */
 };
-/* address: as the client wrote it. Memory from m. -1: the source's err, or ERR_PERM for an alias loop (WHY_OTHER) and
- * for too many or too deep (WHY_LIMIT). */
-int resolve_address(const struct resolve_source *src, const struct resolve_limits *limits, struct arena *m,
-                    struct str address, struct resolve_result *out, struct err *err)
-    __attribute__((warn_unused_result));
+/* address: as the client wrote it. Memory from m. -1: the source's err, or ERR_PERM for an alias
+ * loop (WHY_OTHER) and for too many or too deep (WHY_LIMIT). */
+int resolve_address(const struct resolve_source *src, const struct resolve_limits *limits,
+                    struct arena *m, struct str address, struct resolve_result *out,
+                    struct err *err) __attribute__((warn_unused_result));
 /* Folds into the arena. false: not an address that the directory could hold. */
 bool resolve_fold(struct arena *m, struct str in, struct str *out);
 /* "user+tag@d" -> "user@d" of a folded address; false: no tag in it. */
