@@ -120,12 +120,15 @@ struct opened {
     iconv_t cd;
 };
 static pthread_key_t opened_key;
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void opened_free(void *p)
 {
     struct opened *o = p;
+    pthread_mutex_lock(&open_lock);
     if (o->of)
         iconv_close(o->cd);
+    pthread_mutex_unlock(&open_lock);
     mem_free(o);
 }
 
@@ -135,6 +138,19 @@ static void make_key(void)
     CHECK(pthread_key_create(&opened_key, opened_free) == 0);
 }
 
+static bool reopen(struct opened *o, const struct charset *c)
+{
+    pthread_mutex_lock(&open_lock);
+    iconv_t cd = iconv_open("UTF-8", c->iconv ? c->iconv : c->name);
+    bool ok = cd != (iconv_t)-1;
+    if (ok && o->of)
+        iconv_close(o->cd);
+    if (ok)
+        *o = (struct opened){c, cd};
+    pthread_mutex_unlock(&open_lock);
+    return ok;
+}
+
 static bool open_charset(const struct charset *c, iconv_t *cd_out)
 {
     struct opened *o = pthread_getspecific(opened_key);
@@ -142,15 +158,8 @@ static bool open_charset(const struct charset *c, iconv_t *cd_out)
         o = MEM_NEW(struct opened);
         pthread_setspecific(opened_key, o);
     }
-    if (o->of != c) {
-        iconv_t cd = iconv_open("UTF-8", c->iconv ? c->iconv : c->name);
-        if (cd == (iconv_t)-1)
-            return false;
-        if (o->of)
-            iconv_close(o->cd);
-        o->cd = cd;
-        o->of = c;
-    }
+    if (o->of != c && !reopen(o, c))
+        return false;
     *cd_out = o->cd;
     return true;
 }

@@ -39,8 +39,7 @@ static void utf8_validity(void **state)
                                        "\xef\xbf\xbf",
                                        "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf",
-                                       "12345678\xc3\xbc"
-                                       "12345678"};
+                                       "12345678\xc3\xbcxyz12345678"};
     static const char *const bad[] = {"\x80",
                                       "\xbf",
                                       "\xc0\x80",
