@@ -57,7 +57,7 @@ static int step(struct text_qp *st, char c, bool *used_out, struct buf *out)
         if (!*used_out)
             return flush(st, out);
         st->held = 0;
-        return buf_add_char(out, (char)(hex(st->hold[1]) << 4 | hex(c)));
+        return buf_add_char(out, (char)((unsigned)hex(st->hold[1]) << 4 | (unsigned)hex(c)));
     }
     if (!cr && (is_blank(c) || c == '\r'))
         return hold(st, c, out);

@@ -2,6 +2,7 @@
 /* UTF-8, charsets, folding, mailbox names, domains. */
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
+#include <iconv.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,6 +94,19 @@ static void check_utf8(struct str charset, struct str in, const char *want)
     assert_true(text_charset_known(charset));
 }
 
+/* Needs a converter that not every machine has (Debian 13: libc-gconv-modules-extra). */
+static void check_module(const char *module, struct str charset, struct str in, const char *want)
+{
+    iconv_t cd = iconv_open("UTF-8", module);
+    if (cd == (iconv_t)-1) {
+        print_message("skipped: libc has no %s here\n", module);
+        assert_false(text_charset_known(charset));
+        return;
+    }
+    iconv_close(cd);
+    check_utf8(charset, in, want);
+}
+
 static void charsets(void **state)
 {
     (void)state;
@@ -102,14 +116,15 @@ static void charsets(void **state)
     check_utf8(STR(""), STR("gr\xfc \x80"), "gr\xc3\xbc \xe2\x82\xac");
     check_utf8(STR("US-ASCII"), STR("gr\xfc"), "gr\xc3\xbc");
     check_utf8(STR("iso-8859-1"), STR("\xe4\x93\x81"), "\xc3\xa4\xe2\x80\x9c\xc2\x81");
-    check_utf8(STR(" ISO-8859-15 "), STR("\xa4"), "\xe2\x82\xac");
-    check_utf8(STR("koi8-r"), STR("\xf0\xd2\xc9"), "\xd0\x9f\xd1\x80\xd0\xb8");
-    check_utf8(STR("Shift_JIS"), STR("\x93\xfa\x96\x7b"), "\xe6\x97\xa5\xe6\x9c\xac");
-    check_utf8(STR("ISO-2022-JP"), STR("\x1b$BF|K\\\x1b(B!"), "\xe6\x97\xa5\xe6\x9c\xac!");
-    check_utf8(STR("gb2312"), STR("\xd6\xd0\xce\xc4"), "\xe4\xb8\xad\xe6\x96\x87");
-    check_utf8(STR("big5"), STR("\xa4\xa4\xa4\xe5"), "\xe4\xb8\xad\xe6\x96\x87");
-    check_utf8(STR("euc-kr"), STR("\xc7\xd1"), "\xed\x95\x9c");
-    check_utf8(STR("utf-7"), STR("+AOk-x"), "\xc3\xa9x");
+    check_module("ISO-8859-15", STR(" ISO-8859-15 "), STR("\xa4"), "\xe2\x82\xac");
+    check_module("KOI8-R", STR("koi8-r"), STR("\xf0\xd2\xc9"), "\xd0\x9f\xd1\x80\xd0\xb8");
+    check_module("CP932", STR("Shift_JIS"), STR("\x93\xfa\x96\x7b"), "\xe6\x97\xa5\xe6\x9c\xac");
+    check_module("ISO-2022-JP-2", STR("ISO-2022-JP"), STR("\x1b$BF|K\\\x1b(B!"),
+                 "\xe6\x97\xa5\xe6\x9c\xac!");
+    check_module("GB18030", STR("gb2312"), STR("\xd6\xd0\xce\xc4"), "\xe4\xb8\xad\xe6\x96\x87");
+    check_module("BIG5-HKSCS", STR("big5"), STR("\xa4\xa4\xa4\xe5"), "\xe4\xb8\xad\xe6\x96\x87");
+    check_module("CP949", STR("euc-kr"), STR("\xc7\xd1"), "\xed\x95\x9c");
+    check_module("UTF-7", STR("utf-7"), STR("+AOk-x"), "\xc3\xa9x");
     check_utf8(STR("utf-16"), STR("\xfe\xff\0a\0b"), "ab");
     check_utf8(STR("utf-16"),
                STR("\xff\xfe"
@@ -123,7 +138,8 @@ static void charsets(void **state)
     check_utf8(STR("utf-16be"), STR("\0a\xd8\0\0b\0"),
                "a\xef\xbf\xbd"
                "b\xef\xbf\xbd");
-    check_utf8(STR("windows-1255"), STR("\xe0"), "\xd7\x90"); /* held for a combining mark */
+    check_module("CP1255", STR("windows-1255"), STR("\xe0"),
+                 "\xd7\x90"); /* held for a combining mark */
 }
 
 static void unknown_charsets(void **state)
@@ -142,18 +158,19 @@ static void unknown_charsets(void **state)
 static void long_texts_are_whole(void **state)
 {
     (void)state;
-    static const char *const names[] = {"iso-8859-1", "iso-8859-15"};
+    static const char *const names[] = {"iso-8859-1", "utf-16"};
     static char text[10000];
     memset(text, 0xe4, sizeof text);
     for (size_t i = 0; i < 2; i++) {
+        size_t want = i ? sizeof text / 2 * 3 : 2 * sizeof text;
         buf_clear(&out);
         assert_int_equal(text_to_utf8(str_from(names[i]), str_of(text, sizeof text), &out), 0);
-        assert_int_equal(out.n, 2 * sizeof text);
+        assert_int_equal(out.n, want);
         assert_true(text_utf8_valid(buf_str(&out)));
         struct buf small;
-        buf_init(&small, 2 * sizeof text - 1);
+        buf_init(&small, want - 1);
         assert_int_equal(text_to_utf8(str_from(names[i]), str_of(text, sizeof text), &small), -1);
-        assert_true(small.n < 2 * sizeof text);
+        assert_true(small.n < want);
         buf_fini(&small);
     }
 }
