@@ -9,7 +9,7 @@ int directory_admin_open(const char *dir, struct directory_admin **out, struct e
 {
     struct sql *db;
     *out = NULL;
-    if (schema_open(dir, false, &db, err) < 0)
+    if (directory_schema_open(dir, false, &db, err) < 0)
         return err_context(err, "directory");
     *out = MEM_NEW(struct directory_admin);
     (*out)->db = db;

@@ -45,7 +45,7 @@ static int worker_open_db(struct directory_worker *w, struct err *err)
         return 0;
     if (now < w->retry_ms)
         return ERR(err, ERR_TEMP, "the directory's database cannot be opened");
-    if (schema_open(w->dir, true, &w->db, err) == 0)
+    if (directory_schema_open(w->dir, true, &w->db, err) == 0)
         return 0;
     w->db = NULL;
     w->retry_ms = now + REOPEN_MS;
@@ -141,7 +141,7 @@ int directory_open(const char *dir, const struct directory_conf *conf, struct lo
     *out = NULL;
     if (tag > 1)
         return ERR(err, ERR_PERM, "directory.tag_delimiter is one character or empty");
-    if (schema_open(dir, false, &db, err) < 0)
+    if (directory_schema_open(dir, false, &db, err) < 0)
         return err_context(err, "directory");
     sql_close(&db);
     struct directory *d = MEM_NEW(struct directory);

@@ -23,7 +23,7 @@ static const struct sql_migration migrations[] = {
     {"domains, users, aliases", version_1},
 };
 
-int schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+int directory_schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
 {
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/directory.db", dir);

@@ -6,7 +6,7 @@
 #include "appliance/sql/sql.h"
 
 /* Opens dir/directory.db. Not read_only: creates it and brings its tables up to date. */
-int schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+int directory_schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
     __attribute__((warn_unused_result));
 /* users.quota is text that people and other programs wrote: "10240000", "10M", "2 GB", and
  * Maildir's "10240000S,1000C" (S bytes, C messages). Bytes; 0 when there is no figure in it. */
