@@ -263,7 +263,7 @@ static bool accept_one(struct listener *ln)
 {
     union address a;
     socklen_t len = sizeof(a);
-    memset(&a.any, 0, sizeof(a.any));
+    memset(&a, 0, sizeof(a));
     int fd = accept4(ln->fd, &a.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

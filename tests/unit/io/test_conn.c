@@ -209,6 +209,36 @@ static void eof_leaves_writing(void **state)
     end_free(&e);
 }
 
+static void on_fire(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* A paused connection with bytes in the kernel, and one whose peer has ended, don't keep the loop
+ * turning. */
+static void waiting_connections_cost_nothing(void **state)
+{
+    (void)state;
+    struct end paused, ended;
+    bool fired = false;
+    end_open(&paused, loop, NULL);
+    end_open(&ended, loop, NULL);
+    spin(loop);
+    conn_pause(paused.conn);
+    end_send(&paused, "x", 1);
+    shutdown(ended.fd, SHUT_WR);
+    spin(loop);
+    struct timer *t = timer_new(loop, on_fire, &fired);
+    timer_start(t, 20);
+    int turns = 0;
+    for (; !fired; turns++)
+        loop_turn(loop, true);
+    assert_true(turns < 6);
+    timer_free(&t);
+    end_free(&paused);
+    end_free(&ended);
+}
+
 static void write_after_the_peer_is_gone(void **state)
 {
     (void)state;
@@ -450,6 +480,7 @@ int main(void)
         T(pauses_and_resumes),
         T(pausing_in_the_handler_holds_the_rest),
         T(eof_leaves_writing),
+        T(waiting_connections_cost_nothing),
         T(write_after_the_peer_is_gone),
         T(closing_inside_the_handler),
         T(a_reference_outlives_the_close),

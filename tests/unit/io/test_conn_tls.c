@@ -261,6 +261,31 @@ static void flushed_close_says_close_notify(void **state)
     spin(loop);
 }
 
+static void flushed_close_while_the_socket_is_full(void **state)
+{
+    (void)state;
+    static char block[2000000];
+    struct end e;
+    size_t got = 0;
+    end_open(&e, loop, tls);
+    SSL *ssl = client_new(&e);
+    client_connect(&e, ssl);
+    conn_write(e.conn, block, sizeof(block));
+    spin(loop);
+    assert_true(conn_queued(e.conn) > 0);
+    conn_close_flushed(&e.conn, 100000);
+    for (int n = 1; n > 0; spin(loop)) {
+        n = SSL_read(ssl, block, 50000);
+        got += n > 0 ? (size_t)n : 0;
+        if (n <= 0)
+            assert_int_equal(SSL_get_error(ssl, n), SSL_ERROR_ZERO_RETURN);
+    }
+    assert_int_equal(got, sizeof(block));
+    SSL_free(ssl);
+    end_free(&e);
+    spin(loop);
+}
+
 static void broken_records_break(void **state)
 {
     (void)state;
@@ -665,6 +690,7 @@ int main(void)
         T(byte_by_byte),
         T(close_notify_is_eof),
         T(flushed_close_says_close_notify),
+        T(flushed_close_while_the_socket_is_full),
         T(broken_records_break),
         T(plain_text_instead_of_handshake),
         T(handshake_has_a_limit),

@@ -22,6 +22,8 @@ static struct loop *loop;
 static struct err err;
 static struct conn *conns[MOST];
 static int accepted, closed_events;
+static size_t taken;
+static bool mute;
 
 static int setup(void **state)
 {
@@ -46,7 +48,9 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
         conn_write_str(c, STR("220\r\n"));
     if (ev == CONN_INPUT) {
         struct str in = conn_input(c);
-        conn_write_str(c, in);
+        if (!mute)
+            conn_write_str(c, in);
+        taken += in.n;
         conn_consume(c, in.n);
     }
     closed_events += ev == CONN_CLOSED;
@@ -210,6 +214,16 @@ static void resets(void **state)
     assert_int_equal(closed_events, 1);
     assert_int_equal(conn_error(conns[0])->kind, ERR_TEMP);
     assert_true(conn_error(conns[0])->text[0] != '\0');
+    fd = dial(ln); /* data and reset at once: data first */
+    spin(loop);
+    taken = 0;
+    mute = true;
+    assert_int_equal(send(fd, "last", 4, 0), 4);
+    hang_up_hard(fd);
+    spin(loop);
+    mute = false;
+    assert_int_equal(taken, 4);
+    assert_int_equal(closed_events, 2);
     fd = dial(ln); /* reset before it was accepted */
     hang_up_hard(fd);
     spin(loop);
