@@ -20,7 +20,7 @@
  * The session then sends what changed in the selected mailbox since the last time, by this command
  * or by other sessions (sync.h: FETCH FLAGS, EXPUNGE, EXISTS, RECENT; expunges only when the
  * command's flags allow), and the tagged line. So STORE, EXPUNGE, MOVE and the \Seen of FETCH write
- * no such responses themselves: they set cmd->echo or cmd->silent_modseq at most. */
+ * no such responses themselves: they set cmd->echo or cmd->hush at most. */
 #ifndef PH_IMAP_COMMAND_H
 #define PH_IMAP_COMMAND_H
 #include "imap/cursor.h"
@@ -93,12 +93,10 @@ struct imap_command {
      * about to report: true = the client knows these flags already (STORE .SILENT). NULL: report
      * all. */
     bool (*hush)(const struct imap_command *cmd, const struct message_info *m);
-    /* What sync reports for this command, set by finish: the flags of all messages in `echo` (STORE
-     * without .SILENT; uids, ascending ranges, in the arena), changed or not; or no flags of
-     * messages whose modseq is this (STORE .SILENT). */
+    /* Set by finish: sync reports the flags of these messages, changed or not (STORE without
+     * .SILENT). Ascending ranges of uids, in the arena. */
     const struct uid_range *echo;
     size_t n_echo;
-    uint64_t silent_modseq;
     void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena;
                                                called once at the end */
 };

@@ -76,6 +76,8 @@ static void job_done(struct job *j)
             submit_again(s);
         } else if (!s->job_again && s->syncing) {
             sync_ended(s);
+        } else if (!s->job_again && s->cmd->cut) {
+            imap_session_end(s, "a message could not be read to its end");
         } else if (!s->job_again) {
             s->phase = PHASE_WRITE;
             imap_session_run(s);
@@ -165,7 +167,7 @@ static bool start_sync(struct imap_session *s)
         .uid = cmd->uid,
         .echo = cmd->echo,
         .n_echo = cmd->n_echo,
-        .silent_modseq = cmd->silent_modseq,
+        .cmd = cmd,
     };
     s->syncing = true;
     if (submit_job(s)) {

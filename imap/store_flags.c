@@ -149,7 +149,6 @@ void store_finish(struct imap_command *cmd)
     }
     if (s->silent) {
         cmd->hush = hush;
-        cmd->silent_modseq = s->op.modseq;
     } else {
         cmd->echo = s->set;
         cmd->n_echo = s->n_set;

@@ -103,12 +103,9 @@ static int step_echo(struct sync_call *c)
     return 0;
 }
 
-/* A change of this session's own STORE .SILENT isn't told it. That change may hide another
- * session's, which came just before it: so only when nothing else can have happened in between. */
-static bool silent(const struct imap_sync *y, const struct message_info *m)
+static bool hushed(const struct imap_sync *y, const struct message_info *m)
 {
-    return y->silent_modseq && m->modseq == y->silent_modseq &&
-           y->silent_modseq == y->view->modseq + 1;
+    return y->cmd && y->cmd->hush && y->cmd->hush(y->cmd, m);
 }
 
 static int step_changed(struct sync_call *c)
@@ -123,7 +120,7 @@ static int step_changed(struct sync_call *c)
         message_range(c->r, c->arena, v->mailbox, &q, &m, &n, &y->err))
         return -1;
     for (size_t i = 0; i < n; i++)
-        if (!silent(y, &m[i]) && !imap_ranges_have(y->echo, y->n_echo, m[i].uid))
+        if (!hushed(y, &m[i]) && !imap_ranges_have(y->echo, y->n_echo, m[i].uid))
             put_fetch(c, &m[i]);
     if (n == PAGE && m[n - 1].uid < q.last) {
         y->next = m[n - 1].uid + 1;

@@ -14,7 +14,7 @@ struct imap_sync {
     bool uid;                     /* FETCH responses carry the UID (RFC 3501 6.4.8) */
     const struct uid_range *echo; /* see struct imap_command */
     size_t n_echo;
-    uint64_t silent_modseq;
+    const struct imap_command *cmd; /* whose hush() is asked; NULL: none */
     /* results */
     bool gone;   /* the mailbox was deleted */
     bool held;   /* there may be expunges that could not be reported */
