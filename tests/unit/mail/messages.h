@@ -175,5 +175,10 @@ static const struct sample {
      "  multipart/alternative 87 9 (boundary=----=_NextPart_001_0013_01DA.5B2E)\n"
      "    text/plain 97 1 (charset=iso-8859-1) Gr=FC=DFe\\r\\n\n"
      "  image/png 88 1 (name=image001.png) PNG\\r\\n\n"},
+    {"dashes in a head", "Content-Type: multipart/mixed; boundary=b\r\n\r\n",
+     "--b\r\n-123Content-Type: text/w\r\n-1234Content-Type: text/x\r\n--Content-Type: "
+     "text/y\r\n-\r\n--a: b\r\n\r\nz\r\n--b--\r\n",
+     "multipart/mixed 0 8 (boundary=b)\n"
+     "  text/plain 90 0 z\n"},
 };
 #endif

@@ -167,6 +167,28 @@ static void huge_heads(void **state)
     assert_int_equal(root->child->next->body_size, 4);
 }
 
+/* Where the 64 KB end doesn't depend on the pieces. */
+static void huge_head_in_pieces(void **state)
+{
+    (void)state;
+    struct str head = STR("Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+    struct buf other;
+    buf_init(&other, MIME_META_MAX);
+    fill("--b\r\nContent-ID: ", 1);
+    fill("x", 70000);
+    fill("\r\n\r\nbody\r\n--b--\r\n", 1);
+    scan(head);
+    for (size_t step = 1; step < 100000; step = step * 9 + 1) {
+        struct mime_scan *s = mime_scan_new(head);
+        for (struct str rest = buf_str(&data); rest.n > 0; rest = str_skip(rest, step))
+            mime_scan_feed(s, str_take(rest, step));
+        buf_clear(&other);
+        assert_int_equal(mime_scan_end(&s, head, &other), 0);
+        assert_true(str_eq(buf_str(&meta), buf_str(&other)));
+    }
+    buf_fini(&other);
+}
+
 static void fat_parts(void **state)
 {
     (void)state;
@@ -216,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(long_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_boundary, set_up, tear_down),
         cmocka_unit_test_setup_teardown(huge_heads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(huge_head_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(fat_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(fat_root, set_up, tear_down),
     };
