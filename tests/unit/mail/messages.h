@@ -178,7 +178,7 @@ static const struct sample {
     {"dashes in a head", "Content-Type: multipart/mixed; boundary=b\r\n\r\n",
      "--b\r\n-123Content-Type: text/w\r\n-1234Content-Type: text/x\r\n--Content-Type: "
      "text/y\r\n-\r\n--a: b\r\n\r\nz\r\n--b--\r\n",
-     "multipart/mixed 0 8 (boundary=b)\n"
+     "multipart/mixed 0 9 (boundary=b)\n"
      "  text/plain 90 0 z\n"},
 };
 #endif
