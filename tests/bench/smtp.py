@@ -26,6 +26,7 @@ def sh(*command, **kw):
 def loop_mount(gigabytes):
     """A journaled ext4: some machines' root has no journal and makes every file-per-message server look slow."""
     folder = tempfile.mkdtemp(prefix="posthouse-bench-", dir="/var/tmp")
+    os.chmod(folder, 0o755)  # Postfix has users of its own
     image, mount = folder + "/disk", folder + "/mnt"
     os.mkdir(mount)
     try:
