@@ -19,7 +19,7 @@ static void parse(struct imap_command *cmd, struct imap_cursor *args, bool move)
 {
     struct copy *c = ARENA_NEW(cmd->arena, struct copy);
     struct imap_set set;
-    if (imap_set(args, &set) || imap_space(args)) {
+    if (imap_space(args) || imap_set(args, &set) || imap_space(args)) {
         imap_bad(cmd, "Invalid message set");
     } else if (imap_mailbox(args, &c->name)) {
         imap_bad(cmd, "Invalid mailbox name");

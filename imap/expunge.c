@@ -14,7 +14,7 @@ void expunge_parse(struct imap_command *cmd, struct imap_cursor *args)
     cmd->data = e;
     if (!cmd->uid)
         return;
-    if (imap_set(args, &set))
+    if (imap_space(args) || imap_set(args, &set))
         imap_bad(cmd, "Invalid message set");
     else if (imap_view_resolve(cmd->view, cmd->arena, &set, true, &e->set, &e->n_set))
         imap_bad(cmd, "Invalid uid set");

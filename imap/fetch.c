@@ -48,7 +48,7 @@ void fetch_parse(struct imap_command *cmd, struct imap_cursor *args)
     struct fetch *f = ARENA_NEW(cmd->arena, struct fetch);
     struct imap_set set;
     const char *why;
-    if (imap_set(args, &set) || imap_space(args)) {
+    if (imap_space(args) || imap_set(args, &set) || imap_space(args)) {
         imap_bad(cmd, "Invalid message set");
         return;
     }

@@ -53,6 +53,10 @@ void search_parse(struct imap_command *cmd, struct imap_cursor *args)
 {
     struct search *s = ARENA_NEW(cmd->arena, struct search);
     const char *why;
+    if (imap_space(args)) {
+        imap_bad(cmd, "Search keys are missing");
+        return;
+    }
     enum search_refusal refusal = search_program_parse(args, cmd->view, &s->program, &why);
     if (refusal == SEARCH_BADCHARSET) {
         imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", why);

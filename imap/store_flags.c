@@ -44,7 +44,7 @@ void store_parse(struct imap_command *cmd, struct imap_cursor *args)
     struct imap_set set;
     struct str *keywords;
     message_store_flags_init(&s->op, NULL);
-    if (imap_set(args, &set) || imap_space(args)) {
+    if (imap_space(args) || imap_set(args, &set) || imap_space(args)) {
         imap_bad(cmd, "Invalid message set");
     } else if (!parse_how(args, s) || imap_space(args)) {
         imap_bad(cmd, "Unknown item");
