@@ -4,7 +4,8 @@
  * commit. A session has one command at a time; while work or a write runs the loop doesn't touch
  * command or view, so they need no lock.
  *
- *   parse    (loop)    arguments -> cmd->data; imap_bad() / imap_no() end the command here
+ *   parse    (loop)    arguments -> cmd->data; imap_bad() / imap_no() end the command here. The cursor stands behind the
+ *                      command's name, before the blank
  *   work     (store)   reads with its own reader; appends responses to cmd->out; IMAP_WORK_MORE
  * when out reached IMAP_OUT_SOFT or 20 ms passed (imap_work_time_up()): what it wrote is sent, and
  * work is called again, from its own saved position, once the client has taken it. No statement
