@@ -90,25 +90,36 @@ static void on_ready(void *ctx)
     imap_pause_input(ctx, false);
 }
 
+/* The place of the next LF that no CR precedes, from `at` on; s.n: none. */
+static size_t next_bare_lf(const struct append *d, struct str s, size_t at)
+{
+    for (; at < s.n; at++) {
+        const char *lf = memchr(s.p + at, '\n', s.n - at);
+        if (!lf)
+            break;
+        at = (size_t)(lf - s.p);
+        if (at ? s.p[at - 1] != '\r' : !d->after_cr)
+            return at;
+    }
+    return s.n;
+}
+
 /* Bare LF, which sloppy clients send, becomes the line end it was meant to be: a stored message has
  * CRLF only. */
 static enum body_put put_lines(struct append *d, struct str s)
 {
-    enum body_put result = BODY_MORE;
-    while (s.n) {
-        const char *lf = memchr(s.p, '\n', s.n);
-        size_t before = lf ? (size_t)(lf - s.p) : s.n;
-        bool crlf = before ? s.p[before - 1] == '\r' : d->after_cr;
-        struct str part = str_take(s, lf && crlf ? before + 1 : before);
-        enum body_put one = part.n ? body_sink_put(d->sink, part) : BODY_MORE;
-        if (lf && !crlf && one != BODY_FAIL)
-            one = body_sink_put(d->sink, STR("\r\n"));
-        if (one != BODY_MORE)
-            result = one;
-        d->after_cr = !lf && s.p[s.n - 1] == '\r';
-        s = str_skip(s, lf ? before + 1 : before);
+    enum body_put put = BODY_MORE;
+    size_t from = 0;
+    while (from < s.n && put != BODY_FAIL) {
+        size_t lf = next_bare_lf(d, s, from);
+        if (lf > from)
+            put = body_sink_put(d->sink, str_of(s.p + from, lf - from));
+        if (lf < s.n && put != BODY_FAIL)
+            put = body_sink_put(d->sink, STR("\r\n"));
+        from = lf + 1;
     }
-    return result;
+    d->after_cr = s.n && s.p[s.n - 1] == '\r';
+    return put;
 }
 
 static void on_piece(struct imap_command *cmd, struct str piece)

@@ -235,7 +235,7 @@ void imap_session_start(struct imap_server *server, struct conn *c, const char *
     s->refs = 1;
     s->port = port;
     s->state = IMAP_PREAUTH;
-    s->log = (struct log_ctx){.module = "imap", .sid = ++server->last_sid};
+    s->log = (struct log_ctx){.module = "imap", .sid = store_new_id(server->conf.store)};
     imap_reader_init(&s->reader, IMAP_PREAUTH_LIMIT, IMAP_PREAUTH_TOTAL);
     list_add(&server->sessions, &s->link);
     server->n_sessions++;

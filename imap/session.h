@@ -24,7 +24,6 @@ struct imap_server {
     struct imap_server_conf conf;
     struct list sessions;
     unsigned n_sessions;
-    uint64_t last_sid;
     char *hostname;
     bool stopping;
     struct timer *drain;
