@@ -2,10 +2,6 @@
 #include "appliance/mail/header.h"
 #include "appliance/mail/lex.h"
 
-/* header_split.state: where the next byte stands, and whether a field was seen (a fold needs one
- * before it). */
-enum { AT_LINE = 0, AT_CR = 1, IN_LINE = 2, PLACE = 3, SEEN_FIELD = 4 };
-
 static bool is_ftext(char c) /* RFC 5322 3.6.8 */
 {
     return c > 32 && c < 127 && c != ':';
@@ -23,50 +19,6 @@ static size_t field_name(struct str line, size_t *colon_out)
         i++;
     *colon_out = i;
     return i < line.n && line.p[i] == ':' ? n : 0;
-}
-
-/* Whether a line may stand in a head. `whole`: its end is known, so a missing ':' is decided. */
-static bool line_fits(struct str line, bool first, bool whole)
-{
-    if (line.p[0] == ' ' || line.p[0] == '\t')
-        return !first;
-    /* A mailbox file's separator, pasted with the message: header_next skips it. */
-    if (first && (str_starts(line, STR("From ")) || str_starts(line, STR(">From "))))
-        return true;
-    size_t colon;
-    return field_name(line, &colon) > 0 || (colon == line.n && !whole && is_ftext(line.p[0]));
-}
-
-enum header_split_end header_split_feed(struct header_split *s, struct str bytes,
-                                        size_t *head_bytes_out)
-{
-    size_t i = 0;
-    *head_bytes_out = bytes.n;
-    while (i < bytes.n) {
-        unsigned place = s->state & PLACE;
-        if (place != IN_LINE && bytes.p[i] == '\n') {
-            *head_bytes_out = i + 1;
-            s->seen += i + 1;
-            return HEADER_SPLIT_DONE;
-        }
-        if (place == AT_LINE && bytes.p[i] == '\r' &&
-            (i + 1 == bytes.n || bytes.p[i + 1] == '\n')) {
-            s->state = (s->state & ~(unsigned)PLACE) | AT_CR;
-            i++;
-            continue;
-        }
-        const char *lf = memchr(bytes.p + i, '\n', bytes.n - i);
-        struct str line = str_of(bytes.p + i, lf ? (size_t)(lf - bytes.p) - i : bytes.n - i);
-        if (place == AT_LINE && !line_fits(line, !(s->state & SEEN_FIELD), lf != NULL)) {
-            *head_bytes_out = i;
-            s->seen += i;
-            return HEADER_SPLIT_BROKEN;
-        }
-        s->state = SEEN_FIELD | (lf ? AT_LINE : IN_LINE);
-        i += line.n + (lf ? 1 : 0);
-    }
-    s->seen += bytes.n;
-    return HEADER_SPLIT_MORE;
 }
 
 /* Takes one line and the folded lines that continue it. */

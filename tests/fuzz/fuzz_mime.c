@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str in = str_of(data, size);
     struct header_split split = {0};
-    size_t head;
+    uint64_t head;
     header_split_feed(&split, in, &head);
     whole_and_pieces(str_take(in, head), str_skip(in, head));
     decode(in);
