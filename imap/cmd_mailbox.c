@@ -60,8 +60,9 @@ static int act_unsubscribe(struct mailbox_command *m, struct store_tx *tx, struc
     return mailbox_subscribe_tx(tx, m->account, m->name, false, err);
 }
 
-/* RFC 6154 3: CREATE name (USE (\Archive)). */
-static int parse_use(struct imap_cursor *args, enum mailbox_special *out)
+/* RFC 6154 3: CREATE name (USE (\Archive)). -1: malformed; *known_out: it is a use that a mailbox
+ * can have. */
+static int parse_use(struct imap_cursor *args, enum mailbox_special *out, bool *known_out)
 {
     static const struct {
         const char *name;
@@ -70,26 +71,32 @@ static int parse_use(struct imap_cursor *args, enum mailbox_special *out)
         {"Sent", MAILBOX_SENT},   {"Drafts", MAILBOX_DRAFTS},   {"Junk", MAILBOX_JUNK},
         {"Trash", MAILBOX_TRASH}, {"Archive", MAILBOX_ARCHIVE},
     };
+    struct str name;
+    size_t n = 0;
     if (imap_space(args) || imap_take(args, '(') || imap_word(args, "USE") || imap_space(args) ||
         imap_take(args, '('))
         return -1;
-    if (imap_take(args, ')')) {
-        if (imap_take(args, '\\'))
+    for (; imap_take(args, ')'); n++) {
+        if ((n && imap_space(args)) || imap_take(args, '\\') || imap_atom(args, &name))
             return -1;
-        for (size_t i = 0; i < ARRAY_LEN(uses) && *out == MAILBOX_NORMAL; i++)
-            if (imap_word(args, uses[i].name) == 0)
+        for (size_t i = 0; i < ARRAY_LEN(uses); i++)
+            if (str_ieq(name, str_from(uses[i].name)))
                 *out = uses[i].special;
-        if (*out == MAILBOX_NORMAL || imap_take(args, ')'))
-            return -1;
     }
+    *known_out = n == 0 || (n == 1 && *out != MAILBOX_NORMAL);
     return imap_take(args, ')');
 }
 
 void create_parse(struct imap_command *cmd, struct imap_cursor *args)
 {
     struct mailbox_command *m = begin(cmd, args, act_create);
+    bool known = true;
     m->name = without_delimiter(m->name);
-    if (!cmd->ended && !imap_at_end(args) && parse_use(args, &m->special))
+    if (cmd->ended || imap_at_end(args))
+        return;
+    if (parse_use(args, &m->special, &known))
+        imap_bad(cmd, "Expected nothing more, or (USE (...))");
+    else if (!known)
         imap_no(cmd, "USEATTR",
                 "Only one of \\Archive, \\Drafts, \\Junk, \\Sent and \\Trash can be the use of a "
                 "mailbox");
