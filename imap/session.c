@@ -17,6 +17,7 @@ void imap_session_unref(struct imap_session **sp)
     if (--s->refs)
         return;
     CHECK(!s->conn && !s->cmd && !s->job_running);
+    CHECK(!s->watch.link.next || list_empty(&s->watch.link));
     struct imap_server *server = s->server;
     list_del(&s->link);
     server->n_sessions--;
@@ -138,10 +139,11 @@ void imap_session_select(struct imap_session *s, struct imap_view *view)
  * session goes. */
 void imap_session_deselect(struct imap_session *s)
 {
-    if (s->state != IMAP_SELECTED)
+    if (!s->view)
         return;
     store_watch_del(s->server->conf.store, &s->watch);
-    s->state = IMAP_AUTH;
+    if (s->state == IMAP_SELECTED) /* after LOGOUT it isn't, and the watch must go all the same */
+        s->state = IMAP_AUTH;
     s->dirty = false;
     if (!s->job_running) {
         imap_view_free(&s->view);
