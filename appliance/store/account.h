@@ -1,34 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* account.h - accounts of the store: whose mailboxes, how much they may hold.
- * Floor 3 (store). Threads: *_tx functions on the commit thread within an operation; the others with a reader.
- * An account is opened on first use (delivery, login) by its name: the folded address ("xandros@example.com"). When the directory's
- * row goes, the account is detached: it keeps its mail under its id, and a re-created address gets a new account. */
+ * Floor 3 (store). Threads: *_tx functions on the commit thread within an operation; the others
+ * with a reader. An account is opened on first use (delivery, login) by its name: the folded
+ * address ("xandros@example.com"). When the directory's row goes, the account is detached: it keeps
+ * its mail under its id, and a re-created address gets a new account. */
 #ifndef PH_STORE_ACCOUNT_H
 #define PH_STORE_ACCOUNT_H
 #include "appliance/store/store.h"
 
 struct account_info {
     uint64_t id;
-    struct str name;                       /* the name it had, when detached */
-    uint64_t quota_bytes, quota_messages;  /* as in force; 0 = unlimited */
+    struct str name;                      /* the name it had, when detached */
+    uint64_t quota_bytes, quota_messages; /* as in force; 0 = unlimited */
     uint64_t used_bytes, used_messages;
     bool detached;
 };
-/* ERR_WHY_NOT_FOUND: not opened yet (no mail yet: reads as empty with the standard folders) - callers open it by op. */
-int account_find(struct store_reader *r, struct arena *a, struct str name, struct account_info *out, struct err *err)
-    __attribute__((warn_unused_result));
-int account_list(struct store_reader *r, struct arena *a, struct account_info **out, size_t *n_out, struct err *err)
-    __attribute__((warn_unused_result));
-/* Finds it or makes it with INBOX, Sent, Drafts, Junk, Trash, Archive (special-use attributes, all but INBOX subscribed too). */
+/* ERR_WHY_NOT_FOUND: not opened yet (no mail yet: reads as empty with the standard folders) -
+ * callers open it by op. */
+int account_find(struct store_reader *r, struct arena *a, struct str name, struct account_info *out,
+                 struct err *err) __attribute__((warn_unused_result));
+int account_list(struct store_reader *r, struct arena *a, struct account_info **out, size_t *n_out,
+                 struct err *err) __attribute__((warn_unused_result));
+/* Finds it or makes it with INBOX, Sent, Drafts, Junk, Trash, Archive (special-use attributes, all
+ * but INBOX subscribed too). */
 int account_open_tx(struct store_tx *tx, struct str name, uint64_t *id_out, struct err *err)
     __attribute__((warn_unused_result));
-int account_set_quota_tx(struct store_tx *tx, uint64_t id, bool own, uint64_t bytes, uint64_t messages, struct err *err)
+int account_set_quota_tx(struct store_tx *tx, uint64_t id, bool own, uint64_t bytes,
+                         uint64_t messages, struct err *err)
     __attribute__((warn_unused_result)); /* own = false: back to the settings' default */
-int account_detach_tx(struct store_tx *tx, struct str name, struct err *err) __attribute__((warn_unused_result));
-int account_attach_tx(struct store_tx *tx, uint64_t id, struct str name, struct err *err) __attribute__((warn_unused_result));
+int account_detach_tx(struct store_tx *tx, struct str name, struct err *err)
+    __attribute__((warn_unused_result));
+int account_attach_tx(struct store_tx *tx, uint64_t id, struct str name, struct err *err)
+    __attribute__((warn_unused_result));
 /* Removes it with all its mail, in slices: run again while *more_out. */
-int account_remove_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err) __attribute__((warn_unused_result));
-/* The quota check made at RCPT and APPEND: 0, or -1 ERR_WHY_QUOTA. May be overrun by one message at the commit. */
+int account_remove_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err)
+    __attribute__((warn_unused_result));
+/* The quota check made at RCPT and APPEND: 0, or -1 ERR_WHY_QUOTA. May be overrun by one message at
+ * the commit. */
 int account_check_quota(const struct account_info *info, uint64_t more_bytes, struct err *err)
     __attribute__((warn_unused_result));
 #endif

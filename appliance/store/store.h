@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* store.h - the message store: opening it, who reads, who writes, who is told.
  * Floor 3 (store). Threads: as said at each function.
- * Reading: jobs on lane `store`; each worker owns a struct store_reader (a read connection). No statement or read
- * transaction survives the return of a job: work resumes by key (last uid, offset).
- * Writing: operations (struct store_op) run on lane `commit`, the only writer: group commit, one savepoint each.
- * An operation is answered after the commit that made it durable; until then nothing may be acknowledged.
- * Ids are 64-bit, time-ordered, never reused, below 2^63: 42 bit ms since 2020, 6 bit node, 16 bit counter. */
+ * Reading: jobs on lane `store`; each worker owns a struct store_reader (a read connection). No
+ * statement or read transaction survives the return of a job: work resumes by key (last uid,
+ * offset). Writing: operations (struct store_op) run on lane `commit`, the only writer: group
+ * commit, one savepoint each. An operation is answered after the commit that made it durable; until
+ * then nothing may be acknowledged. Ids are 64-bit, time-ordered, never reused, below 2^63: 42 bit
+ * ms since 2020, 6 bit node, 16 bit counter. */
 #ifndef PH_STORE_STORE_H
 #define PH_STORE_STORE_H
 #include "appliance/base/arena.h"
 #include "appliance/base/err.h"
+#include "appliance/base/settings.h"
 #include "appliance/io/lanes.h"
-#include "filters/stage.h"
 
 struct store;
 struct sql;
@@ -30,72 +31,90 @@ struct store_conf {
 };
 extern const struct ph_setting store_settings[];
 
-/* Opens or creates the store in folder `dir` (store.db, bodies/); takes no lock (app holds the folder's). Recovers: staged
- * rows of an unfinished bulk operation are removed. Blocking; before the loop runs. The lanes commit, body and store start
- * here, so call it after the sandbox is up. `conf` must live as long as the store. */
-int store_open(const char *dir, const struct store_conf *conf, struct loop *l, struct store **out, struct err *err)
-    __attribute__((warn_unused_result));
-/* Commits what waits, answers it, stops the lanes. The loop must be able to turn afterwards to deliver the answers. */
+/* Opens or creates the store in folder `dir` (store.db, bodies/); takes no lock (app holds the
+ * folder's). Recovers: staged rows of an unfinished bulk operation are removed. Blocking; before
+ * the loop runs. The lanes commit, body and store start here, so call it after the sandbox is up.
+ * `conf` must live as long as the store. */
+int store_open(const char *dir, const struct store_conf *conf, struct loop *l, struct store **out,
+               struct err *err) __attribute__((warn_unused_result));
+/* Commits what waits, answers it, stops the lanes. The loop must be able to turn afterwards to
+ * deliver the answers. */
 void store_close(struct store **s);
 const struct store_conf *store_conf(const struct store *s);
 
-/* ---- Reading. Loop: submit a job whose run() gets a struct store_reader * as its worker (NULL: database not readable). */
+/* ---- Reading. Loop: submit a job whose run() gets a struct store_reader * as its worker (NULL:
+ * database not readable). */
 struct lane *store_lane(struct store *s);
-/* Groups the reads of one piece of work into one consistent snapshot; end it before the job returns. */
+/* Groups the reads of one piece of work into one consistent snapshot; end it before the job
+ * returns. */
 int store_read_begin(struct store_reader *r, struct err *err) __attribute__((warn_unused_result));
 void store_read_end(struct store_reader *r);
-/* For commands without a loop (posthouse mailbox list): a reader of one's own on the calling thread. */
-int store_reader_open(struct store *s, struct store_reader **out, struct err *err) __attribute__((warn_unused_result));
+/* For commands without a loop (posthouse mailbox list): a reader of one's own on the calling
+ * thread. */
+int store_reader_open(struct store *s, struct store_reader **out, struct err *err)
+    __attribute__((warn_unused_result));
 void store_reader_close(struct store_reader **r);
-struct sql *store_reader_sql(struct store_reader *r); /* for tables of other rooms in this database */
+struct sql *
+store_reader_sql(struct store_reader *r); /* for tables of other rooms in this database */
 
 /* ---- Writing. */
 enum store_class { STORE_DELIVERY, STORE_INTERACTIVE, STORE_BULK, STORE_CLASSES };
 enum store_result {
     STORE_DONE,
-    STORE_AGAIN /* this slice is done, run me again in a later batch, as STORE_BULK; not answered yet */
+    STORE_AGAIN /* this slice is done, run me again in a later batch, as STORE_BULK; not answered
+                   yet */
 };
 struct store_op {
-    /* Commit thread, inside a savepoint: STORE_DONE / STORE_AGAIN, or -1 with op->err (this member alone is undone). If the whole
-     * batch's transaction failed before it committed, it runs once more with `rerun` set: what it did to the database in the
-     * call before is undone, so it must not have consumed its input. An op of several slices looks at store_tx_slice_over()
-     * and keeps a copy of where a slice began, to go back to on `rerun`. */
+    /* Commit thread, inside a savepoint: STORE_DONE / STORE_AGAIN, or -1 with op->err (this member
+     * alone is undone). If the whole batch's transaction failed before it committed, it runs once
+     * more with `rerun` set: what it did to the database in the call before is undone, so it must
+     * not have consumed its input. An op of several slices looks at store_tx_slice_over() and keeps
+     * a copy of where a slice began, to go back to on `rerun`. */
     int (*run)(struct store_op *op, struct store_tx *tx);
-    /* Loop, exactly once, after the commit: op->failed and op->err tell. Not called for sync submissions. */
+    /* Loop, exactly once, after the commit: op->failed and op->err tell. Not called for sync
+     * submissions. */
     void (*done)(struct store_op *op);
     enum store_class cls;
     bool failed, rerun;
     struct err err;
+    void *ctx; /* the submitter's own, for done() */
     /* private */
     struct list link;
     bool again, waited_for, settled;
-    void (*on_settled)(struct store_op *op); /* commit thread, before it is answered */
+    void (*on_settled)(struct store *s,
+                       struct store_op *op); /* commit thread, before it is answered */
 };
-struct sql *store_tx_sql(struct store_tx *tx); /* the writer's connection; rows of mailbox and account are cached: not for them */
+struct sql *store_tx_sql(struct store_tx *tx); /* the writer's connection; rows of mailbox and
+                                                  account are cached: not for them */
 struct store *store_tx_store(struct store_tx *tx);
 bool store_tx_slice_over(struct store_tx *tx); /* time to return STORE_AGAIN */
-void store_tx_changed(struct store_tx *tx, uint64_t mailbox); /* tell its watchers after the commit */
+void store_tx_changed(struct store_tx *tx,
+                      uint64_t mailbox); /* tell its watchers after the commit */
 
-/* Loop. 0: accepted, done() will come. -1: the committer's queue is full or the store is read-only: op->err says, done() won't come. */
+/* Loop. 0: accepted, done() will come. -1: the committer's queue is full or the store is read-only:
+ * op->err says, done() won't come. */
 int store_submit(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
-/* Any other thread (admin commands on lane misc, or a program without a loop): waits for the commit. */
+/* Any other thread (admin commands on lane misc, or a program without a loop): waits for the
+ * commit. */
 int store_submit_wait(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
 
-/* Whole-store check, for commands: counters, references, uids, rows against files. Each problem is one line. */
-int store_check(struct store_reader *r, void (*on_problem)(void *ctx, const char *text), void *ctx, struct err *err)
-    __attribute__((warn_unused_result));
-/* Removes what is due now instead of at the next round (commands, tests): dead bodies, forgotten expunges, stray files.
- * Loop; on_swept(ctx) later on the loop. */
+/* Whole-store check, for commands: counters, references, uids, rows against files. Each problem is
+ * one line. */
+int store_check(struct store_reader *r, void (*on_problem)(void *ctx, const char *text), void *ctx,
+                struct err *err) __attribute__((warn_unused_result));
+/* Removes what is due now instead of at the next round (commands, tests): dead bodies, forgotten
+ * expunges, stray files. Loop; on_swept(ctx) later on the loop. */
 void store_sweep(struct store *s, void (*on_swept)(void *ctx), void *ctx);
 
-/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; checked at most once a second. */
+/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; checked at
+ * most once a second. */
 bool store_low_on_space(struct store *s);
 bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes until restart */
 
 uint64_t store_new_id(struct store *s); /* any thread */
 
-/* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox (new, flags, expunged, deleted),
- * after the answers to the operations of that commit. */
+/* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
+ * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
 struct store_watch {
     struct list link; /* private */
     void (*on_change)(struct store_watch *w);
@@ -105,7 +124,8 @@ void store_watch_add(struct store *s, uint64_t mailbox, struct store_watch *w);
 void store_watch_del(struct store *s, struct store_watch *w);
 
 struct store_stats { /* any thread */
-    uint64_t batches, ops, failed, commit_us_total, commit_us_max, batch_ops_max, waiting[STORE_CLASSES];
+    uint64_t batches, ops, failed, commit_us_total, commit_us_max, batch_ops_max,
+        waiting[STORE_CLASSES];
     int64_t wal_bytes;
 };
 void store_stats(struct store *s, struct store_stats *out);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* delivery.c - one received message into the mailboxes of all its local recipients, in one
+ * transaction. */
+#include "appliance/store/store_private.h"
+
+static int find_mailbox(struct store_tx *tx, uint64_t account, struct str name, uint64_t *out,
+                        struct err *err)
+{
+    struct str checked;
+    struct err ignored;
+
+    if (name.n && mailbox_name_check(tx->arena, name, &checked, &ignored) == 0 &&
+        mailbox_lookup_tx(tx, account, checked, out, err) != 0)
+        return -1;
+    if (*out == 0 && mailbox_lookup_tx(tx, account, STR("INBOX"), out, err) != 0)
+        return -1;
+    if (*out == 0)
+        return ERR_WHY(err, ERR_TEMP, ERR_WHY_NOT_FOUND, "the account has no INBOX");
+    return 0;
+}
+
+static int deliver_to(struct store_tx *tx, struct message_delivery *d, struct message_recipient *r,
+                      struct err *err)
+{
+    struct message_new m = {
+        .body = d->body, .flags = r->flags, .internal_ms = d->internal_ms, .prefix = r->prefix};
+    uint64_t account;
+
+    if (account_open_tx(tx, r->account, &account, err) != 0 ||
+        find_mailbox(tx, account, r->mailbox, &m.mailbox, err) != 0)
+        return -1;
+    return message_insert_tx(tx, &m, &r->uid, err);
+}
+
+static int delivery_run(struct store_op *op, struct store_tx *tx)
+{
+    struct message_delivery *d = CONTAINER_OF(op, struct message_delivery, op);
+
+    if (body_insert_tx(tx, d->sink, &d->body, &op->err) != 0)
+        return -1;
+    for (size_t i = 0; i < d->n_rcpts; i++) {
+        if (deliver_to(tx, d, &d->rcpts[i], &op->err) != 0)
+            return err_context(&op->err, "delivery to " STR_FMT, STR_ARG(d->rcpts[i].account));
+    }
+    return STORE_DONE;
+}
+
+void message_delivery_init(struct message_delivery *d, void (*done)(struct store_op *))
+{
+    *d =
+        (struct message_delivery){.op = {.run = delivery_run, .done = done, .cls = STORE_DELIVERY}};
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* schema.c - the tables of the store (DESIGN.md 4).
+ * Nothing that changes and nothing that is listed shares a row with a blob: `message` and `body`
+ * are scanned and updated, their rows are short; head, meta and data lie in tables of their own,
+ * reached by id. */
+#include "appliance/store/store_private.h"
+
+static const char *const version_1[] = {
+    "CREATE TABLE store_meta(name VARCHAR(64) NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+    "CREATE TABLE body(id %KEY%, size BIGINT NOT NULL, refs BIGINT NOT NULL, place SMALLINT NOT "
+    "NULL, "
+    "sha256 LONGBLOB NOT NULL, data_size BIGINT NOT NULL)",
+    "CREATE TABLE body_meta(id %KEY%, meta LONGBLOB NOT NULL)",
+    "CREATE TABLE body_head(id %KEY%, head LONGBLOB NOT NULL)",
+    "CREATE TABLE body_data(id %KEY%, data LONGBLOB NOT NULL)",
+    "CREATE TABLE body_dead(since BIGINT NOT NULL, id BIGINT NOT NULL, place SMALLINT NOT NULL, "
+    "PRIMARY KEY(since, id)) %CLUSTERED%",
+    /* detached: 0, or an id drawn at that time, so a name may be detached often */
+    "CREATE TABLE account(id %KEY%, name VARCHAR(320) NOT NULL, detached BIGINT NOT NULL, "
+    "quota_bytes BIGINT, quota_messages BIGINT, used_bytes BIGINT NOT NULL, "
+    "used_messages BIGINT NOT NULL, uidvalidity_next BIGINT NOT NULL, UNIQUE(name, detached))",
+    /* account 0: deleted, its rows are being removed; its name is then its id */
+    "CREATE TABLE mailbox(id %KEY%, account BIGINT NOT NULL, name VARCHAR(1000) NOT NULL, "
+    "uidvalidity BIGINT NOT NULL, uidnext BIGINT NOT NULL, modseq BIGINT NOT NULL, "
+    "qresync_floor BIGINT NOT NULL, msgs BIGINT NOT NULL, bytes BIGINT NOT NULL, "
+    "unseen BIGINT NOT NULL, recent_from BIGINT NOT NULL, special SMALLINT NOT NULL, "
+    "stage_first BIGINT NOT NULL, UNIQUE(account, name))",
+    "CREATE TABLE subscription(account BIGINT NOT NULL, name VARCHAR(1000) NOT NULL, "
+    "PRIMARY KEY(account, name)) %CLUSTERED%",
+    "CREATE TABLE keyword(mailbox BIGINT NOT NULL, bit SMALLINT NOT NULL, name VARCHAR(255) NOT "
+    "NULL, "
+    "PRIMARY KEY(mailbox, bit)) %CLUSTERED%",
+    "CREATE TABLE message(mailbox BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, "
+    "flags BIGINT NOT NULL, idate BIGINT NOT NULL, size BIGINT NOT NULL, body BIGINT NOT NULL, "
+    "prefix LONGBLOB NOT NULL, PRIMARY KEY(mailbox, uid)) %CLUSTERED%",
+    /* day: days since 1970, for pruning by age */
+    "CREATE TABLE expunged(mailbox BIGINT NOT NULL, modseq BIGINT NOT NULL, uid BIGINT NOT NULL, "
+    "day INTEGER NOT NULL, PRIMARY KEY(mailbox, modseq, uid)) %CLUSTERED%",
+    /* A MOVE under way into `target`: what leaves `source` once the staged rows are published */
+    "CREATE TABLE moving(target BIGINT NOT NULL, source BIGINT NOT NULL, uid BIGINT NOT NULL, "
+    "PRIMARY KEY(target, source, uid)) %CLUSTERED%",
+    NULL};
+
+static const struct sql_migration migrations[] = {
+    {"tables of the message store", version_1},
+};
+
+/* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again
+ * (DESIGN.md 4). */
+static int ensure_uidvalidity(struct sql *db, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db, "SELECT value FROM store_meta WHERE name = 'uidvalidity'", &st, err) != 0)
+        return -1;
+    rc = sql_step(st, err);
+    sql_reset(st);
+    if (rc != 0)
+        return rc < 0 ? -1 : 0;
+    if (sql_prepare(db, "INSERT INTO store_meta(name, value) VALUES ('uidvalidity', ?)", &st,
+                    err) != 0)
+        return -1;
+    sql_bind_int(st, 1, clock_wall_ms() / 1000);
+    return sql_run(st, err);
+}
+
+int schema_open(struct sql *db, struct err *err)
+{
+    if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0)
+        return -1;
+    return ensure_uidvalidity(db, err);
+}
