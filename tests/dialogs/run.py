@@ -251,7 +251,7 @@ class Dialog:
     @staticmethod
     def unescape(text):
         plain = {"r": b"\r", "n": b"\n", "t": b"\t", "s": b" ", "\\": b"\\"}
-        out, i = b"", 0
+        out, i = bytearray(), 0  # grows in place: a large message is many escapes
         while i < len(text):
             if text[i] != "\\":
                 end = text.find("\\", i)
@@ -259,12 +259,12 @@ class Dialog:
                 out += text[i:end].encode()
                 i = end
             elif text[i + 1:i + 2] == "x":
-                out += bytes([int(text[i + 2:i + 4], 16)])
+                out.append(int(text[i + 2:i + 4], 16))
                 i += 4
             else:
                 out += plain[text[i + 1]]
                 i += 2
-        return out
+        return bytes(out)
 
     # ---- steps
     def expect_reply(self, code):
