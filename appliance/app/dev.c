@@ -252,6 +252,15 @@ static int seed(struct dev *d, struct err *err)
     return rc;
 }
 
+static int open_ports(struct dev *d, struct err *err)
+{
+    if (appliance_listen(&d->appliance, d->options.hosts, err) == 0)
+        return 0;
+    if (err->why == ERR_WHY_BUSY || err->why == ERR_WHY_DENIED)
+        return err_context(err, "choose other ports with --port-base (0: whatever is free)");
+    return -1;
+}
+
 static int start(struct dev *d, struct err *err)
 {
     struct appliance *a = &d->appliance;
@@ -263,7 +272,7 @@ static int start(struct dev *d, struct err *err)
                             .ports = d->ports,
                             .n_ports = ARRAY_LEN(d->ports)};
     set_ports(d);
-    if (make_tls(d, err) || appliance_listen(a, d->options.hosts, err))
+    if (make_tls(d, err) || open_ports(d, err))
         return -1;
     d->sealed = seal_process(&seal_err) == 0;
     if (!d->sealed)
