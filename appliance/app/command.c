@@ -194,7 +194,10 @@ int mode_command(int argc, char **argv)
         json_object_set_new(request, "password", json_string(password));
         explicit_bzero(password, sizeof password);
     }
-    code = ask(&cl, request, &reply, &err) ? fail(&cl, &err, ADMIN_TEMPFAIL) : show(&cl, reply);
+    if (ask(&cl, request, &reply, &err))
+        code = fail(&cl, &err, err.kind == ERR_PERM ? ADMIN_REFUSED : ADMIN_TEMPFAIL);
+    else
+        code = show(&cl, reply);
     json_decref(reply);
     json_decref(request);
     return code;

@@ -141,7 +141,7 @@ class Server:
                 client.starttls(context=self.tls)
         client.ehlo()
         if user:
-            client.login(self.address(user), password or self.password(user))
+            client.login(self.address(user), self.password(user) if password is None else password)
         return client
 
     def imap(self, user="xandros", name="imaps", password=None, login=True):
@@ -151,7 +151,7 @@ class Server:
             client = imaplib.IMAP4("localhost", self.ports[name], timeout=WAIT)
             client.starttls(self.tls)
         if login:
-            client.login(self.address(user), password or self.password(user))
+            client.login(self.address(user), self.password(user) if password is None else password)
         return client
 
     @staticmethod
