@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* QUOTA (RFC 9208): one root, named "", for all mailboxes of the account; resources STORAGE (KiB)
- * and MESSAGE. */
+/* QUOTA (RFC 9208): one root, named "", for all mailboxes of an account that has a limit; resources
+ * STORAGE (KiB) and MESSAGE. */
 #include "imap/cmd.h"
 #include "imap/session.h"
 
@@ -34,7 +34,13 @@ void setquota_parse(struct imap_command *cmd, struct imap_cursor *args)
     imap_no(cmd, "NOPERM", "The administrator sets quotas");
 }
 
-/* Only resources that have a limit are listed. */
+/* Only resources that have a limit are listed, and a list must not be empty (RFC 9208 7,
+ * quota-list): an account without limits has no root. */
+static bool is_limited(const struct account_info *info)
+{
+    return info->quota_bytes || info->quota_messages;
+}
+
 static void put_quota(struct buf *b, const struct account_info *info)
 {
     buf_add_z(b, "* QUOTA \"\" (");
@@ -60,12 +66,16 @@ enum imap_work quota_work(struct imap_command *cmd, struct store_reader *r)
     } else if (account_find(r, cmd->arena, str_from(imap_session_account(s)), &info, &cmd->err)) {
         cmd->failed = true;
     } else {
+        bool limited = is_limited(&info);
         if (d->of_mailbox) {
             buf_add_z(&cmd->out, "* QUOTAROOT ");
             imap_put_mailbox(&cmd->out, d->name);
-            buf_add_z(&cmd->out, " \"\"\r\n");
+            buf_add_z(&cmd->out, limited ? " \"\"\r\n" : "\r\n");
         }
-        put_quota(&cmd->out, &info);
+        if (limited)
+            put_quota(&cmd->out, &info);
+        else if (!d->of_mailbox)
+            imap_no(cmd, "NONEXISTENT", "The account has no quota");
     }
     return IMAP_WORK_DONE;
 }
