@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum { CHECKPOINT_FRAMES = 1000 };
@@ -73,8 +74,8 @@ static int fail(struct sqlite_conn *c, const char *doing, struct err *err)
     if (io_damage(code))
         c->flush_failed = true;
     classify(code, sys_errno, &kind, &why);
-    return ERR_WHY(err, kind, why, "database: %s: %s (%d, errno %d)", doing, sqlite3_errmsg(c->db),
-                   code, sys_errno);
+    return ERR_WHY(err, kind, why, "database: %s: %s (%d%s%s)", doing, sqlite3_errmsg(c->db), code,
+                   sys_errno ? ": " : "", sys_errno ? strerror(sys_errno) : "");
 }
 
 /* ---- Checkpoints. */

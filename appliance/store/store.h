@@ -106,8 +106,8 @@ int store_check(struct store_reader *r, void (*on_problem)(void *ctx, const char
  * expunges, stray files. Loop; on_swept(ctx) later on the loop. */
 void store_sweep(struct store *s, void (*on_swept)(void *ctx), void *ctx);
 
-/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; checked at
- * most once a second. */
+/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; looked at
+ * again after 20 ms. */
 bool store_low_on_space(struct store *s);
 bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes until restart */
 

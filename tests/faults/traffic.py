@@ -18,7 +18,7 @@ import threading
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "lib")]
-from conftest import BINARY, Server, folder, ok  # noqa: E402,F401 (handed on to the tests)
+from conftest import BINARY, Server, fetch, folder, ok, wait_for  # noqa: E402,F401 (handed on to the tests)
 
 USERS = ("xandros", "vivita", "karl")
 # Most mail has one recipient; some has two or three.
