@@ -4,7 +4,7 @@
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev libcrypt-dev
  libidn2-dev libseccomp-dev libjansson-dev"
 
-say() { printf '%s\n' "== $*"; }
+say() { printf '%s\n' "== $*" >&2; } # progress; standard output belongs to the program
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
