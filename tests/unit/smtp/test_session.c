@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* Sessions against a real store and directory: what dialogs can't show. The dialogs are
+ * tests/dialogs/smtp. */
+#include "appliance/base/log.h"
+#include "world.h"
+
+static void delivered_once_committed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_envelope(&c, "xandros@example.com");
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 0);
+    client_say(&c, "Subject: x\r\n\r\nx\r\n.\r\n");
+    client_want(&c, "250 2.0.0");
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    assert_int_equal(smtp_server_sessions(w.server), 1);
+    client_close(&c);
+    world_end(&w);
+}
+
+struct set_quota {
+    struct store_op op;
+    uint64_t bytes, messages;
+};
+
+static int run_set_quota(struct store_op *op, struct store_tx *tx)
+{
+    struct set_quota *q = CONTAINER_OF(op, struct set_quota, op);
+    uint64_t id;
+    if (account_open_tx(tx, STR("vivita@example.com"), &id, &op->err))
+        return -1;
+    return account_set_quota_tx(tx, id, true, q->bytes, q->messages, &op->err);
+}
+
+static void quota(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct set_quota q = {
+        .op = {.run = run_set_quota, .cls = STORE_INTERACTIVE}, .bytes = 1000, .messages = 2};
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    assert_int_equal(store_submit_wait(w.store, &q.op), 0);
+    client_hello(&c, &w);
+    client_say(&c, "MAIL FROM:<a@there.example> SIZE=1001\r\nRCPT TO:<vivita@example.com>\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "552 5.2.2");
+    client_say(&c, "RCPT TO:<xandros@example.com>\r\nRSET\r\n");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "250 2.0.0");
+    for (int i = 0; i < 2; i++) {
+        client_envelope(&c, "vivita@example.com");
+        client_say(&c, ".\r\n");
+        client_want(&c, "250 2.0.0");
+    }
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<vivita@example.com>\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "452 4.2.2");
+    assert_int_equal(world_messages(&w, "vivita@example.com"), 2);
+    client_close(&c);
+    world_end(&w);
+}
+
+static void low_on_space(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    w.store_conf.min_free = UINT64_MAX / 2;
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_say(&c, "MAIL FROM:<a@there.example>\r\n");
+    client_want(&c, "452 4.3.1");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void alias_to_another_host(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<away@example.com>\r\nRCPT "
+                   "TO:<both@example.com>\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "550 5.7.1");
+    client_want(&c, "550 5.7.1");
+    client_close(&c);
+    world_end(&w);
+
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, "capture@example.com");
+    client_hello(&c, &w);
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<away@example.com>\r\nRCPT "
+                   "TO:<both@example.com>\r\n"
+                   "RCPT TO:<friend@elsewhere.example>\r\nDATA\r\n.\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "550 5.7.1"); /* reception relays for nobody, captured or not */
+    client_want(&c, "354 ");
+    client_want(&c, "250 2.0.0");
+    assert_int_equal(world_messages(&w, "capture@example.com"), 1);
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    client_close(&c);
+    world_end(&w);
+}
+
+static void nowhere_to_send(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_OPEN, NULL);
+    client_hello(&c, &w);
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<friend@elsewhere.example>\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "550 5.7.1 Sending to other hosts isn't set up");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void submission_without_tls_takes_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_SUBMISSION, NULL);
+    client_hello(&c, &w);
+    client_say(&c, "STARTTLS\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<xandros@example.com>\r\n");
+    client_want(&c, "503 5.5.1"); /* something follows it */
+    client_want(&c, "538 5.7.11");
+    client_want(&c, "530 5.7.0");
+    client_say(&c, "STARTTLS\r\n");
+    client_want(&c, "502 5.5.1");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void stopping_lets_a_message_finish(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client idle, busy;
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&idle, &w);
+    client_hello(&busy, &w);
+    client_envelope(&busy, "xandros@example.com");
+    client_say(&busy, "Subject: x\r\n\r\n");
+    world_stop(&w, PATIENCE_MS);
+    client_want(&idle, "421 4.3.2");
+    client_want_end(&idle);
+    assert_false(w.stopped);
+    assert_int_equal(smtp_server_sessions(w.server), 1);
+    client_say(&busy, "x\r\n.\r\n");
+    client_want(&busy, "250 2.0.0");
+    client_want(&busy, "421 4.3.2");
+    client_want_end(&busy);
+    while (!w.stopped)
+        world_turn(&w);
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    client_close(&idle);
+    client_close(&busy);
+    world_end(&w);
+}
+
+static void stopping_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_envelope(&c, "xandros@example.com");
+    world_stop(&w, 20);
+    client_want(&c, "421 4.3.2");
+    while (!w.stopped)
+        world_turn(&w);
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 0);
+    client_close(&c);
+    world_end(&w);
+}
+
+/* A byte now and then keeps the idle timer off; the whole is bounded all the same. */
+static void trickled_message_ends(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    w.smtp.message_timeout = 50;
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_envelope(&c, "xandros@example.com");
+    while (!c.ended && c.in.n == 0) {
+        client_say(&c, "x");
+        loop_turn(w.loop, false);
+        client_take(&c);
+    }
+    client_want(&c, "421 4.4.2");
+    client_close(&c);
+    world_end(&w);
+}
+
+static void trickled_command_ends(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    w.smtp.command_timeout = 50;
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    for (unsigned i = 0; !c.ended && c.in.n == 0; i++) {
+        if (i % 64 == 0) /* slowly enough not to be too long first */
+            client_say(&c, "x");
+        loop_turn(w.loop, false);
+        client_take(&c);
+        usleep(100);
+    }
+    client_want(&c, "421 4.4.2");
+    client_close(&c);
+    world_end(&w);
+}
+
+/* Whoever doesn't read his replies isn't read either. */
+static void replies_not_read(void **state)
+{
+    (void)state;
+    enum { COMMANDS = 6000000, LINE = 6, REPLY = 14, BLOCK = 6000 };
+    struct world w;
+    struct client c;
+    char block[BLOCK];
+    size_t sent = 0, idle = 0;
+    world_prepare(&w);
+    w.smtp.junk_commands = COMMANDS + 10;
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    for (size_t i = 0; i < BLOCK; i++)
+        block[i] = "NOOP\r\n"[i % LINE];
+    while (idle < 200 && sent < COMMANDS * LINE) {
+        ssize_t n = send(c.fd, block + sent % BLOCK, BLOCK - sent % BLOCK, MSG_NOSIGNAL);
+        idle = n > 0 ? 0 : idle + 1;
+        sent += n > 0 ? (size_t)n : 0;
+        loop_turn(w.loop, false);
+    }
+    assert_true(sent < COMMANDS * LINE); /* the server stopped reading */
+    for (size_t left = sent / LINE * REPLY; left; buf_clear(&c.in)) {
+        client_take(&c);
+        assert_true(c.in.n <= left);
+        left -= c.in.n;
+        if (!c.in.n)
+            world_turn(&w);
+    }
+    client_close(&c);
+    world_end(&w);
+}
+
+/* The client goes away while its message is being committed: it is kept, nothing leaks, nothing is
+ * answered. */
+static void gone_while_committing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    for (int i = 0; i < 20; i++) {
+        client_hello(&c, &w);
+        client_envelope(&c, "xandros@example.com");
+        client_say(&c, "Subject: x\r\n\r\nx\r\n.\r\n");
+        for (int turns = 0; turns < i / 4; turns++)
+            loop_turn(w.loop, false);
+        struct linger now = {.l_onoff = 1};
+        setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now); /* RST */
+        client_close(&c);
+    }
+    while (smtp_server_sessions(w.server))
+        world_turn(&w);
+    assert_true(world_messages(&w, "xandros@example.com") <= 20);
+    world_end(&w);
+}
+
+static void large_message_whose_sender_leaves(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    char line[1002];
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    memset(line, 'x', 1000);
+    memcpy(line + 1000, "\r\n", 2);
+    client_hello(&c, &w);
+    client_envelope(&c, "xandros@example.com");
+    client_say(&c, "Subject: x\r\n\r\n");
+    for (int i = 0; i < 8000; i++)
+        client_send(&c, line, sizeof line);
+    client_close(&c);
+    while (smtp_server_sessions(w.server))
+        world_turn(&w);
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 0);
+    world_end(&w);
+}
+
+static void garbage(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"EHLO x\r\n",
+                                        "MAIL FROM:<a@b.example>\r\n",
+                                        "RCPT TO:<xandros@example.com>\r\n",
+                                        "DATA\r\n",
+                                        "BDAT 20\r\n",
+                                        "BDAT 7 LAST\r\n",
+                                        "RSET\r\n",
+                                        ".\r\n",
+                                        "\n",
+                                        "\r",
+                                        "\0",
+                                        "STARTTLS\r\n",
+                                        "AUTH PLAIN\r\n",
+                                        "\xff\xff",
+                                        "RCPT TO:<",
+                                        "NOOP\r\n",
+                                        "\r\n.\r\n"};
+    struct world w;
+    uint32_t seed = 1;
+    world_prepare(&w);
+    w.smtp.hard_errors = 1000;
+    w.smtp.soft_errors = 1000;
+    world_start(&w, SMTP_OPEN, "capture@example.com");
+    for (int i = 0; i < 200; i++) {
+        struct client c;
+        client_connect(&c, &w);
+        for (int k = 0; k < 60; k++) {
+            seed = seed * 1664525 + 1013904223;
+            const char *word = words[(seed >> 16) % ARRAY_LEN(words)];
+            client_send(&c, word, word[0] ? strlen(word) : 1);
+            if (seed & 0x1000)
+                loop_turn(w.loop, false);
+            client_take(&c);
+        }
+        client_close(&c);
+    }
+    while (smtp_server_sessions(w.server))
+        world_turn(&w);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(delivered_once_committed),
+        cmocka_unit_test(quota),
+        cmocka_unit_test(low_on_space),
+        cmocka_unit_test(alias_to_another_host),
+        cmocka_unit_test(nowhere_to_send),
+        cmocka_unit_test(submission_without_tls_takes_nothing),
+        cmocka_unit_test(stopping_lets_a_message_finish),
+        cmocka_unit_test(stopping_does_not_wait_for_ever),
+        cmocka_unit_test(trickled_message_ends),
+        cmocka_unit_test(trickled_command_ends),
+        cmocka_unit_test(replies_not_read),
+        cmocka_unit_test(gone_while_committing),
+        cmocka_unit_test(large_message_whose_sender_leaves),
+        cmocka_unit_test(garbage),
+    };
+    log_set_fd(-1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
