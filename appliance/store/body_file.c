@@ -38,14 +38,19 @@ struct body_file {
     struct err err;
 };
 
+static uint64_t body_folder_of(uint64_t id)
+{
+    return id >> 43;
+}
+
 void body_folder(uint64_t id, char out[BODY_PATH_MAX])
 {
-    snprintf(out, BODY_PATH_MAX, "%" PRIx64, id >> 43);
+    snprintf(out, BODY_PATH_MAX, "%" PRIx64, body_folder_of(id));
 }
 
 void body_path(uint64_t id, char out[BODY_PATH_MAX])
 {
-    snprintf(out, BODY_PATH_MAX, "%" PRIx64 "/%" PRIx64, id >> 43, id);
+    snprintf(out, BODY_PATH_MAX, "%" PRIx64 "/%" PRIx64, body_folder_of(id), id);
 }
 
 /* ---- On lane body. */
@@ -66,16 +71,15 @@ static int flush_fd(struct body_file *f, int fd)
     return fsync(fd);
 }
 
-/* The folder's entry is flushed by whoever finds it missing, before any file in it counts as
- * durable. */
 static int make_folder(struct body_file *f)
 {
     char folder[BODY_PATH_MAX];
 
     body_folder(f->id, folder);
+    atomic_store(&f->store->folder_flushed, 0);
     if (mkdirat(f->store->bodies_fd, folder, 0700) != 0 && errno != EEXIST)
         return fail(f, "make a folder for");
-    return flush_fd(f, f->store->bodies_fd) == 0 ? 0 : fail(f, "flush the folder of");
+    return 0;
 }
 
 static int open_file(struct body_file *f)
@@ -116,6 +120,20 @@ static int write_some(struct body_file *f, struct str *rest)
     return 0;
 }
 
+/* Whoever made the folder may not have flushed its entry yet, or failed to: nobody relies on
+ * another. */
+static int flush_folder_entry(struct body_file *f)
+{
+    uint64_t folder = body_folder_of(f->id);
+
+    if (atomic_load(&f->store->folder_flushed) == folder)
+        return 0;
+    if (flush_fd(f, f->store->bodies_fd) != 0)
+        return -1;
+    atomic_store(&f->store->folder_flushed, folder);
+    return 0;
+}
+
 static int finish_file(struct body_file *f)
 {
     char folder[BODY_PATH_MAX];
@@ -126,7 +144,9 @@ static int finish_file(struct body_file *f)
         return fail(f, "flush");
     body_folder(f->id, folder);
     fd = openat(f->store->bodies_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = fd >= 0 && flush_fd(f, fd) == 0 ? 0 : fail(f, "flush the folder of");
+    rc = fd >= 0 && flush_fd(f, fd) == 0 && flush_folder_entry(f) == 0
+             ? 0
+             : fail(f, "flush the folder of");
     if (fd >= 0)
         close(fd);
     return rc;

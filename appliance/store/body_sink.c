@@ -241,7 +241,9 @@ void body_sink_free(struct body_sink **bp)
     *bp = NULL;
     CHECK(list_empty(&b->tx_link));
     loop_defer_cancel(&b->flushed);
-    body_file_drop(&b->file, b->committed);
+    /* A commit whose flush failed counts as not done, but what it wrote may come to light at the
+     * next start, and then wants its file. */
+    body_file_drop(&b->file, b->committed || store_read_only(b->store));
     mime_scan_free(&b->scan);
     buf_fini(&b->head);
     buf_fini(&b->data);
