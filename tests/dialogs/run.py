@@ -398,8 +398,11 @@ def main():
     parser.add_argument("--only", default="", help="cases whose title holds this")
     parser.add_argument("--no-trickle", action="store_true", help="not byte by byte as well")
     parser.add_argument("--log", action="store_true", help="print the daemons' logs at the end")
-    parser.add_argument("paths", nargs="*", type=pathlib.Path, help="files or folders (default: all)")
+    parser.add_argument("paths", nargs="*", type=pathlib.Path, help="dialogs, folders of them (default: all); the binary")
     options = parser.parse_args()
+    for path in [p for p in options.paths if p.suffix != ".dlg" and not p.is_dir()]:
+        options.paths.remove(path)
+        options.binary = str(path)
     cases = [c for c in collect(options.paths or [HERE]) if options.only in c.title()]
     groups = {}
     for case in cases:
