@@ -69,7 +69,7 @@ enum smtp_step smtp_step_from(struct smtp_session *s)
                                 "More than one From field, or too many addresses in it");
     while (tx->from_at < tx->n_from) {
         struct address a = tx->from[tx->from_at++];
-        if (!a.host.p && (!a.mailbox.p || tx->n_from > 1)) /* ends of a group */
+        if (!a.host.p) /* begin or end of a group */
             continue;
         struct str address =
             arena_printf(tx->arena, STR_FMT "@" STR_FMT, STR_ARG(a.mailbox), STR_ARG(a.host));

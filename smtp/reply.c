@@ -12,7 +12,7 @@ int smtp_refuse(struct smtp_refusal *why, unsigned code, const char *status, con
     why->code = code;
     why->status = status;
     va_start(ap, fmt);
-    vsnprintf(why->text, sizeof why->text, fmt, ap);
+    (void)vsnprintf(why->text, sizeof why->text, fmt, ap);
     va_end(ap);
     return -1;
 }
@@ -23,7 +23,7 @@ static void add_clean(struct buf *out, struct str line, bool utf8)
     for (size_t i = 0; i < line.n; i++) {
         unsigned char c = (unsigned char)line.p[i];
         bool ok = (c >= 0x20 && c < 0x7f) || (c >= 0x80 && utf8);
-        buf_add_char(out, ok ? (char)c : '?');
+        buf_add_char(out, ok ? line.p[i] : '?');
     }
 }
 

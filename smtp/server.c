@@ -12,7 +12,7 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, REPLY_MAX = 8192
 const struct ph_setting smtp_settings[] = {
     PH_SETTING(TEXT, smtp_conf, hostname, 0, "", 0, 0,
                "Name of this host in the greeting, in Received and in Message-ID. Empty: the system's."),
-    PH_SETTING(SIZE, smtp_conf, message_limit, PH_RELOAD, "50M", 64 << 10, 2LL << 30,
+    PH_SETTING(SIZE, smtp_conf, message_limit, PH_RELOAD, "50M", 64LL << 10, 2LL << 30,
                "Largest message taken, in octets as received; announced as SIZE."),
     PH_SETTING(INT, smtp_conf, rcpt_limit, PH_RELOAD, "100", 1, 1000,
                "Most recipients of one message (RFC 5321 4.5.3.1.8 wants at least 100)."),
