@@ -90,8 +90,11 @@ static bool parse_name(struct imap_command *cmd, struct imap_cursor *c)
         if (imap_space(c) || imap_atom(c, &name))
             return false;
     }
-    cmd->def = imap_command_find(name);
-    return cmd->def && (!cmd->uid || (cmd->def->flags & IMAP_UID_TOO));
+    const struct imap_command_def *def = imap_command_find(name);
+    if (!def || (cmd->uid && !(def->flags & IMAP_UID_TOO)))
+        return false;
+    cmd->def = def;
+    return true;
 }
 
 static const char *why_illegal(enum imap_state now)
@@ -133,14 +136,13 @@ static void parse(struct imap_command *cmd)
         if (!cmd->ended && !s->held && !imap_at_end(&c))
             imap_bad(cmd, "Unexpected text after the arguments");
     }
-    if (!cmd->def)
-        cmd->def = &no_command;
 }
 
 void imap_session_begin(struct imap_session *s, bool append)
 {
     struct imap_command *cmd = MEM_NEW(struct imap_command);
     cmd->session = s;
+    cmd->def = &no_command;
     cmd->arena = arena_new(0);
     cmd->view = s->state == IMAP_SELECTED ? s->view : NULL;
     buf_init(&cmd->out, OUT_MAX);

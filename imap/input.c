@@ -98,9 +98,11 @@ void imap_session_read(struct imap_session *s)
             handle(s, over_total(s, used) ? IMAP_READ_FATAL : got);
         }
     }
-    if (s->conn && wants_input(s))
+    if (s->conn && wants_input(s) && s->eof)
+        imap_session_left(s);
+    else if (s->conn && wants_input(s))
         conn_resume(s->conn);
-    else if (s->conn)
+    else if (s->conn && !s->watching)
         conn_pause(s->conn);
     imap_session_unref(&held);
 }

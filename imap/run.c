@@ -72,6 +72,11 @@ static void job_done(struct job *j)
     } else {
         enum conn_room room = imap_session_flush(s);
         s->job_again = s->job_result == IMAP_WORK_MORE;
+        if (s->job_again &&
+            !s->watching) { /* whoever gives up waiting for a long search closes the connection */
+            s->watching = true;
+            conn_resume(s->conn);
+        }
         if (s->job_again && room == CONN_ROOM) {
             submit_again(s);
         } else if (!s->job_again && s->syncing) {
@@ -268,6 +273,9 @@ static void end_command(struct imap_session *s)
     imap_command_free(s);
     imap_reader_next(&s->reader);
     s->start_tls = false;
+    if (s->watching)
+        conn_pause(s->conn); /* and resumed below, which shows what is held */
+    s->watching = false;
     if (s->state == IMAP_LOGOUT)
         imap_session_bye(s, "logout", "");
     else if (s->say_bye)

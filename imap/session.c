@@ -31,7 +31,8 @@ void imap_session_unref(struct imap_session **sp)
 static void log_closed(struct imap_session *s)
 {
     log_info(&s->log, "closed", L_Z("why", s->why), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port), L_Z("account", s->account), L_UINT("commands", s->commands));
+             L_Z("port", s->port), L_Z("account", s->account), L_UINT("commands", s->commands),
+             L_Z("during", s->cmd ? s->cmd->def->name : NULL));
 }
 
 /* What may call back later is stopped here; a job or an operation under way keeps the command until
@@ -77,6 +78,11 @@ static void end_flushed(struct imap_session *s, const char *why)
     detach(s, why);
     conn_close_flushed(&s->conn, LINGER_MS);
     release(s);
+}
+
+void imap_session_left(struct imap_session *s)
+{
+    end_flushed(s, "left");
 }
 
 void imap_session_bye(struct imap_session *s, const char *why, const char *text)
@@ -203,7 +209,6 @@ static void on_timeout(struct imap_session *s)
 static void on_event(void *ctx, struct conn *c, enum conn_event ev)
 {
     struct imap_session *s = ctx;
-    (void)c;
     switch (ev) {
     case CONN_OPEN:
         greet(s);
@@ -220,7 +225,9 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
         on_timeout(s);
         break;
     case CONN_EOF:
-        end_flushed(s, "left");
+        s->eof = true;
+        if (!s->cmd || conn_input(c).n == 0)
+            imap_session_left(s);
         break;
     case CONN_CLOSED:
         imap_session_end(s, conn_error(s->conn)->text);

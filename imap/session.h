@@ -66,6 +66,9 @@ struct imap_session {
     bool swallowing;     /* the refused literal is going by */
     bool idling;         /* within IDLE: changes are sent as they come */
     bool wrote;          /* this command changed something */
+    bool watching; /* a long command runs: input is held, not paused, so that the client's end is
+                      seen */
+    bool eof;      /* the client has closed its side, with commands left to answer */
     bool start_tls, say_bye; /* once the tagged line is out */
     imap_line_fn on_line;
     imap_piece_fn on_piece;
@@ -102,6 +105,7 @@ void imap_session_unref(struct imap_session **s);
 void imap_session_end(struct imap_session *s, const char *why); /* at once */
 void imap_session_bye(struct imap_session *s, const char *why,
                       const char *text);        /* "* BYE text", then ends */
+void imap_session_left(struct imap_session *s); /* the client has */
 void imap_session_stop(struct imap_session *s); /* BYE when the command that runs is through */
 bool imap_session_secure(const struct imap_session *s); /* passwords may be sent */
 void imap_session_login(struct imap_session *s, struct str account, uint64_t id);
