@@ -33,7 +33,7 @@ def corpus(text):
     return len(re.findall(r": \d+ inputs$", text, re.M)), 0
 
 
-def run(name, command, parse, timeout=600):
+def run(name, command, parse, timeout=240):
     started = time.monotonic()
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", POSTHOUSE=BINARY, PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -2,9 +2,10 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/config.h"
 #include "appliance/base/mem.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 static struct err err;
 
