@@ -28,6 +28,8 @@ WAIT = 15  # seconds until something that must happen counts as missing
 FAST = ("smtp.auth_delay=10ms", "smtp.error_delay=5ms", "imap.login_delay=10ms")
 # LeakSanitizer works by ptrace, which the seal forbids.
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
+with open(BINARY, "rb") as program:
+    SANITIZED = re.search(rb"__[at]san_init", program.read()) is not None  # such a build takes memory of its own
 TROUBLE = re.compile(r"^\S+ error |Sanitizer|runtime error:|CHECK failed", re.M)
 
 imaplib._MAXLINE = 10_000_000  # its own bound of 1 MB is for replies, ours for literals is tested elsewhere

@@ -17,7 +17,7 @@ def run(*command, stdin=b"", code=0, home=None, timeout=WAIT):
     """What it printed, standard error included; it must end with that code."""
     env = {k: v for k, v in os.environ.items() if k not in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "MAILCAPS")}
     if home:
-        env.update(HOME=str(home), TERM="dumb", LC_ALL="C.UTF-8")
+        env.update(HOME=str(home), TERM="vt100", LC_ALL="C.UTF-8")
     ended = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
                            cwd=home, timeout=timeout)
     text = ended.stdout.decode("utf-8", "replace")
