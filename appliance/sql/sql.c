@@ -221,9 +221,9 @@ int64_t sql_wal_bytes(struct sql *db)
     return db->driver->wal_bytes(db->conn);
 }
 
-int sql_wal_checkpoint(struct sql *db, struct err *err)
+int sql_wal_checkpoint(struct sql *db, bool gap, struct err *err)
 {
-    return db->driver->wal_checkpoint(db->conn, err);
+    return db->driver->wal_checkpoint(db->conn, gap, err);
 }
 
 int sql_wal_truncate(struct sql *db, struct err *err)

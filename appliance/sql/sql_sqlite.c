@@ -6,12 +6,15 @@
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql_driver.h"
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHECKPOINT_FRAMES = 1000 };
+enum { CHECKPOINT_FRAMES = 1000, CHECKPOINT_FRAMES_BUSY = 4000 };
+
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
 
 struct sqlite_conn {
     sqlite3 *db;
@@ -102,11 +105,11 @@ static int on_wal(void *ctx, sqlite3 *db, const char *name, int frames)
     return SQLITE_OK;
 }
 
-static int sqlite_wal_checkpoint(void *conn, struct err *err)
+static int sqlite_wal_checkpoint(void *conn, bool gap, struct err *err)
 {
     struct sqlite_conn *c = conn;
 
-    if (c->wal_frames < CHECKPOINT_FRAMES)
+    if (c->wal_frames < (gap ? CHECKPOINT_FRAMES : CHECKPOINT_FRAMES_BUSY))
         return 0;
     c->wal_frames = 0; /* with a reader in the way the next commit says so again */
     return checkpoint(c, SQLITE_CHECKPOINT_PASSIVE, err);
@@ -173,6 +176,12 @@ static void sqlite_close(void *conn)
     mem_free(c);
 }
 
+/* Its statistics of memory would take one lock for every allocation of all threads. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int sqlite_open(const struct sql_conf *conf, void **conn_out, struct err *err)
 {
     struct sqlite_conn *c = MEM_NEW(struct sqlite_conn);
@@ -182,6 +191,7 @@ static int sqlite_open(const struct sql_conf *conf, void **conn_out, struct err 
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int rc;
 
+    pthread_once(&configured, configure);
     c->own_checkpoints = conf->own_checkpoints;
     c->busy_ms = conf->busy_ms;
     c->wal_path = mem_alloc(n + 5);

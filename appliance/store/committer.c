@@ -115,7 +115,7 @@ static struct store_op *queue_pop(struct committer *c, enum store_class cls)
 
 static struct store_op *take(struct committer *c, struct batch *b)
 {
-    uint64_t age = b->n_members ? clock_mono_us() - b->started_us : 0;
+    uint64_t age = clock_mono_us() - b->started_us;
     struct store_op *op = NULL;
 
     pthread_mutex_lock(&c->lock);
@@ -370,7 +370,7 @@ static void tend_wal(struct store *s, struct sql *db)
     struct err err;
     int64_t bytes;
 
-    if (sql_wal_checkpoint(db, &err) != 0)
+    if (sql_wal_checkpoint(db, atomic_load(&c->urgent) == 0, &err) != 0)
         log_warn(&store_log, "checkpoint-failed", L_Z("why", err.text));
     bytes = sql_wal_bytes(db);
     if (bytes > WAL_WARN) {

@@ -243,7 +243,7 @@ struct store {
     char *dir, *db_path;
     int bodies_fd;
     atomic_uint_fast64_t folder_flushed; /* the last one whose entry in bodies/ is; 0: none */
-    atomic_uint refs; /* the owner, and what is on its way to the loop */
+    atomic_uint refs;                    /* the owner, and what is on its way to the loop */
     atomic_bool read_only;
     bool closed; /* loop */
     atomic_uint_fast64_t last_id;

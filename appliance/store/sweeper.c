@@ -39,6 +39,7 @@ struct sweeper {
     struct job files_job, strays_job;
     struct stray_scan *strays;
     bool strays_more;
+    struct loop_defer end_later;
 };
 
 /* ---- Deleted mailboxes. */
@@ -340,6 +341,11 @@ static void sweep_end(struct sweeper *w)
         timer_start(w->timer, interval_ms(w->store->conf));
 }
 
+static void end_round(void *ctx)
+{
+    sweep_end(ctx);
+}
+
 static void run_strays(struct job *j, void *worker)
 {
     struct sweeper *w = CONTAINER_OF(j, struct sweeper, strays_job);
@@ -424,7 +430,7 @@ static void sweep_start(struct sweeper *w)
     w->at = w->slice_began = (struct sweep_at){0};
     w->op = (struct store_op){.run = sweep_run, .done = on_sweep_op, .cls = STORE_BULK};
     if (store_submit(w->store, &w->op) != 0)
-        sweep_end(w); /* read-only or crowded */
+        loop_defer(w->store->loop, &w->end_later); /* read-only or crowded */
 }
 
 static void on_timer(void *ctx)
@@ -481,6 +487,7 @@ struct sweeper *sweeper_new(struct store *s)
     buf_init(&w->files, SIZE_MAX / 2);
     w->files_job = (struct job){.run = run_files, .done = on_files_removed};
     w->strays_job = (struct job){.run = run_strays, .done = on_strays_slice};
+    w->end_later = (struct loop_defer){.fn = end_round, .ctx = w};
     w->timer = timer_new(s->loop, on_timer, w);
     timer_start(w->timer, FIRST_AFTER_MS);
     return w;

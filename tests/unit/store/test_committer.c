@@ -312,6 +312,52 @@ static void reading_goes_on_when_read_only(void **state)
     bed_check(b);
 }
 
+static int zeros_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    (void)ctx;
+    return sql_exec(store_tx_sql(tx), "INSERT INTO probe(value) VALUES (zeroblob(68000000))", err);
+}
+
+static void a_large_wal_is_cut_when_no_reader_needs_it(void **state)
+{
+    struct bed *b = *state;
+    struct store_stats stats;
+    struct err err;
+
+    assert_int_equal(store_read_begin(b->reader, &err), 0);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM probe"), 0);
+    bed_call(b, zeros_fn, NULL);
+    bed_account(b, "a@x"); /* what follows the first commit is done before the second begins */
+    store_stats(b->store, &stats);
+    assert_true(stats.wal_bytes > 64 << 20);
+    store_read_end(b->reader);
+    do {
+        bed_account(b, "a@x");
+        store_stats(b->store, &stats);
+    } while (stats.wal_bytes > 1 << 20);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM probe"), 1);
+}
+
+static void on_swept(void *ctx)
+{
+    (*(int *)ctx)++;
+}
+
+static void sweeping_a_read_only_store_is_answered(void **state)
+{
+    struct bed *b = *state;
+    struct probe p = {0};
+    int swept = 0;
+
+    atomic_store(&shim.fail_sync, 1);
+    submit(b, &p, STORE_DELIVERY);
+    wait_all(b);
+    store_sweep(b->store, on_swept, &swept);
+    assert_int_equal(swept, 0);
+    while (!swept)
+        bed_turn(b);
+}
+
 /* ---- Without the loop. */
 
 struct waiter {
@@ -372,6 +418,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_failed_flush_makes_the_store_read_only, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_goes_on_when_read_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_wal_is_cut_when_no_reader_needs_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(sweeping_a_read_only_store_is_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(other_threads_may_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_commits_what_waits, setup, teardown),
     };
