@@ -60,11 +60,14 @@ class Group:
         with open(self.path + "/cpuacct.usage") as f:
             return int(f.read()) / 1e9
 
-    def rss(self):
+    def memory(self):
+        """Proportional set size: pages shared between processes count once."""
         total = 0
         for pid in open(self.path + "/cgroup.procs").read().split():
             with contextlib.suppress(OSError):
-                total += int(open("/proc/%s/statm" % pid).read().split()[1]) * 4096
+                for line in open("/proc/%s/smaps_rollup" % pid):
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) * 1024
         return total
 
     def remove(self):
@@ -213,7 +216,7 @@ def rates(servers, tool, quick):
         print("%-12d %-28s %-28s %8s   %s" % (
             connections, *(spread(rate[s.name]) for s in servers), *([""] if len(servers) == 1 else []), ratio,
             ", ".join("%s %s; %s" % (s.name, spread(cpu[s.name], "%.2f"), spread(p99[s.name], "%.1f")) for s in servers)))
-    print("memory at the end: " + ", ".join("%s %.0f MB" % (s.name, s.group.rss() / 1e6) for s in servers))
+    print("memory at the end: " + ", ".join("%s %.0f MB" % (s.name, s.group.memory() / 1e6) for s in servers))
 
 
 def background(target, *args):
@@ -275,7 +278,7 @@ def stalled(ph, tool, quick):
     wal = os.path.getsize(ph.info["data"] + "/store.db-wal")
     imap.shutdown()
     print("\n8 connections of 10 KB while an IMAP client fetches everything and doesn't read for %d s: WAL %.0f MB, memory %.0f MB"
-          % (seconds, wal / 1e6, ph.group.rss() / 1e6))
+          % (seconds, wal / 1e6, ph.group.memory() / 1e6))
     for name, r in (("alone", alone), ("first", first), ("last", last)):
         print("  %-8s %6.0f/s  p99 %.2f ms" % (name, r["per_second"], r["p99_ms"]))
 
@@ -290,7 +293,7 @@ def main():
     a = p.parse_args()
     with loop_mount(8) as mount:
         ph = Posthouse(a.binary, mount)
-        print("posthouse at start: %.1f MB" % (ph.group.rss() / 1e6))
+        print("posthouse at start: %.1f MB" % (ph.group.memory() / 1e6))
         servers = [ph]
         try:
             if not a.no_postfix and a.only in (None, "rates"):
