@@ -133,7 +133,7 @@ static int make_folders(struct store_tx *tx, uint64_t account, struct err *err)
         uint64_t id;
         if (mailbox_insert_tx(tx, account, folders[i].name, folders[i].special, &id, err) != 0)
             return -1;
-        if (i > 0 && mailbox_subscribe_tx(tx, account, folders[i].name, true, err) != 0)
+        if (mailbox_subscribe_tx(tx, account, folders[i].name, true, err) != 0)
             return -1;
     }
     return 0;

@@ -22,7 +22,7 @@ int account_find(struct store_reader *r, struct arena *a, struct str name, struc
 int account_list(struct store_reader *r, struct arena *a, struct account_info **out, size_t *n_out,
                  struct err *err) __attribute__((warn_unused_result));
 /* Finds it or makes it with INBOX, Sent, Drafts, Junk, Trash, Archive (special-use attributes, all
- * but INBOX subscribed too). */
+ * subscribed). */
 int account_open_tx(struct store_tx *tx, struct str name, uint64_t *id_out, struct err *err)
     __attribute__((warn_unused_result));
 int account_set_quota_tx(struct store_tx *tx, uint64_t id, bool own, uint64_t bytes,

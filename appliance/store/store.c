@@ -155,6 +155,18 @@ static int flush_folder(struct store *s, struct err *err)
     return rc;
 }
 
+/* Mail is for nobody else's eyes, whatever the folder's mode and the umask; SQLite gives its other
+ * files the same mode. */
+static int make_private(struct store *s, struct err *err)
+{
+    int fd = open(s->db_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return ERR(err, ERR_PERM, "cannot open %s: %s", s->db_path, strerror(errno));
+    close(fd);
+    return 0;
+}
+
 static int open_database(struct store *s, struct err *err)
 {
     struct sql_conf conf = {.path = s->db_path,
@@ -186,8 +198,8 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
     atomic_store(&s->refs, 1);
     CHECK(pthread_mutex_init(&s->readers_lock, NULL) == 0);
     list_init(&s->readers);
-    if (open_folder(s, err) != 0 || open_database(s, err) != 0 || flush_folder(s, err) != 0 ||
-        start_lanes(s, err) != 0) {
+    if (open_folder(s, err) != 0 || make_private(s, err) != 0 || open_database(s, err) != 0 ||
+        flush_folder(s, err) != 0 || start_lanes(s, err) != 0) {
         store_close(&s);
         return -1;
     }

@@ -83,6 +83,29 @@ static int remove_messages(struct store_tx *tx, uint64_t mailbox, size_t *n_out,
     return rc;
 }
 
+/* By modseq, of which one has the messages of a slice of EXPUNGE at most. */
+static int remove_expunged(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
+{
+    struct sql_stmt *st;
+    uint64_t modseq;
+
+    for (*more_out = true; !store_tx_slice_over(tx);) {
+        if (one_int(tx, "SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq LIMIT 1",
+                    mailbox, more_out, &modseq, err) != 0)
+            return -1;
+        if (!*more_out)
+            return 0;
+        if (sql_prepare(tx->db, "DELETE FROM expunged WHERE mailbox = ? AND modseq = ?", &st,
+                        err) != 0)
+            return -1;
+        sql_bind_int(st, 1, (int64_t)mailbox);
+        sql_bind_int(st, 2, (int64_t)modseq);
+        if (sql_run(st, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err)
 {
     uint64_t staged;
@@ -96,11 +119,13 @@ int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, str
         if (store_tx_slice_over(tx))
             return 0;
     } while (n == CHUNK);
-    *more_out = false;
+    if (remove_expunged(tx, id, more_out, err) != 0)
+        return -1;
+    if (*more_out)
+        return 0;
     if (one_int(tx, "SELECT stage_first FROM mailbox WHERE id = ?", id, &found, &staged, err) !=
             0 ||
         (staged && run_by_id(tx, "DELETE FROM moving WHERE target = ?", id, err) != 0) ||
-        run_by_id(tx, "DELETE FROM expunged WHERE mailbox = ?", id, err) != 0 ||
         run_by_id(tx, "DELETE FROM keyword WHERE mailbox = ?", id, err) != 0)
         return -1;
     return run_by_id(tx, "DELETE FROM mailbox WHERE id = ?", id, err);

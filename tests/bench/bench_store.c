@@ -228,6 +228,61 @@ static void start_copy(void)
     bench.busy++;
 }
 
+/* ---- Reading a mailbox of 100 000 messages. */
+
+static void timed(const char *what, uint64_t began_us)
+{
+    printf("  %-26s %8.2f ms\n", what, (double)(clock_mono_us() - began_us) / 1e3);
+}
+
+static void read_mailbox(void)
+{
+    struct message_query q = {.first = 1, .last = UINT32_MAX, .max = SIZE_MAX};
+    struct arena *a = arena_new(0);
+    struct store_reader *r;
+    struct message_info *list;
+    struct body_reader body;
+    struct str data;
+    struct err err = {0};
+    uint32_t *uids, uid;
+    uint64_t began;
+    size_t n;
+
+    if (store_reader_open(bench.store, &r, &err) != 0)
+        die("reader", &err);
+    for (int i = 0; i < 2; i++) { /* the second time it is warm */
+        began = clock_mono_us();
+        if (message_uids(r, fill.from, UINT32_MAX, &uids, &n, &err) != 0)
+            die("uids", &err);
+        timed("list of uids", began);
+        mem_free(uids);
+    }
+    began = clock_mono_us();
+    if (message_range(r, a, fill.from, &q, &list, &n, &err) != 0)
+        die("range", &err);
+    timed("uids, flags, sizes", began);
+    uint64_t id = list[0].body;
+    q.since = list[n - 1].modseq - 1;
+    began = clock_mono_us();
+    if (message_range(r, a, fill.from, &q, &list, &n, &err) != 0)
+        die("range", &err);
+    timed("changed since", began);
+    began = clock_mono_us();
+    if (message_first_unseen(r, fill.from, &uid, &err) != 0)
+        die("unseen", &err);
+    timed("first unseen", began);
+    began = clock_mono_us();
+    for (int i = 0; i < 1000; i++) {
+        if (body_open(r, a, id, BODY_WANT_HEAD | BODY_WANT_META, &body, &err) != 0 ||
+            body_read(&body, 0, 10000, NULL, &data, &err) != 0)
+            die("body", &err);
+        body_close(&body);
+    }
+    timed("1000 bodies", began);
+    store_reader_close(&r);
+    arena_free(&a);
+}
+
 /* ---- Large messages. */
 
 static struct large {
@@ -345,6 +400,7 @@ int main(int argc, char **argv)
     row("64, two 50 MB arriving", 64, seconds, start_large);
     printf("  large messages written: %" PRIu64 "\n", larges[0].written + larges[1].written);
     fill_mailbox();
+    read_mailbox();
     row("64, COPY of 100000", 64, seconds, start_copy);
     printf("  the copy took %.2f s; resident %ld KB\n", (double)copy_took_us / 1e6, rss_kb());
     store_close(&bench.store);

@@ -141,7 +141,7 @@ static void removing_takes_everything(void **state)
     while (bed_int(b, "SELECT COUNT(*) FROM mailbox WHERE account = 0"))
         bed_turn(b);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM message"), 10);
-    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM subscription"), 5);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM subscription"), 6);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM account"), 1);
     assert_int_equal(bed_try_call(b, remove_fn, &c, &err), -1);
     assert_int_equal(err.why, ERR_WHY_NOT_FOUND);

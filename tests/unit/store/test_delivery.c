@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "bed.h"
+#include <sys/stat.h>
 
 #define TEXT STR("From: a@b\r\nSubject: hi\r\n\r\nHello\r\n")
 
@@ -112,6 +113,20 @@ static void survives_a_restart(void **state)
     bed_check(b);
 }
 
+static void nobody_else_may_read_it(void **state)
+{
+    static const char *const names[] = {"store.db", "store.db-wal", "store.db-shm", "bodies"};
+    struct bed *b = *state;
+    struct stat st;
+    char path[128];
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", b->dir, names[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 077, 0);
+    }
+}
+
 static void ids_go_up_whatever_the_clock_does(void **state)
 {
     struct bed *b = *state;
@@ -134,6 +149,7 @@ int main(void)
         BED_TEST(all_or_none),
         BED_TEST(survives_a_restart),
         BED_TEST(ids_go_up_whatever_the_clock_does),
+        BED_TEST(nobody_else_may_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
