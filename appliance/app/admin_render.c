@@ -47,6 +47,16 @@ static struct str cell(const json_t *v, struct buf *scratch)
     return buf_str(scratch);
 }
 
+/* Columns on a terminal, taken as one a character (wide ones would need the locale). */
+static size_t characters(struct str s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
 static size_t column_names(json_t *row, const char *names[COLUMNS_MAX])
 {
     size_t n = 0;
@@ -67,7 +77,8 @@ static void render_table(const json_t *rows, struct buf *out)
     for (size_t c = 0; c < n; c++) {
         width[c] = strlen(names[c]);
         for (size_t r = 0; r < json_array_size(rows); r++) {
-            size_t w = cell(json_object_get(json_array_get(rows, r), names[c]), &scratch).n;
+            size_t w =
+                characters(cell(json_object_get(json_array_get(rows, r), names[c]), &scratch));
             if (w > width[c])
                 width[c] = w < WIDTH_MAX ? w : WIDTH_MAX;
         }
@@ -78,7 +89,7 @@ static void render_table(const json_t *rows, struct buf *out)
         for (size_t c = 0; c < n; c++) {
             struct str s = cell(json_object_get(json_array_get(rows, r), names[c]), &scratch);
             buf_add_str(out, s);
-            for (size_t pad = s.n; c + 1 < n && pad < width[c] + 2; pad++)
+            for (size_t pad = characters(s); c + 1 < n && pad < width[c] + 2; pad++)
                 buf_add_char(out, ' ');
             if (c + 1 == n)
                 buf_add_char(out, '\n');

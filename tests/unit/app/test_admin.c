@@ -58,6 +58,8 @@ static void results_are_tables_and_lines(void **state)
              "name          n\none           1\na longer one  22\n");
     rendered(json_pack("{ss sb sn s[ss]}", "a", "x", "b", 1, "c", "d", "y", "z"),
              "a: x\nb: yes\nc: -\nd: y, z\n");
+    rendered(json_pack("[{ss si} {ss si}]", "n", "\xc3\xa4\xc3\xb6", "k", 1, "n", "xyz", "k", 2),
+             "n    k\n\xc3\xa4\xc3\xb6   1\nxyz  2\n"); /* padded by characters */
     rendered(json_array(), "");
     rendered(json_string("v"), "v\n");
 }
