@@ -241,7 +241,7 @@ static void subscriptions_are_names_only(void **state)
     bed_call(b, subscribe_fn, &c);
     bed_call(b, subscribe_fn, &c);
     assert_int_equal(mailbox_subscriptions(b->reader, b->arena, a, &list, &n, &err), 0);
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 6);
 }
 
 static void keywords_get_bits(void **state)
