@@ -6,7 +6,7 @@ import smtplib
 import socket
 
 import pytest
-from traffic import fetch, message, ok, restart, wait_for
+from traffic import fetch, message, ok, restart, wait_for  # noqa: F401 (fixture)
 from disk import NoDisk, disk
 
 LARGE = b"Subject: large\r\n\r\n" + (b"0123456789" * 7 + b"\r\n") * 15000
@@ -21,13 +21,15 @@ def mounted():
         pytest.skip("no disk to fill: %s" % e)
 
 
-@contextlib.contextmanager
-def running(folder, *settings):
-    server = restart(folder, *settings)
-    try:
+@pytest.fixture
+def running(restart):
+    """with running(folder, settings...) as server: it ends well at the end."""
+    @contextlib.contextmanager
+    def begin(folder, *settings):
+        server = restart(folder, *settings)
         yield server
-    finally:
         server.stop()
+    return begin
 
 
 def send(server, text):
@@ -63,7 +65,7 @@ def empty(server, mailbox="INBOX"):
         ok(client.delete("Scratch"))
 
 
-def test_low_on_space(mounted):
+def test_low_on_space(mounted, running):
     """store.min_free: refused before the disk is full, so that there is room to expunge."""
     with running(mounted.path + "/data", "store.min_free=24M") as server:
         taken = 0
@@ -106,7 +108,7 @@ def fill(path):
             os.fsync(f.fileno())
 
 
-def test_full(mounted):
+def test_full(mounted, running):
     """Not one block left: every write fails. Nothing is acknowledged, nothing breaks, and mail goes on when there is room."""
     with running(mounted.path + "/data", "store.min_free=1") as server:
         assert send(server, message(1, large=False))[0] == 250
@@ -136,7 +138,7 @@ def test_full(mounted):
         assert server.command_line("mailbox", "check").code == 0
 
 
-def test_full_at_start(mounted):
+def test_full_at_start(mounted, running, restart):
     """SQLite wants room to open a database. It says what is missing; with room again all is as it was."""
     folder = mounted.path + "/data"
     with running(folder, "store.min_free=1") as server:
@@ -150,7 +152,7 @@ def test_full_at_start(mounted):
         assert send(server, message(2, large=False))[0] == 250
 
 
-def test_no_inodes(mounted):
+def test_no_inodes(mounted, running):
     """Files can't be made, rows can: large mail is refused, small mail goes on."""
     with running(mounted.path + "/data", "store.min_free=1") as server:
         os.mkdir(mounted.path + "/inodes")

@@ -16,7 +16,7 @@ import time
 
 import pytest
 from audit import Audit
-from traffic import BINARY, Ledger, Server, Traffic, fetch, folder, message, ok, restart, wait_for  # noqa: F401 (fixture)
+from traffic import Ledger, Traffic, fetch, folder, message, ok, restart, wait_for  # noqa: F401 (fixtures)
 
 HERE = pathlib.Path(__file__).parent
 
@@ -24,13 +24,14 @@ HERE = pathlib.Path(__file__).parent
 class Flush:
     """Turns failing on and off from outside while the server runs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, restart):
+        self.restart = restart
         self.library, self.control = str(folder / "failing_flush.so"), folder / "fail"
         subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", self.library, str(HERE / "failing_flush.c")], check=True)
 
     def start(self, data):
         env = {"LD_PRELOAD": self.library, "FAIL_FLUSH": str(self.control), "ASAN_OPTIONS": "verify_asan_link_order=0"}
-        server = Server(data=data, settings=("store.dead_grace=0s",), env=env)
+        server = self.restart(data, env=env)
         server.trouble_expected = True  # it must say so in its log
         return server
 
@@ -50,9 +51,9 @@ class Flush:
 
 
 @pytest.fixture
-def flush():
+def flush(restart):
     with tempfile.TemporaryDirectory(prefix="posthouse-test-") as path:
-        yield Flush(pathlib.Path(path))
+        yield Flush(pathlib.Path(path), restart)
 
 
 def reply(server, text):
@@ -72,7 +73,7 @@ def append(client, text):
 
 
 @pytest.mark.parametrize("large", (False, True))
-def test_commit(folder, flush, large):
+def test_commit(folder, restart, flush, large):
     """The WAL can't be flushed."""
     server = flush.start(folder)
     assert reply(server, message(1, large=False)) == 250
@@ -104,7 +105,7 @@ def test_commit(folder, flush, large):
     server.stop()
 
 
-def test_checkpoint(folder, flush):
+def test_checkpoint(folder, restart, flush):
     """The database file can't be flushed when the WAL is brought into it: the WAL must not be overwritten then."""
     server, ledger, audit = flush.start(folder), Ledger(), Audit()
     flush.fail("/store.db$")
@@ -121,7 +122,7 @@ def test_checkpoint(folder, flush):
     server.stop()
 
 
-def test_large_file(folder, flush):
+def test_large_file(folder, restart, flush):
     """A large message's own file can't be flushed: that one is refused, the store goes on."""
     server = flush.start(folder)
     # The entry of a new folder, and again when it isn't new any more; the file.
@@ -141,7 +142,7 @@ def test_large_file(folder, flush):
     server.stop()
 
 
-def test_under_load(folder, flush):
+def test_under_load(folder, restart, flush):
     """At some moment every flush fails: what was acknowledged before is there after a restart, nothing was after."""
     rng, ledger, audit = random.Random(7), Ledger(), Audit()
     for number in range(3):

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from audit import Audit
-from traffic import BINARY, Ledger, Traffic, folder, message, ok, restart  # noqa: F401 (fixture)
+from traffic import BINARY, Ledger, Traffic, folder, message, ok, restart, wait_for  # noqa: F401 (fixtures)
 
 ROUNDS = 8
 SEED = 20260
@@ -27,12 +27,13 @@ def die_at_start(folder, rng):
     process.wait()
 
 
-def test_kill(folder):
+def test_kill(folder, restart):
     rng, ledger, audit, done = random.Random(SEED), Ledger(), Audit(), collections.Counter()
     for number in range(ROUNDS):
         server = restart(folder)
         traffic = Traffic(server, ledger, rng.randrange(1 << 30))
         time.sleep(rng.uniform(0.3, 1.3))
+        assert server.alive(), server.log()[-2000:]
         server.stop(signal.SIGKILL)
         traffic.wait()
         done += ledger.acknowledged()
@@ -47,13 +48,12 @@ def test_kill(folder):
     assert any(len(message(n)) > 32768 for n in audit.boxes["xandros", "INBOX"].numbers.values())
 
 
-def test_control(folder):
+def test_control(folder, restart):
     """The audit reports a lost message, a doubled one, other text under a uid, and an acknowledgement out of nothing."""
     ledger, audit = Ledger(), Audit()
     server = restart(folder)
     traffic = Traffic(server, ledger, SEED)
-    while len(ledger.accepted) < 50:
-        time.sleep(0.01)
+    wait_for(lambda: len(ledger.accepted) >= 50, "some load")
     traffic.stop()
     assert audit.round(server, ledger) == []
     uids = sorted(audit.boxes["xandros", "INBOX"].numbers)

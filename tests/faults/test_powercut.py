@@ -9,7 +9,7 @@ import time
 
 import pytest
 from audit import Audit
-from traffic import Ledger, Traffic, message, restart
+from traffic import Ledger, Traffic, message, restart  # noqa: F401 (fixture)
 from disk import NoDisk, disk
 
 ROUNDS = 5
@@ -26,7 +26,7 @@ def mounted():
         pytest.skip("no disk to cut the power of: %s" % e)
 
 
-def load_and_cut(mounted, ledger, rng, *settings):
+def load_and_cut(mounted, restart, ledger, rng, *settings):
     folder = mounted.path + "/data"
     server = restart(folder, *settings)
     mounted.sync()  # what is lost is lost from the load, not from the start
@@ -35,6 +35,7 @@ def load_and_cut(mounted, ledger, rng, *settings):
     time.sleep(rng.uniform(0.4, 1.4))
     mounted.cut()
     time.sleep(rng.uniform(0, 0.1))  # what is answered now must be durable or refused
+    assert server.alive(), server.log()[-2000:]
     server.stop(signal.SIGKILL)
     traffic.wait()
     ledger.refused.clear()  # the disk was gone: 4xx and NO are right
@@ -42,10 +43,10 @@ def load_and_cut(mounted, ledger, rng, *settings):
     return folder
 
 
-def test_power_cut(mounted):
+def test_power_cut(mounted, restart):
     rng, ledger, audit, accepted = random.Random(SEED), Ledger(), Audit(), 0
     for number in range(ROUNDS):
-        folder = load_and_cut(mounted, ledger, rng)
+        folder = load_and_cut(mounted, restart, ledger, rng)
         accepted += len(ledger.accepted)
         server = restart(folder)
         problems = audit.round(server, ledger)
@@ -55,10 +56,10 @@ def test_power_cut(mounted):
     assert sum(len(message(n)) > 32768 for n in audit.boxes["xandros", "INBOX"].numbers.values()) > ROUNDS
 
 
-def test_control_without_flush(mounted):
+def test_control_without_flush(mounted, restart):
     rng, ledger, audit = random.Random(SEED), Ledger(), Audit()
     for _ in range(CONTROL_ROUNDS):
-        folder = load_and_cut(mounted, ledger, rng, "store.sync=off")
+        folder = load_and_cut(mounted, restart, ledger, rng, "store.sync=off")
         if not ledger.accepted:
             continue
         try:

@@ -8,13 +8,14 @@ import collections
 import contextlib
 import imaplib
 import itertools
-import os
 import pathlib
 import random
 import re
 import socket
 import sys
 import threading
+
+import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "lib")]
@@ -303,10 +304,17 @@ class Traffic:
         self.wait()
 
 
-def restart(folder, *settings):
-    """What nobody needs is swept at once: the sweeper works under the same load."""
-    return Server(data=folder, settings=("store.dead_grace=0s", *settings))
+@pytest.fixture
+def restart():
+    """restart(folder, settings...) -> Server. None outlives the test, however that ends: its disk goes away."""
+    started = []
 
+    def begin(folder, *settings, **more):
+        # What nobody needs is swept at once: the sweeper works under the same load.
+        started.append(Server(data=folder, settings=("store.dead_grace=0s", *settings), **more))
+        return started[-1]
 
-def as_root():
-    return os.geteuid() == 0
+    yield begin
+    for server in started:
+        server.process.kill()
+        server.process.wait()
