@@ -2,103 +2,21 @@
 """Receiving mail, measured against Postfix (see smtp.sh). Prints rows of medians with min and max, and the ratio."""
 import argparse
 import contextlib
-import imaplib
 import json
 import os
-import shutil
+import pathlib
 import socket
-import ssl
 import statistics
 import subprocess
-import tempfile
+import sys
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from bench import Group, Posthouse, spread  # noqa: E402
+from disk import disk  # noqa: E402
+
 SIZE = 10240
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def sh(*command, **kw):
-    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **kw)
-
-
-@contextlib.contextmanager
-def loop_mount(gigabytes):
-    """A journaled ext4: some machines' root has no journal and makes every file-per-message server look slow."""
-    folder = tempfile.mkdtemp(prefix="posthouse-bench-", dir="/var/tmp")
-    os.chmod(folder, 0o755)  # Postfix has users of its own
-    image, mount = folder + "/disk", folder + "/mnt"
-    os.mkdir(mount)
-    try:
-        with open(image, "wb") as f:
-            f.truncate(gigabytes << 30)
-        sh("mkfs.ext4", "-q", "-F", "-J", "size=128", image)
-        sh("mount", "-o", "loop", image, mount)
-        try:
-            yield mount
-        finally:
-            for _ in range(50):
-                if subprocess.run(["umount", mount], stderr=subprocess.DEVNULL).returncode == 0:
-                    break
-                time.sleep(0.1)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class Group:
-    """A cgroup (v1 cpuacct) counts the CPU of a server with all its processes; memory is summed over them."""
-
-    def __init__(self, name):
-        self.path = "/sys/fs/cgroup/cpuacct/" + name
-        os.makedirs(self.path, exist_ok=True)
-
-    def enter(self):
-        with open(self.path + "/cgroup.procs", "w") as f:
-            f.write(str(os.getpid()))
-
-    def cpu(self):
-        with open(self.path + "/cpuacct.usage") as f:
-            return int(f.read()) / 1e9
-
-    def memory(self):
-        """Proportional set size: pages shared between processes count once."""
-        total = 0
-        for pid in open(self.path + "/cgroup.procs").read().split():
-            with contextlib.suppress(OSError):
-                for line in open("/proc/%s/smaps_rollup" % pid):
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1]) * 1024
-        return total
-
-    def remove(self):
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
-
-
-class Posthouse:
-    name = "posthouse"
-
-    def __init__(self, binary, mount):
-        self.group = Group("bench-posthouse")
-        self.process = subprocess.Popen(
-            [binary, "dev", "--json", "--port-base", "0", "--data", mount + "/posthouse", "--log-level", "warn"],
-            stdout=subprocess.PIPE, preexec_fn=self.group.enter)
-        self.info = json.loads(self.process.stdout.readline())
-        self.port = self.info["smtp"]["port"]
-
-    def delivered(self, count):  # acknowledged is delivered
-        pass
-
-    def imap(self):
-        context = ssl.create_default_context(cafile=self.info["ca"])
-        imap = imaplib.IMAP4_SSL("localhost", self.info["imaps"]["port"], ssl_context=context)
-        imap.login(self.info["accounts"][0]["address"], self.info["accounts"][0]["password"])
-        return imap
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-        self.group.remove()
 
 
 MAIN_CF = """
@@ -188,10 +106,6 @@ class Postfix:
 def load(tool, port, connections, messages, size=SIZE):
     run = subprocess.run([tool, str(port), str(connections), str(messages), str(size)], stdout=subprocess.PIPE, check=True)
     return json.loads(run.stdout)
-
-
-def spread(values, form="%.0f"):
-    return "%s (%s..%s)" % tuple(form % v for v in (statistics.median(values), min(values), max(values)))
 
 
 def rates(servers, tool, quick):
@@ -291,7 +205,8 @@ def main():
     p.add_argument("--no-postfix", action="store_true")
     p.add_argument("--only", choices=("rates", "large", "copy", "stalled"))
     a = p.parse_args()
-    with loop_mount(8) as mount:
+    with disk(8 << 10, "-J", "size=128") as d:
+        mount = d.path
         ph = Posthouse(a.binary, mount)
         print("posthouse at start: %.1f MB" % (ph.group.memory() / 1e6))
         servers = [ph]

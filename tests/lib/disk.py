@@ -30,6 +30,7 @@ class Disk:
     def __init__(self, megabytes, *mkfs):
         self.mounted = False
         self.folder = tempfile.mkdtemp(prefix="posthouse-disk-", dir="/var/tmp")
+        os.chmod(self.folder, 0o755)  # other servers have users of their own
         self.image, self.path = self.folder + "/disk", self.folder + "/mnt"
         os.mkdir(self.path)
         try:
