@@ -111,7 +111,8 @@ def load(tool, port, connections, messages, size=SIZE):
 def rates(servers, tool, quick):
     print("\nAcknowledged 10 KB messages/s, median (min..max) of %d runs in turn; CPU is the server's, ms a message, until all is in the mailbox"
           % (1 if quick else 3))
-    print("%-12s %-28s %-28s %8s   %s" % ("connections", *[s.name for s in servers], "ratio", "CPU ms/message; p99 ms"))
+    names = [s.name for s in servers] + [""] * (2 - len(servers))
+    print("%-12s %-28s %-28s %8s   %s" % ("connections", *names, "ratio", "CPU ms/message; p99 ms"))
     for connections, messages in ((1, 1000), (8, 4000), (64, 8000)):
         messages //= 4 if quick else 1
         rate = {s.name: [] for s in servers}
