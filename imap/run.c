@@ -373,6 +373,5 @@ void imap_session_resume(struct imap_session *s)
         submit_again(s);
     else if (s->idling)
         imap_session_sync_idle(s);
-    else
-        imap_session_read(s);
+    imap_session_read(s);
 }

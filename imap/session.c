@@ -193,10 +193,11 @@ static void greet(struct imap_session *s)
 static void on_timeout(struct imap_session *s)
 {
     uint64_t now = clock_mono_ms();
-    if (s->idling) {
+    if (s->idling && s->conf->idle_notify) {
         s->idled_ms += s->conf->idle_notify;
-        if (s->conf->idle_notify && s->idled_ms < s->conf->idle_timeout && !s->full) {
-            imap_session_say(s, STR("* OK Still here\r\n"));
+        if (s->idled_ms < s->conf->idle_timeout) {
+            if (!s->full)
+                imap_session_say(s, STR("* OK Still here\r\n"));
             return;
         }
     } else if (s->cmd && !s->on_line && !s->on_piece &&

@@ -206,6 +206,38 @@ static void stop_tells_all_and_lets_commands_end(void **state)
     client_close(&stuck);
 }
 
+/* Changes fill the pipe to a client within IDLE; its DONE is read once it reads again. */
+static void an_idle_client_that_does_not_read(void **state)
+{
+    struct world *w = *state;
+    struct client idle, busy;
+    client_login(&idle, w);
+    client_login(&busy, w);
+    fill(&busy, 300, 10);
+    client_say(&idle, "a SELECT INBOX\r\n");
+    client_until(&idle, "a OK");
+    client_say(&busy, "a SELECT INBOX\r\n");
+    client_until(&busy, "a OK");
+    client_say(&idle, "b IDLE\r\n");
+    client_until(&idle, "+ idling");
+    for (int i = 0; i < 60; i++) {
+        client_say(&busy,
+                   i % 2 ? "b STORE 1:* FLAGS.SILENT (\\Seen)\r\n"
+                         : "b STORE 1:* FLAGS.SILENT (\\Flagged \\Answered \\Draft \\Deleted)\r\n");
+        client_until(&busy, "b OK");
+        world_turn(w);
+    }
+    settle(w);
+    assert_true(LIST_ITEM(w->server->sessions.next, struct imap_session, link)->full);
+    client_say(&idle, "DONE\r\nc NOOP\r\n");
+    for (int i = 0; i < 20; i++)
+        world_turn(w);
+    client_until(&idle, "b OK");
+    client_until(&idle, "c OK");
+    client_close(&idle);
+    client_close(&busy);
+}
+
 /* Whatever is under way when a client goes, its session is given back; a sanitizer sees what is
  * not. */
 static void clients_go_at_any_moment(void **state)
@@ -265,6 +297,7 @@ int main(void)
         TEST(the_directory_sets_the_quota),
         TEST(a_reader_that_does_not_read_holds_nothing),
         TEST(a_reader_that_never_reads_is_ended),
+        TEST(an_idle_client_that_does_not_read),
         TEST(stop_tells_all_and_lets_commands_end),
         TEST(clients_go_at_any_moment),
         TEST(every_order_of_replies_survives_the_stop),

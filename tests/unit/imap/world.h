@@ -47,7 +47,7 @@ struct client {
     bool ended;
 };
 
-static uint64_t world_skew_ms;
+static _Atomic uint64_t world_skew_ms;
 
 static inline uint64_t world_real_ms(void)
 {
