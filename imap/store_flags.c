@@ -117,7 +117,7 @@ static const struct known *find_known(const struct store_cmd *s, uint32_t uid)
 static bool hush(const struct imap_command *cmd, const struct message_info *m)
 {
     const struct store_cmd *s = cmd->data;
-    const struct known *k = m->modseq == s->op.modseq ? find_known(s, m->uid) : NULL;
+    const struct known *k = find_known(s, m->uid);
     if (!k)
         return false;
     uint64_t expected = s->op.how == MESSAGE_FLAGS_SET   ? s->mask
