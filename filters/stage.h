@@ -11,7 +11,12 @@
 #include <stdint.h>
 
 enum ph_setting_type { PH_BOOL, PH_INT, PH_SIZE, PH_TIME, PH_TEXT, PH_SECRET, PH_ENUM };
-enum { PH_RELOAD = 1u, PH_REQUIRED = 2u, PH_HIDDEN = 4u };
+enum {
+    PH_RELOAD = 1u,   /* takes effect at a reload; others at a restart */
+    PH_REQUIRED = 2u, /* TEXT, SECRET: may not be empty */
+    PH_HIDDEN = 4u,   /* not in the documentation */
+    PH_LIST = 8u      /* TEXT: several words, { a, b } in the file; the value is "a, b" */
+};
 
 struct ph_setting {
     const char *name; /* NULL ends the table */
