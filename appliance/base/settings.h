@@ -31,6 +31,10 @@ void settings_show(const struct settings_section *s, const void *config, struct 
 void settings_help(const struct settings_section *s, struct buf *out); /* name, type, default, bounds, doc */
 /* A number as it is written in the file: with the largest unit that divides it. */
 void settings_number(enum ph_setting_type type, int64_t v, struct buf *out);
+/* "a|b", "size, 1K to 2G": type and bounds in words. */
+void settings_type(const struct ph_setting *s, struct buf *out);
+/* Walks the value of a PH_LIST setting, from rest = all of it. False: no more words. */
+bool settings_list_next(struct str *rest, struct str *word_out);
 /* The entry of candidates (ended by NULL) that a misspelt word probably meant, or NULL. */
 const char *settings_nearest(struct str word, const char *const *candidates);
 #endif

@@ -4,18 +4,49 @@
 
 enum { WRAP = 78 };
 
-static void quote(const char *z, struct buf *out)
+static void quote_str(struct str s, struct buf *out)
 {
     buf_add_char(out, '"');
-    for (; *z; z++) {
-        if (*z == '"' || *z == '\\')
+    for (size_t i = 0; i < s.n; i++) {
+        /* "${" would be replaced by a variable of the environment when it is read again. */
+        bool variable = s.p[i] == '$' && i + 1 < s.n && s.p[i + 1] == '{';
+        if (s.p[i] == '"' || s.p[i] == '\\' || variable)
             buf_add_char(out, '\\');
-        if (*z == '\n')
+        if (s.p[i] == '\n')
             buf_add(out, "\\n", 2);
         else
-            buf_add_char(out, *z);
+            buf_add_char(out, s.p[i]);
     }
     buf_add_char(out, '"');
+}
+
+bool settings_list_next(struct str *rest, struct str *word_out)
+{
+    while (rest->n) {
+        str_cut(*rest, ',', word_out, rest);
+        *word_out = str_trim(*word_out);
+        if (word_out->n)
+            return true;
+    }
+    return false;
+}
+
+static void quote(const char *z, struct buf *out)
+{
+    quote_str(str_from(z), out);
+}
+
+static void show_list(const char *z, struct buf *out)
+{
+    struct str rest = str_from(z), word;
+    bool first = true;
+
+    buf_add_char(out, '{');
+    for (; settings_list_next(&rest, &word); first = false) {
+        buf_add_z(out, first ? "" : ", ");
+        quote_str(word, out);
+    }
+    buf_add_char(out, '}');
 }
 
 static void show_value(const struct ph_setting *s, const void *field, struct buf *out)
@@ -33,7 +64,10 @@ static void show_value(const struct ph_setting *s, const void *field, struct buf
         buf_add_z(out, "\"***\"");
         return;
     case PH_TEXT:
-        quote(*(const char *const *)field, out);
+        if (s->flags & PH_LIST)
+            show_list(*(const char *const *)field, out);
+        else
+            quote(*(const char *const *)field, out);
         return;
     case PH_ENUM:
         buf_add_z(out, s->names[*(const int *)field]);
@@ -63,11 +97,22 @@ static void help_type(const struct ph_setting *s, struct buf *out)
 {
     static const char *const types[] = {"yes|no", "number", "size", "time", "text", "secret"};
     if (s->type != PH_ENUM) {
-        buf_add_z(out, types[s->type]);
+        buf_add_z(out, s->flags & PH_LIST ? "list" : types[s->type]);
         return;
     }
     for (size_t i = 0; s->names[i]; i++)
         buf_printf(out, "%s%s", i ? "|" : "", s->names[i]);
+}
+
+void settings_type(const struct ph_setting *s, struct buf *out)
+{
+    help_type(s, out);
+    if (s->min || s->max) {
+        buf_add_z(out, ", ");
+        settings_number(s->type, s->min, out);
+        buf_add_z(out, " to ");
+        settings_number(s->type, s->max, out);
+    }
 }
 
 /* "    name = default   (size, 1K to 2G; reload)" */
@@ -82,13 +127,7 @@ static void help_head(const struct ph_setting *s, struct buf *out)
         buf_printf(out, " = %s", s->def);
     }
     buf_add_z(out, "  (");
-    help_type(s, out);
-    if (s->min || s->max) {
-        buf_add_z(out, ", ");
-        settings_number(s->type, s->min, out);
-        buf_add_z(out, " to ");
-        settings_number(s->type, s->max, out);
-    }
+    settings_type(s, out);
     if (s->flags & PH_REQUIRED)
         buf_add_z(out, "; required");
     if (s->flags & PH_RELOAD)
