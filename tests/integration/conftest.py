@@ -48,12 +48,15 @@ def wait_for(condition, what, seconds=WAIT):
 
 
 def read_until(stream, done, seconds=WAIT):
-    """Bytes of a pipe until done(bytes), its end, or the deadline."""
+    """Bytes of a pipe or terminal until done(bytes), its end, or the deadline."""
     deadline, data = time.monotonic() + seconds, b""
     while not done(data):
         if not select.select([stream], [], [], max(0, deadline - time.monotonic()))[0]:
             break
-        more = os.read(stream.fileno(), 65536)
+        try:
+            more = os.read(stream.fileno(), 65536)
+        except OSError:  # a terminal ends with EIO
+            break
         if not more:
             break
         data += more

@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """Clients people have: swaks, curl, msmtp, mbsync, mutt, each with the server's certificate verified."""
+import fcntl
 import os
+import pty
 import re
-import shlex
 import shutil
+import struct
 import subprocess
+import termios
 import textwrap
 
 import pytest
-from conftest import WAIT, ok
+from conftest import WAIT, ok, read_until
 
 XANDROS, VIVITA, KARL = ("%s@example.com" % name for name in ("xandros", "vivita", "karl"))
 
 
+def environment(home=None):
+    """The caller's, without certificates that would be trusted besides the server's, and a home of one's own."""
+    env = {k: v for k, v in os.environ.items() if k not in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE")}
+    return dict(env, TERM="vt100", LC_ALL="C.UTF-8", **({"HOME": str(home)} if home else {}))
+
+
 def run(*command, stdin=b"", code=0, home=None, timeout=WAIT):
     """What it printed, standard error included; it must end with that code."""
-    env = {k: v for k, v in os.environ.items() if k not in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "MAILCAPS")}
-    if home:
-        env.update(HOME=str(home), TERM="vt100", LC_ALL="C.UTF-8")
-    ended = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
-                           cwd=home, timeout=timeout)
+    ended = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           env=environment(home), cwd=home, timeout=timeout)
     text = ended.stdout.decode("utf-8", "replace")
     assert ended.returncode == code, text[-4000:]
     return text
@@ -296,7 +302,7 @@ def mutt(server, folder):
         pytest.skip("neither mutt nor neomutt is installed")
     (folder / "rc").write_text(textwrap.dedent("""\
         set imap_user="%s" imap_pass="%s" smtp_pass="%s" folder="imaps://localhost:%d/"
-        set certificate_file="%s" ssl_usesystemcerts=no ssl_verify_host=yes ssl_verify_dates=yes
+        set certificate_file="%s" ssl_verify_host=yes ssl_verify_dates=yes
         set smtp_url="smtps://%s@localhost:%d/" from="%s" realname="Karl" use_from=yes hostname="client.example.org"
         set header_cache="" message_cachedir="" imap_check_subscribed=no mail_check=60 timeout=5 quit=yes confirmappend=no
         set confirmcreate=no delete=yes move=no wait_key=no record="=Sent" sleep_time=0 imap_keepalive=60 imap_idle=no
@@ -309,9 +315,25 @@ def mutt(server, folder):
         if push is None:
             return run(*command, *arguments, stdin=stdin, home=folder)
         command += ["-f", "imaps://localhost:%d/%s" % (server.ports["imaps"], mailbox), "-e", "push '%s'" % push]
-        # It wants a terminal even when all keys are pushed: script(1) gives it one.
-        return run("script", "-qefc", shlex.join(command), "/dev/null", home=folder)
+        return in_terminal(command, folder)
     return act
+
+
+def in_terminal(command, home):
+    """For programs that want a terminal even when all keys are pushed. What it shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with open(ours, "rb") as screen:
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(home), cwd=home,
+                                   start_new_session=True)
+        os.close(theirs)
+        try:
+            shown = read_until(screen, lambda _: False)
+        finally:
+            process.kill()  # of no effect on one that has ended
+            code = process.wait()
+    assert code == 0, shown[-4000:]
+    return shown
 
 
 def test_mutt_reads_and_saves_a_copy(server, folder, mutt):
