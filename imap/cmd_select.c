@@ -59,13 +59,8 @@ enum imap_work select_work(struct imap_command *cmd, struct store_reader *r)
 {
     struct select *d = cmd->data;
     d->view = imap_view_new(d->name);
-    if (store_read_begin(r, &cmd->err)) {
-        cmd->failed = true;
-        return IMAP_WORK_DONE;
-    }
     d->found = read_mailbox(cmd, d, r) == 0;
     cmd->failed = !d->found;
-    store_read_end(r);
     d->recent_from = d->info.recent_from;
     return IMAP_WORK_DONE;
 }

@@ -6,14 +6,14 @@
  *
  *   parse    (loop)    arguments -> cmd->data; imap_bad() / imap_no() end the command here. The
  * cursor stands behind the command's name, before the blank work     (store)   reads with its own
- * reader; appends responses to cmd->out; IMAP_WORK_MORE when out reached IMAP_OUT_SOFT or 20 ms
- * passed (imap_work_time_up()): what it wrote is sent, and work is called again, from its own saved
- * position, once the client has taken it. No statement survives that return write    (commit)
- * returns the operation to submit (a struct store_op embedded in cmd->data), or NULL: nothing to
- * write. Called on the loop after work, unless work failed; the session sets op->done and op->ctx;
- * cmd->failed and cmd->err are set from the operation afterwards finish   (loop)    last responses;
- * sets the tagged line by imap_ok/no/bad. NULL, or nothing set: plain OK, or imap_no_err(cmd,
- * &cmd->err) when cmd->failed
+ * reader, in a snapshot of its own; appends responses to cmd->out; IMAP_WORK_MORE when out reached
+ * IMAP_OUT_SOFT or 20 ms passed (imap_work_time_up()): what it wrote is sent, and work is called
+ * again, from its own saved position, once the client has taken it. No statement survives that
+ * return write    (commit) returns the operation to submit (a struct store_op embedded in
+ * cmd->data), or NULL: nothing to write. Called on the loop after work, unless work failed; the
+ * session sets op->done and op->ctx; cmd->failed and cmd->err are set from the operation afterwards
+ * finish   (loop)    last responses; sets the tagged line by imap_ok/no/bad. NULL, or nothing set:
+ * plain OK, or imap_no_err(cmd, &cmd->err) when cmd->failed
  *
  * A step that called imap_ok/no/bad ended the command: the later ones are skipped. Arguments left
  * over after parse are BAD.

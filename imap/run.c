@@ -42,6 +42,19 @@ void imap_session_say(struct imap_session *s, struct str line)
 }
 
 /* ---- the job: work, or sync */
+/* Each turn sees the store at one moment, and takes SQLite's locks once instead of for every row.
+ */
+static enum imap_work run_work(struct imap_command *cmd, struct store_reader *r)
+{
+    if (store_read_begin(r, &cmd->err)) {
+        cmd->failed = true;
+        return IMAP_WORK_DONE;
+    }
+    enum imap_work result = cmd->def->work(cmd, r);
+    store_read_end(r);
+    return result;
+}
+
 static void job_run(struct job *j, void *worker)
 {
     struct imap_session *s = CONTAINER_OF(j, struct imap_session, job);
@@ -51,7 +64,7 @@ static void job_run(struct job *j, void *worker)
     if (s->syncing && worker) {
         s->job_result = imap_sync_work(&s->sync, worker, &cmd->out, cmd->started_us);
     } else if (worker) {
-        s->job_result = cmd->def->work(cmd, worker);
+        s->job_result = run_work(cmd, worker);
     } else if (s->syncing) {
         s->sync.failed = true;
     } else {
