@@ -4,8 +4,9 @@
 enum {
     STEP = 32 * 1024,
     HEADER_MAX = 256 * 1024, /* what is looked at of a part's header */
-    PENDING_MAX = 2 * STEP,  /* decoded text that waits for the end of its line */
-    UTF8_MAX = 16 * STEP,    /* one piece of any charset as UTF-8, and folded */
+    NAME_MAX_BYTES = 4096,
+    PENDING_MAX = 2 * STEP, /* decoded text that waits for the end of its line */
+    UTF8_MAX = 16 * STEP,   /* one piece of any charset as UTF-8, and folded */
 };
 
 void search_scan_init(struct search_scan *s, struct arena *a, const struct search_program *program)
@@ -52,15 +53,17 @@ static void add_header(struct search_scan *s, struct arena *a, uint64_t at, uint
                     .at = at, .size = size < HEADER_MAX ? size : HEADER_MAX, .header = true});
 }
 
-static void add_part(struct search_scan *s, struct arena *a, const struct mime_part *p)
+static void add_part(struct search_scan *s, struct arena *a, const struct mime_part *p,
+                     bool of_message)
 {
-    add_header(s, a, p->head_at, p->head_size); /* of a message within: all its header */
-    if (p->child) {
-        for (const struct mime_part *c = p->child; c; c = c->next)
-            add_part(s, a, c);
-        return;
-    }
-    if (!str_ieq(p->type, STR("text")) && !str_ieq(p->type, STR("message")))
+    if (of_message)
+        add_header(s, a, p->head_at, p->head_size);
+    else
+        add_segment(s, a, (struct search_segment){.size = 1, .names = p});
+    bool message = str_ieq(p->type, STR("message"));
+    for (const struct mime_part *c = p->child; c; c = c->next)
+        add_part(s, a, c, message);
+    if (p->child || (!message && !str_ieq(p->type, STR("text"))))
         return;
     struct search_segment seg = {.at = p->body_at, .size = p->body_size, .encoding = p->encoding};
     header_param_get(&p->params, STR("charset"), &seg.charset);
@@ -81,7 +84,7 @@ void search_scan_begin(struct search_scan *s, struct arena *a, const struct mime
     s->list = NULL;
     s->n = s->cap = s->at = 0;
     memset(s->hits, SEARCH_UNKNOWN, s->program->n_needles);
-    add_part(s, a, root);
+    add_part(s, a, root, false);
     begin_segment(s);
 }
 
@@ -156,6 +159,52 @@ static void decode(struct search_scan *s, const struct search_segment *seg, stru
         buf_add_str(&s->decoded, raw);
 }
 
+/* RFC 2231 4: charset'language'text, its odd bytes as %XX. */
+static void fold_extended(struct str value, struct buf *out)
+{
+    struct str charset, language, rest;
+    struct buf raw, utf8;
+    if (!str_cut(value, '\'', &charset, &rest) || !str_cut(rest, '\'', &language, &rest))
+        return;
+    buf_init(&raw, NAME_MAX_BYTES);
+    buf_init(&utf8, NAME_MAX_BYTES * 4);
+    while (rest.n) {
+        size_t n = 1;
+        if (rest.p[0] == '%' && rest.n > 2 &&
+            text_hex_decode(str_take(str_skip(rest, 1), 2), &raw) == 0)
+            n = 3;
+        else
+            buf_add_char(&raw, rest.p[0]);
+        rest = str_skip(rest, n);
+    }
+    text_to_utf8(charset, buf_str(&raw), &utf8);
+    text_fold(buf_str(&utf8), out);
+    buf_fini(&raw);
+    buf_fini(&utf8);
+}
+
+static void look_at_param(struct search_scan *s, const struct header_params *p, const char *name,
+                          const char *extended)
+{
+    struct str value;
+    if (header_param_get(p, str_from(name), &value))
+        search_fold_value(str_take(value, NAME_MAX_BYTES), &s->window);
+    else if (header_param_get(p, str_from(extended), &value))
+        fold_extended(str_take(value, NAME_MAX_BYTES), &s->window);
+    look(s);
+    buf_clear(&s->window);
+}
+
+static void look_at_names(struct search_scan *s, const struct mime_part *p)
+{
+    look_at_param(s, &p->params, "name", "name*");
+    look_at_param(s, &p->disposition, "filename", "filename*");
+    if (p->description.p)
+        search_fold_value(str_take(p->description, NAME_MAX_BYTES), &s->window);
+    look(s);
+    buf_clear(&s->window);
+}
+
 static void look_at_header(struct search_scan *s, struct str head)
 {
     struct header_field f;
@@ -207,8 +256,12 @@ int search_scan_step(struct search_scan *s, struct body_reader *body, struct err
 {
     if (s->at < s->n) {
         struct search_segment *seg = &s->list[s->at];
-        if (seg->header ? read_header(s, seg, body, err) : read_text(s, seg, body, err))
+        if (seg->names) {
+            look_at_names(s, seg->names);
+            s->offset = seg->size;
+        } else if (seg->header ? read_header(s, seg, body, err) : read_text(s, seg, body, err)) {
             return -1;
+        }
         if (s->offset < seg->size)
             return 1;
         s->at++;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* search_body.h - looking for several texts at once in a message's text, in bounded memory.
  * Floor 5 (imap). Threads: lane store (work of one command).
- * Searched are: text and message parts, transfer encoding and charset undone; the headers of parts and of messages within the
- * message (so attachments are found by name). Not: other parts, and markup is not removed. A text is found across the borders of the
- * pieces read, not across those of parts. The scan can be left after any step and resumed with the body opened again. */
+ * Searched are: text and message parts, transfer encoding and charset undone; the headers of
+ * messages within the message; names and descriptions of all parts. Not: other parts, what is
+ * outside of parts, MIME headers as such (or "text" and "base64" would be found everywhere). Markup
+ * is not removed. A text is found across the borders of the pieces read, not across those of parts.
+ * The scan can be left after any step and resumed with the body opened again. */
 #ifndef PH_IMAP_SEARCH_BODY_H
 #define PH_IMAP_SEARCH_BODY_H
 #include "appliance/base/text.h"
@@ -11,6 +13,7 @@
 
 struct search_segment {
     uint64_t at, size;
+    const struct mime_part *names; /* not a stretch: the name and description of this part */
     bool header;
     struct str encoding, charset;
 };
@@ -30,6 +33,8 @@ void search_scan_init(struct search_scan *s, struct arena *a, const struct searc
 void search_scan_fini(struct search_scan *s); /* accepts a zeroed struct */
 /* A new message; `a` and `root` live until its scan ends. */
 void search_scan_begin(struct search_scan *s, struct arena *a, const struct mime_part *root);
-/* Looks through the next piece: 1 = there is more, 0 = that was all (no hit is unknown any more). */
-int search_scan_step(struct search_scan *s, struct body_reader *body, struct err *err) __attribute__((warn_unused_result));
+/* Looks through the next piece: 1 = there is more, 0 = that was all (no hit is unknown any more).
+ */
+int search_scan_step(struct search_scan *s, struct body_reader *body, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

@@ -233,9 +233,17 @@ static void parts(void **state)
     assert_int_equal(by_text(f, STR("BODY first BODY \"inner subject\" BODY \"inner body\"")),
                      SEARCH_YES);
     assert_int_equal(by_text(f, STR("CHARSET UTF-8 BODY \"R\xc3\xa9PORT\"")), SEARCH_YES);
-    assert_int_equal(by_text(f, STR("BODY application/pdf")), SEARCH_YES);
+    assert_int_equal(by_text(f, STR("OR BODY application/pdf BODY content-type")), SEARCH_NO);
     assert_int_equal(by_text(f, STR("OR BODY preamble OR BODY binary BODY epilogue")), SEARCH_NO);
     assert_int_equal(by_text(f, STR("BODY firstsubject")), SEARCH_NO);
+    message(f,
+            "Content-Type: image/png; name=plain.png\r\nContent-Description: my "
+            "=?utf-8?q?d=C3=A9s?=\r\n"
+            "Content-Disposition: inline; filename*=utf-8''caf%C3%A9%zz.png\r\n\r\n",
+            STR("binary"));
+    assert_int_equal(by_text(f, STR("CHARSET UTF-8 BODY \"CAF\xc3\x89%zz.p\"")), SEARCH_YES);
+    assert_int_equal(by_text(f, STR("CHARSET UTF-8 BODY PLAIN.P BODY \"my d\xc3\xa9\"")),
+                     SEARCH_YES);
 }
 
 /* Whatever the place of a word and the borders of the pieces read, it is found. */
