@@ -63,6 +63,8 @@ void conn_read(struct conn *c)
     if (c->tls == CONN_TLS_NONE && !c->lingering && c->max_input - queue_n(&c->in) < room)
         room = c->max_input - queue_n(&c->in);
     ssize_t n = recv(c->fd, p, room, 0);
+    if (n > 0 && c->traffic)
+        c->traffic->received += (uint64_t)n;
     if (n > 0)
         take_input(c, p, (size_t)n);
     else if (n == 0)

@@ -78,6 +78,8 @@ void conn_flush_later(struct conn *c)
 static size_t send_some(struct conn *c, const char *p, size_t n)
 {
     ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL);
+    if (sent > 0 && c->traffic)
+        c->traffic->sent += (uint64_t)sent;
     if (sent >= 0)
         return (size_t)sent;
     if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS)

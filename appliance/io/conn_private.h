@@ -41,6 +41,10 @@ static inline size_t queue_n(const struct queue *q)
     return q->b.n - q->off;
 }
 
+struct conn_traffic { /* octets on the wire */
+    uint64_t received, sent;
+};
+
 enum conn_tls_state { CONN_TLS_NONE, CONN_TLS_HANDSHAKE, CONN_TLS_UP };
 
 struct conn {
@@ -52,6 +56,7 @@ struct conn {
     void *ctx;
     void (*on_gone)(void *ctx); /* the socket is closed */
     void *gone_ctx;
+    struct conn_traffic *traffic; /* of its listener; or NULL */
     struct loop_defer settle, flush;
     struct timer timer;
     struct loop_linger linger;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/io/lanes.h"
 #include "appliance/base/clock.h"
+#include "appliance/io/loop_private.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 struct lane {
     struct loop *loop;
+    struct list link; /* loop->lanes */
     struct lane_conf conf;
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -86,6 +88,7 @@ struct lane *lane_new(struct loop *l, const struct lane_conf *conf, struct err *
     struct lane *lane = mem_alloc(sizeof(*lane) + conf->threads * sizeof(lane->threads[0]));
     lane->loop = l;
     lane->conf = *conf;
+    list_add(&l->lanes, &lane->link);
     list_init(&lane->waiting);
     CHECK(pthread_mutex_init(&lane->lock, NULL) == 0);
     CHECK(pthread_cond_init(&lane->work, NULL) == 0);
@@ -143,6 +146,7 @@ void lane_free(struct lane **lp)
     pthread_mutex_unlock(&lane->lock);
     for (unsigned i = 0; i < lane->started; i++)
         pthread_join(lane->threads[i], NULL);
+    list_del(&lane->link);
     pthread_cond_destroy(&lane->work);
     pthread_mutex_destroy(&lane->lock);
     mem_free(lane);
@@ -153,4 +157,17 @@ void lane_stats(struct lane *lane, struct lane_stats *out)
     pthread_mutex_lock(&lane->lock);
     *out = lane->stats;
     pthread_mutex_unlock(&lane->lock);
+}
+
+void lanes_each(struct loop *l,
+                void (*fn)(void *ctx, const struct lane_conf *conf, const struct lane_stats *st),
+                void *ctx)
+{
+    LIST_EACH(&l->lanes, it)
+    {
+        struct lane *lane = LIST_ITEM(it, struct lane, link);
+        struct lane_stats st;
+        lane_stats(lane, &st);
+        fn(ctx, &lane->conf, &st);
+    }
 }

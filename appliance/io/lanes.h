@@ -40,4 +40,6 @@ struct lane_stats {
     uint64_t jobs, refused, wait_us_total, wait_us_max;
 };
 void lane_stats(struct lane *lane, struct lane_stats *out); /* any thread */
+/* All lanes of this loop, several of which may have one name. Loop. */
+void lanes_each(struct loop *l, void (*fn)(void *ctx, const struct lane_conf *conf, const struct lane_stats *st), void *ctx);
 #endif

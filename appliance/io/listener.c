@@ -37,6 +37,9 @@ struct listener {
     int fd;
     unsigned refs; /* owner, handle, every connection */
     unsigned open;
+    uint64_t accepted, failed;
+    struct conn_traffic traffic;
+    struct list link; /* loop->listeners */
     bool watching, tired; /* tired: out of resources, waits for `retry` */
     uint16_t port;
     char host[46];
@@ -54,6 +57,7 @@ static struct listener *listener_new(int fd)
     ln->fd = fd;
     ln->refs = 1;
     ln->dirfd = -1;
+    list_init(&ln->link);
     return ln;
 }
 
@@ -238,6 +242,7 @@ static void rest(struct listener *ln, int e)
     log_warn(&log_ctx, "accept_pauses", L_Z("error", strerror(e)), L_UINT("port", ln->port),
              L_UINT("open", ln->open));
     ln->tired = true;
+    ln->failed++;
     timer_start(&ln->retry, RETRY_MS);
 }
 
@@ -258,6 +263,32 @@ static void describe_peer(int fd, const union address *a, struct conn_peer *peer
     }
 }
 
+void listener_socket_closed(struct listener *ln)
+{
+    on_conn_gone(ln);
+}
+
+/* False: no resources. */
+static bool hand_over(struct listener *ln, int fd, const union address *a, socklen_t len)
+{
+    if (ln->conf.on_socket) {
+        ln->refs++;
+        ln->open++;
+        ln->conf.on_socket(ln->conf.ctx, ln, fd, &a->any, len);
+        return true;
+    }
+    struct conn_peer peer;
+    describe_peer(fd, a, &peer);
+    struct conn *c = conn_new(ln->loop, fd, &peer, ln->conf.implicit_tls, on_conn_gone, ln);
+    if (!c)
+        return false;
+    c->traffic = &ln->traffic;
+    ln->refs++;
+    ln->open++;
+    ln->conf.on_accept(ln->conf.ctx, c);
+    return true;
+}
+
 /* False: nothing more to accept for now. */
 static bool accept_one(struct listener *ln)
 {
@@ -271,17 +302,12 @@ static bool accept_one(struct listener *ln)
         /* Others (ECONNABORTED, EPROTO, ...) are about one connection: accept(2) says go on. */
         return errno != EAGAIN && errno != EINVAL && errno != EBADF && !ln->tired;
     }
-    struct conn_peer peer;
-    describe_peer(fd, &a, &peer);
-    struct conn *c = conn_new(ln->loop, fd, &peer, ln->conf.implicit_tls, on_conn_gone, ln);
-    if (!c) {
+    if (!hand_over(ln, fd, &a, len)) {
         close(fd);
         rest(ln, ENOMEM);
         return false;
     }
-    ln->refs++;
-    ln->open++;
-    ln->conf.on_accept(ln->conf.ctx, c);
+    ln->accepted++;
     return true;
 }
 
@@ -302,7 +328,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
 int listener_start(struct listener *ln, struct loop *l, const struct listener_conf *conf,
                    struct err *err)
 {
-    CHECK(!ln->loop && conf->on_accept);
+    CHECK(!ln->loop && !conf->on_accept != !conf->on_socket);
     int rc = uv_poll_init(&l->uv, &ln->poll, ln->fd);
     if (rc != 0)
         return ERR(err, ERR_TEMP, "cannot watch port %u: %s", (unsigned)ln->port, uv_strerror(rc));
@@ -315,6 +341,7 @@ int listener_start(struct listener *ln, struct loop *l, const struct listener_co
     if (ln->conf.implicit_tls)
         tls_ctx_ref(ln->conf.implicit_tls);
     timer_init(&ln->retry, l, on_retry, ln);
+    list_add(&l->listeners, &ln->link);
     watch(ln);
     return 0;
 }
@@ -332,6 +359,7 @@ void listener_stop(struct listener **lp)
     if (!ln)
         return;
     *lp = NULL;
+    list_del(&ln->link);
     if (ln->loop) {
         timer_fini(&ln->retry);
         loop_close(ln->loop, (uv_handle_t *)&ln->poll, on_closed);
@@ -345,4 +373,26 @@ void listener_stop(struct listener **lp)
         close(ln->dirfd);
     }
     listener_unref(ln);
+}
+
+/* ---- figures ---- */
+
+void listeners_each(struct loop *l, void (*fn)(void *ctx, const struct listener_stats *st),
+                    void *ctx)
+{
+    LIST_EACH(&l->listeners, it)
+    {
+        const struct listener *ln = LIST_ITEM(it, struct listener, link);
+        struct listener_stats st = {.name = ln->conf.name,
+                                    .host = ln->host,
+                                    .port = ln->port,
+                                    .open = ln->open,
+                                    .max = ln->conf.max_conns,
+                                    .accepted = ln->accepted,
+                                    .failed = ln->failed,
+                                    .received = ln->traffic.received,
+                                    .sent = ln->traffic.sent};
+        if (st.name)
+            fn(ctx, &st);
+    }
 }

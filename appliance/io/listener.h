@@ -16,11 +16,16 @@ int listener_open_unix(int dirfd, const char *name, struct listener **out, struc
 uint16_t listener_port(const struct listener *ln);
 const char *listener_host(const struct listener *ln);
 
+struct sockaddr;
 struct listener_conf {
+    const char *name;             /* static: its service, for metrics; NULL: not shown there */
     struct tls_ctx *implicit_tls; /* NULL: plain start. Else the handshake comes before CONN_OPEN */
     unsigned max_conns;           /* open at once on this listener; more wait in the kernel's queue. 0 = 1000 */
     /* Gets a conn (one reference, its own from now on); sets a handler or closes it. */
     void (*on_accept)(void *ctx, struct conn *c);
+    /* Instead of on_accept, for a library that reads and writes itself: gets the socket (non-blocking), which it closes; it then
+     * calls listener_socket_closed() once. */
+    void (*on_socket)(void *ctx, struct listener *ln, int fd, const struct sockaddr *peer, unsigned peer_n);
     void *ctx;
 };
 /* Starts accepting. On EMFILE/ENFILE accepting pauses and is tried again; it never spins and never ends the daemon. */
@@ -28,4 +33,15 @@ int listener_start(struct listener *ln, struct loop *l, const struct listener_co
     __attribute__((warn_unused_result));
 void listener_stop(struct listener **ln); /* closes; connections live on */
 unsigned listener_open_conns(const struct listener *ln);
+void listener_socket_closed(struct listener *ln); /* also after listener_stop */
+
+struct listener_stats {
+    const char *name, *host; /* host: "" for AF_UNIX */
+    uint16_t port;
+    unsigned open, max;
+    uint64_t accepted, failed; /* failed: no descriptors or memory for one */
+    uint64_t received, sent;   /* octets of its connections, as on the wire */
+};
+/* All that were started on this loop and have a name. Loop. */
+void listeners_each(struct loop *l, void (*fn)(void *ctx, const struct listener_stats *st), void *ctx);
 #endif

@@ -172,6 +172,8 @@ struct loop *loop_new(void)
     list_init(&l->later);
     list_init(&l->flushes);
     list_init(&l->lingering);
+    list_init(&l->listeners);
+    list_init(&l->lanes);
     now_refresh(l);
     return l;
 }

@@ -51,6 +51,7 @@ struct loop {
     struct list later;   /* struct loop_defer: user code */
     struct list flushes; /* struct loop_defer: output, after user code has had its say */
     struct list lingering;
+    struct list listeners, lanes; /* for their figures */
     struct timer **heap;
     size_t heap_n, heap_cap;
     uint64_t now_ms, uv_seen;
