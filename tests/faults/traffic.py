@@ -204,7 +204,8 @@ class ImapWorker(threading.Thread):
             self.ledger.refused.append((self.user, str(e)))
 
     def refused(self, *what):
-        self.ledger.refused.append((self.user, *what))
+        """Ends it: at most the last thing that was asked for is without an answer of success."""
+        raise imaplib.IMAP4.error(" ".join(map(str, what)))
 
 
 class Appender(ImapWorker):
@@ -249,7 +250,7 @@ class Mover(ImapWorker):
         client.untagged_responses.pop("COPYUID", None)
         status, data = client.uid(kind, text, target)
         if status != "OK":
-            return self.refused(kind, data)
+            self.refused(kind, data)
         code = client.response("COPYUID")[1][-1]
         fact[5] = copyuid((code or data[-1]).decode())
         if kind == "MOVE":
@@ -259,7 +260,7 @@ class Mover(ImapWorker):
     def flag(self, client, uids, text):
         status, data = client.uid("STORE", text, "+FLAGS.SILENT", "(\\Flagged)")
         if status != "OK":
-            return self.refused("STORE", data)
+            self.refused("STORE", data)
         self.ledger.flagged.append((self.user, self.source, uids))
 
     def scratch(self, client, uids, text):
@@ -272,12 +273,12 @@ class Mover(ImapWorker):
     def expunge(self, client, uids, text):
         status, data = client.uid("STORE", text, "+FLAGS.SILENT", "(\\Deleted)")
         if status != "OK":
-            return self.refused("STORE", data)
+            self.refused("STORE", data)
         fact = [self.user, self.source, {u: self.known[u] for u in uids}, False]
         self.ledger.expunges.append(fact)
         status, data = client.uid("EXPUNGE", text)
         if status != "OK":
-            return self.refused("EXPUNGE", data)
+            self.refused("EXPUNGE", data)
         fact[3] = True
         for u in uids:
             del self.known[u]
