@@ -98,6 +98,8 @@ void imap_session_read(struct imap_session *s)
             handle(s, over_total(s, used) ? IMAP_READ_FATAL : got);
         }
     }
+    if (s->conn && wants_input(s) && imap_reader_after_literal(&s->reader))
+        conn_acknowledge(s->conn);
     if (s->conn && wants_input(s) && s->eof)
         imap_session_left(s);
     else if (s->conn && wants_input(s))

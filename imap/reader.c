@@ -176,6 +176,11 @@ static enum imap_read feed_stream(struct imap_reader *r, struct str in, size_t *
     return IMAP_READ_PIECE;
 }
 
+bool imap_reader_after_literal(const struct imap_reader *r)
+{
+    return r->state == READER_LINE && r->n_end == 0 && (r->tail || r->cmd.n > 0);
+}
+
 enum imap_read imap_reader_feed(struct imap_reader *r, struct str in, size_t *used_out)
 {
     enum imap_read got = IMAP_READ_MORE;

@@ -40,6 +40,9 @@ void imap_reader_init(struct imap_reader *r, size_t limit, uint64_t swallow_limi
 void imap_reader_fini(struct imap_reader *r);
 /* Takes *used_out bytes of `in`. Call again with the rest, unless it returned MORE. */
 enum imap_read imap_reader_feed(struct imap_reader *r, struct str in, size_t *used_out);
+/* A literal has just ended and nothing of the line behind it has come: many clients send that in a
+ * segment of its own, held back until the literal is acknowledged. */
+bool imap_reader_after_literal(const struct imap_reader *r);
 /* After COMMAND or TOO_BIG: forgets it (and its memory) and reads the next one. */
 void imap_reader_next(struct imap_reader *r);
 /* The same, but the next thing is a bare line (DONE, an answer to a SASL challenge): COMMAND or

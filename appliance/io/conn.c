@@ -367,6 +367,13 @@ static void on_poll(uv_poll_t *h, int status, int events)
     conn_unref(&c);
 }
 
+void conn_acknowledge(struct conn *c)
+{
+    int on = 1;
+    if (conn_live(c) && !c->peer.local)
+        setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 /* ---- what it is ---- */
 
 const struct err *conn_error(const struct conn *c)

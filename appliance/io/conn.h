@@ -46,6 +46,9 @@ void conn_set_max_input(struct conn *c, size_t n); /* default 64 KB; below 32 MB
 void conn_pause(struct conn *c);  /* no CONN_INPUT until conn_resume(); nestable it is not. The peer's TCP window fills. EOF waits too */
 void conn_resume(struct conn *c); /* CONN_INPUT follows later if input is held */
 bool conn_paused(const struct conn *c);
+/* Sends the TCP acknowledgement of what was received now: for where the peer may hold back the rest of
+ * a request until it comes (Nagle meeting a delayed ACK costs 40 ms). */
+void conn_acknowledge(struct conn *c);
 
 /* Output is copied into a queue and sent at the end of the loop's turn, so many small replies are one packet. */
 enum conn_room { CONN_ROOM, CONN_FULL /* queued all the same, but over the high mark: wait for CONN_DRAINED */ };

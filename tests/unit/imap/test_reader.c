@@ -176,6 +176,40 @@ static void bare_lines(void **state)
     check(STR("DONE\r\n{3}\r\nx {3+}\r\n"), false, true, "C DONE\nC {3}\nC x {3+}\n");
 }
 
+static enum imap_read feed_all(struct imap_reader *r, struct str in)
+{
+    enum imap_read got = IMAP_READ_MORE;
+    size_t used;
+    for (; in.n; in = str_skip(in, used))
+        got = imap_reader_feed(r, in, &used);
+    return got;
+}
+
+/* Where the session acknowledges at once: the client may hold back the rest of its line. */
+static void the_end_of_a_literal_is_known(void **state)
+{
+    (void)state;
+    struct imap_reader r;
+    imap_reader_init(&r, LIMIT, SWALLOW);
+    assert_false(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR("a LOGIN {1}\r\n")), IMAP_READ_CONTINUE);
+    assert_false(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR("x")), IMAP_READ_MORE);
+    assert_true(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR(" ")), IMAP_READ_MORE);
+    assert_false(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR("y\r\n")), IMAP_READ_COMMAND);
+    imap_reader_next(&r);
+    assert_false(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR("b APPEND c {3}\r\n")), IMAP_READ_APPEND);
+    imap_reader_accept(&r);
+    assert_int_equal(feed_all(&r, STR("12")), IMAP_READ_PIECE);
+    assert_false(imap_reader_after_literal(&r));
+    assert_int_equal(feed_all(&r, STR("3")), IMAP_READ_PIECE);
+    assert_true(imap_reader_after_literal(&r));
+    imap_reader_fini(&r);
+}
+
 static void idle_means_nothing_came(void **state)
 {
     (void)state;
@@ -195,10 +229,15 @@ static void idle_means_nothing_came(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(simple_lines), cmocka_unit_test(literals),
-        cmocka_unit_test(appends),      cmocka_unit_test(refused_appends),
-        cmocka_unit_test(too_big),      cmocka_unit_test(endless_line),
-        cmocka_unit_test(bare_lines),   cmocka_unit_test(idle_means_nothing_came),
+        cmocka_unit_test(simple_lines),
+        cmocka_unit_test(literals),
+        cmocka_unit_test(appends),
+        cmocka_unit_test(refused_appends),
+        cmocka_unit_test(too_big),
+        cmocka_unit_test(endless_line),
+        cmocka_unit_test(bare_lines),
+        cmocka_unit_test(the_end_of_a_literal_is_known),
+        cmocka_unit_test(idle_means_nothing_came),
     };
     buf_init(&events, 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
