@@ -2,6 +2,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -11,11 +12,20 @@
 enum {
     LINE_MAX_BYTES = 4096, /* PIPE_BUF: one write stays whole in a pipe */
     VALUE_MAX = 200,       /* bytes of a text value */
-    PAIR_MAX = 64 + 4 * VALUE_MAX + 8
+    PAIR_MAX = 64 + 6 * VALUE_MAX + 8
 };
 
 static _Atomic int level_now = LOG_LEVEL_INFO;
 static _Atomic int fd_now = 2;
+static _Atomic bool json_now, journal_now;
+
+/* Modules with debug lines. What was set before is kept for ever, for threads that still look at
+ * it. */
+struct modules {
+    struct modules *before;
+    char text[]; /* ",smtp,imap," */
+};
+static _Atomic(struct modules *) debug_now;
 
 struct line {
     char p[LINE_MAX_BYTES];
@@ -152,13 +162,46 @@ static void put_text(struct line *l, struct str s)
     put_char(l, '"');
 }
 
-static void put_pair(struct line *l, const struct log_kv *kv)
+/* RFC 8259; what is no UTF-8 is shown as \ufffd. */
+static void put_json_char(struct line *l, unsigned char c, bool utf8)
 {
-    put_char(l, ' ');
+    static const char hex[] = "0123456789abcdef";
+    if (c == '"' || c == '\\') {
+        put_char(l, '\\');
+        put_char(l, (char)c);
+    } else if (c < ' ' || c == 0x7f) {
+        put(l, "\\u00", 4);
+        put_char(l, hex[c >> 4]);
+        put_char(l, hex[c & 15]);
+    } else if (c >= 0x80 && !utf8) {
+        put(l, "\\ufffd", 6);
+    } else {
+        put_char(l, (char)c);
+    }
+}
+
+static void put_json_text(struct line *l, struct str s)
+{
+    struct str shown = cap(s);
+    bool utf8 = is_printable_utf8(shown);
+    put_char(l, '"');
+    for (size_t i = 0; i < shown.n; i++)
+        put_json_char(l, (unsigned char)shown.p[i], utf8);
+    if (shown.n < s.n)
+        put_z(l, "...");
+    put_char(l, '"');
+}
+
+static void put_pair(struct line *l, const struct log_kv *kv, bool json)
+{
+    put_z(l, json ? ",\"" : " ");
     put_z(l, kv->key);
-    put_char(l, '=');
+    put_z(l, json ? "\":" : "=");
     if (kv->type == LOG_KV_STR) {
-        put_text(l, kv->s);
+        if (json)
+            put_json_text(l, kv->s);
+        else
+            put_text(l, kv->s);
         return;
     }
     uint64_t v = (uint64_t)kv->i;
@@ -169,28 +212,96 @@ static void put_pair(struct line *l, const struct log_kv *kv)
     put_u64(l, v);
 }
 
-static void put_head(struct line *l, enum log_level level, const struct log_ctx *ctx,
-                     const char *event)
+static const char *const level_words[] = {"error", "warn", "info", "debug"};
+
+static void put_head(struct line *l, enum log_level level, const char *module, const char *event,
+                     bool journal)
 {
-    static const char *const words[] = {" error ", " warn ", " info ", " debug "};
-    put_time(l, clock_wall_ms());
-    put_z(l, words[level]);
-    put_z(l, ctx && ctx->module ? ctx->module : "-");
+    static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"};
+    if (journal) {
+        put_z(l, priorities[level]);
+    } else {
+        put_time(l, clock_wall_ms());
+        put_char(l, ' ');
+    }
+    put_z(l, level_words[level]);
+    put_char(l, ' ');
+    put_z(l, module);
     put_char(l, ' ');
     put_z(l, event);
-    if (ctx && ctx->sid) {
-        put_z(l, " sid=");
-        put_u64(l, ctx->sid);
-    }
-    if (ctx && ctx->mid) {
-        put_z(l, " mid=");
-        put_u64(l, ctx->mid);
-    }
+}
+
+static void put_json_head(struct line *l, enum log_level level, const char *module,
+                          const char *event)
+{
+    put_z(l, "{\"ts\":\"");
+    put_time(l, clock_wall_ms());
+    put_z(l, "\",\"level\":\"");
+    put_z(l, level_words[level]);
+    put_z(l, "\",\"module\":\"");
+    put_z(l, module);
+    put_z(l, "\",\"event\":\"");
+    put_z(l, event);
+    put_char(l, '"');
+}
+
+/* 64 bits are more than JSON's numbers hold everywhere. */
+static void put_id(struct line *l, const char *key, uint64_t id, bool json)
+{
+    if (!id)
+        return;
+    put_z(l, json ? ",\"" : " ");
+    put_z(l, key);
+    put_z(l, json ? "\":\"" : "=");
+    put_u64(l, id);
+    put_z(l, json ? "\"" : "");
+}
+
+static bool debugged(const char *module)
+{
+    const struct modules *m = atomic_load_explicit(&debug_now, memory_order_acquire);
+    size_t n = strlen(module);
+    if (!m)
+        return false;
+    for (const char *p = m->text; (p = strstr(p, module)); p++)
+        if (p[-1] == ',' && p[n] == ',')
+            return true;
+    return false;
 }
 
 bool log_enabled(enum log_level level)
 {
-    return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
+    const struct modules *m = atomic_load_explicit(&debug_now, memory_order_relaxed);
+    return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed) ||
+           (m && m->text[1]);
+}
+
+void log_set_debug(struct str modules)
+{
+    struct modules *m = mem_alloc(sizeof *m + modules.n + 3), *now = atomic_load(&debug_now);
+    size_t n = 0;
+    m->text[n++] = ',';
+    for (size_t i = 0; i < modules.n; i++)
+        if (modules.p[i] != ' ')
+            m->text[n++] = modules.p[i];
+    if (n > 1)
+        m->text[n] = ',';
+    if (now ? strcmp(now->text, m->text) == 0 : n == 1) {
+        mem_free(m);
+        return;
+    }
+    m->before = now;
+    atomic_store_explicit(&debug_now, m, memory_order_release);
+}
+
+void log_set_json(bool json)
+{
+    atomic_store_explicit(&json_now, json, memory_order_relaxed);
+}
+
+void log_set_journal(bool journal)
+{
+    atomic_store_explicit(&journal_now, journal, memory_order_relaxed);
 }
 
 void log_set_level(enum log_level level)
@@ -207,19 +318,28 @@ void log_write(enum log_level level, const struct log_ctx *ctx, const char *even
                const struct log_kv *kv)
 {
     int fd = atomic_load_explicit(&fd_now, memory_order_relaxed);
-    if (fd < 0)
+    const char *module = ctx && ctx->module ? ctx->module : "-";
+    if (fd < 0 ||
+        ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed) && !debugged(module)))
         return;
+    bool json = atomic_load_explicit(&json_now, memory_order_relaxed);
     struct line l;
     l.n = 0;
-    put_head(&l, level, ctx, event);
+    if (json)
+        put_json_head(&l, level, module, event);
+    else
+        put_head(&l, level, module, event,
+                 atomic_load_explicit(&journal_now, memory_order_relaxed));
+    put_id(&l, "sid", ctx ? ctx->sid : 0, json);
+    put_id(&l, "mid", ctx ? ctx->mid : 0, json);
     for (; kv->key; kv++) {
         if (sizeof l.p - l.n < PAIR_MAX) {
-            put_z(&l, " more=cut");
+            put_z(&l, json ? ",\"more\":\"cut\"" : " more=cut");
             break;
         }
-        put_pair(&l, kv);
+        put_pair(&l, kv, json);
     }
-    put_char(&l, '\n');
+    put_z(&l, json ? "}\n" : "\n");
     int before = errno; /* callers log between a failure and strerror(errno) */
     while (write(fd, l.p, l.n) < 0 && errno == EINTR)
         ;

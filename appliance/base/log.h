@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* log.h - one line, one fact: `ts level module event key=value ...` (logfmt) on stderr.
+/* log.h - one line, one fact: `ts level module event key=value ...` (logfmt) on stderr, or the same as JSON.
  * Floor 0 (base). Threads: any; a line is written whole by one write(2).
  * Client text is quoted and capped at 200 bytes. Never: passwords, bodies, secrets. */
 #ifndef PH_BASE_LOG_H
@@ -35,7 +35,13 @@ struct log_kv {
          : (void)0)
 
 bool log_enabled(enum log_level level);
-void log_set_level(enum log_level level); /* the one mutable global; atomic */
+/* How much is written and how it looks: the only mutable globals; atomic, so any time, any thread. */
+void log_set_level(enum log_level level);
+/* Modules that write debug lines whatever the level, as "smtp, imap"; "" or NULL: none. */
+void log_set_debug(struct str modules);
+void log_set_json(bool json); /* {"ts":...,"level":...,"module":...,"event":...,"sid":"1",...}: ids are strings */
+/* Lines begin with "<6>" and the like, and have no time: for systemd's journal (sd-daemon(3)). */
+void log_set_journal(bool journal);
 void log_set_fd(int fd);                  /* default 2; -1: nothing is written (tests) */
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *event,
                const struct log_kv *kv);

@@ -65,7 +65,69 @@ static const char *logged(void)
     return text;
 }
 
-static const struct log_ctx ctx = {"smtp", 12, 0};
+static const struct log_ctx ctx = {"smtp", 12, 0}, both_ids = {"smtp", 12, UINT64_MAX};
+static const struct log_ctx modules[] = {{"imap", 0, 0}, {"im", 0, 0}, {"store", 0, 0}};
+
+static void json_lines(void **state)
+{
+    (void)state;
+    log_set_json(true);
+    log_info(&both_ids, "accepted", L_Z("from", "a \"b\" \\\n\x01"),
+             L_INT("size", -5), L_STR("to", str_of("\xff", 1)), L_Z("name", "\xc3\xa9"));
+    assert_string_equal(
+        logged(), "{\"ts\":\"2024-02-29T12:34:56.007Z\",\"level\":\"info\",\"module\":\"smtp\","
+                  "\"event\":\"accepted\",\"sid\":\"12\",\"mid\":\"18446744073709551615\","
+                  "\"from\":\"a \\\"b\\\" \\\\\\u000a\\u0001\",\"size\":-5,\"to\":\"\\ufffd\","
+                  "\"name\":\"\xc3\xa9\"}\n");
+    log_info(NULL, "nothing");
+    log_set_json(false);
+    assert_string_equal(logged(),
+                        "{\"ts\":\"2024-02-29T12:34:56.007Z\",\"level\":\"info\",\"module\":"
+                        "\"-\",\"event\":\"nothing\"}\n");
+}
+
+static void json_line_is_cut_whole(void **state)
+{
+    char long_text[250];
+    const char *text;
+    (void)state;
+    memset(long_text, 1, sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = '\0';
+    log_set_json(true);
+    log_info(&ctx, "long", L_Z("a", long_text), L_Z("b", long_text), L_Z("c", long_text),
+             L_Z("d", long_text), L_Z("e", long_text));
+    log_set_json(false);
+    text = logged();
+    assert_non_null(strstr(text, "\",\"more\":\"cut\"}\n"));
+    assert_true(strlen(text) <= 4096);
+}
+
+static void journal_lines(void **state)
+{
+    (void)state;
+    log_set_journal(true);
+    log_error(&ctx, "a");
+    log_warn(&ctx, "b");
+    log_info(&ctx, "c", L_INT("n", 1));
+    log_set_journal(false);
+    assert_string_equal(
+        logged(), "<3>error smtp a sid=12\n<4>warn smtp b sid=12\n<6>info smtp c sid=12 n=1\n");
+}
+
+static void debug_of_some_modules(void **state)
+{
+    (void)state;
+    log_set_debug(STR("imap, smtp"));
+    log_debug(&ctx, "one");
+    log_debug(&modules[0], "two");
+    log_debug(&modules[1], "no");
+    log_debug(&modules[2], "no");
+    log_debug(NULL, "no");
+    log_set_debug(STR_NULL);
+    log_debug(&ctx, "no");
+    assert_string_equal(logged(), "2024-02-29T12:34:56.007Z debug smtp one sid=12\n"
+                                  "2024-02-29T12:34:56.007Z debug imap two\n");
+}
 
 static void one_line_one_fact(void **state)
 {
@@ -274,6 +336,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_PIPE(one_line_one_fact),
         WITH_PIPE(levels),
+        WITH_PIPE(json_lines),
+        WITH_PIPE(json_line_is_cut_whole),
+        WITH_PIPE(journal_lines),
+        WITH_PIPE(debug_of_some_modules),
         WITH_PIPE(client_text_is_quoted),
         WITH_PIPE(client_text_is_capped),
         WITH_PIPE(a_line_has_an_end),
