@@ -36,7 +36,7 @@ void imap_put_capabilities(struct buf *b, const struct imap_session *s)
         buf_printf(b, "%s%s", i ? " " : "", always[i]);
     if (s->state != IMAP_PREAUTH)
         return;
-    if (s->server->conf.tls && !conn_has_tls(s->conn))
+    if (s->server->conf.tls && !s->port->no_starttls && !conn_has_tls(s->conn))
         buf_add_z(b, " STARTTLS");
     if (imap_session_secure(s))
         put_mechanisms(b);

@@ -54,7 +54,7 @@ static void failed(struct imap_session *s, struct str user)
     unsigned doublings = s->failed_logins < DELAY_DOUBLINGS ? s->failed_logins : DELAY_DOUBLINGS;
     s->failed_logins++;
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port));
+             L_Z("port", s->port->name));
     imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
     imap_session_after(s, s->conf->login_delay << doublings, after_delay);
 }
@@ -221,6 +221,10 @@ void login_finish(struct imap_command *cmd)
     struct buf code;
     if (cmd->failed && !(l->opened && cmd->err.why == ERR_WHY_READ_ONLY)) /* reading goes on then */
         return;
+    if (!imap_limit_enter(cmd->session, l->account)) {
+        imap_no(cmd, "LIMIT", "Too many connections of this account from your address");
+        return;
+    }
     imap_session_login(cmd->session, l->account, l->id);
     buf_init(&code, 4096);
     buf_add_z(&code, "CAPABILITY ");

@@ -9,7 +9,7 @@ void starttls_parse(struct imap_command *cmd, struct imap_cursor *args)
         return;
     if (conn_has_tls(s->conn)) {
         imap_bad(cmd, "TLS is active already");
-    } else if (!s->server->conf.tls) {
+    } else if (!s->server->conf.tls || s->port->no_starttls) {
         imap_bad(cmd, "TLS isn't set up on this server");
     } else {
         imap_ok(cmd, NULL, "Begin TLS negotiation now");

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "imap/server.h"
+#include "appliance/base/map.h"
 #include "imap/session.h"
 #include <unistd.h>
 
 // clang-format off
 const struct ph_setting imap_settings[] = {
-    PH_SETTING(TEXT, imap_conf, hostname, PH_RELOAD, "", 0, 0,
+    PH_SETTING(TEXT, imap_conf, hostname, 0, "", 0, 0,
         "Name in the greeting. Empty: the system's host name."),
     PH_SETTING(SIZE, imap_conf, command_limit, PH_RELOAD, "256K", 16 << 10, 16 << 20,
         "Largest command, with its literals but without the message of APPEND."),
@@ -21,6 +22,8 @@ const struct ph_setting imap_settings[] = {
         "Failed logins after which the connection is ended."),
     PH_SETTING(TIME, imap_conf, login_delay, PH_RELOAD, "1s", 0, 60 * 1000,
         "Pause after the first failed login of a connection; doubles with each further one, up to 16 times."),
+    PH_SETTING(INT, imap_conf, max_conn_per_user_ip, PH_RELOAD, "25", 1, 100000,
+        "How many connections one account may have at once from one address."),
     PH_SETTING_END
 };
 // clang-format on
@@ -40,10 +43,24 @@ struct imap_server *imap_server_new(const struct imap_server_conf *conf)
     s->hostname = conf->imap->hostname && conf->imap->hostname[0]
                       ? str_dup_z(str_from(conf->imap->hostname))
                       : system_name();
+    s->logins = map_new();
+    snapshot_ref(s->conf.snapshot);
     if (conf->tls)
         s->conf.tls = tls_ctx_ref(conf->tls);
     list_init(&s->sessions);
     return s;
+}
+
+void imap_server_set_conf(struct imap_server *s, const struct imap_conf *conf,
+                          struct snapshot *snapshot, struct tls_ctx *tls)
+{
+    struct snapshot *old = s->conf.snapshot;
+    struct tls_ctx *old_tls = s->conf.tls;
+    s->conf.imap = conf;
+    s->conf.snapshot = snapshot_ref(snapshot);
+    s->conf.tls = tls ? tls_ctx_ref(tls) : NULL;
+    snapshot_unref(&old);
+    tls_ctx_unref(&old_tls);
 }
 
 void imap_on_accept(void *imap_port, struct conn *c)
@@ -52,7 +69,7 @@ void imap_on_accept(void *imap_port, struct conn *c)
     if (port->server->stopping)
         conn_close(&c);
     else
-        imap_session_start(port->server, c, port->name);
+        imap_session_start(port, c);
 }
 
 unsigned imap_server_sessions(const struct imap_server *s)
@@ -109,6 +126,8 @@ void imap_server_free(struct imap_server **sp)
     loop_defer_cancel(&s->stopped);
     if (s->conf.tls)
         tls_ctx_unref(&s->conf.tls);
+    snapshot_unref(&s->conf.snapshot);
+    map_free(&s->logins);
     mem_free(s->hostname);
     mem_free(s);
     *sp = NULL;

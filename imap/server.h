@@ -4,6 +4,7 @@
  * A session lives on one conn from listener's on_accept; one command at a time. */
 #ifndef PH_IMAP_SERVER_H
 #define PH_IMAP_SERVER_H
+#include "appliance/base/snapshot.h"
 #include "appliance/directory/directory.h"
 #include "appliance/io/listener.h"
 #include "appliance/io/tls.h"
@@ -18,20 +19,27 @@ struct imap_conf {          /* section "imap"; one immutable snapshot */
     uint64_t login_timeout; /* before authentication */
     int64_t login_attempts; /* failed ones before the connection ends */
     uint64_t login_delay;   /* after the first failed one; doubles with each */
+    int64_t max_conn_per_user_ip;
 };
 extern const struct ph_setting imap_settings[];
 
 struct imap_server;
 struct imap_server_conf {
-    const struct imap_conf *imap; /* lives as long as the server */
+    const struct imap_conf *imap;
+    struct snapshot *snapshot; /* that imap lies in; NULL: it lives as long as the server */
     struct loop *loop;
     struct store *store;
     struct directory *directory;
     struct tls_ctx *tls; /* for STARTTLS; NULL: not offered */
 };
 struct imap_server *imap_server_new(const struct imap_server_conf *conf);
+/* Other settings and another certificate, for the sessions that begin from now on (see
+ * smtp_server_set_conf). */
+void imap_server_set_conf(struct imap_server *s, const struct imap_conf *conf,
+                          struct snapshot *snapshot, struct tls_ctx *tls);
 struct imap_port {
     struct imap_server *server;
+    bool no_starttls; /* a port that never has TLS, and so no login */
     const char *name; /* "imap", "imaps" */
 };
 void imap_on_accept(void *imap_port, struct conn *c);

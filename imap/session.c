@@ -24,6 +24,7 @@ void imap_session_unref(struct imap_session **sp)
     imap_reader_fini(&s->reader);
     imap_view_free(&s->view);
     mem_free(s->account);
+    snapshot_unref(&s->snapshot);
     mem_free(s);
     imap_server_left(server);
 }
@@ -31,7 +32,7 @@ void imap_session_unref(struct imap_session **sp)
 static void log_closed(struct imap_session *s)
 {
     log_info(&s->log, "closed", L_Z("why", s->why), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port), L_Z("account", s->account), L_UINT("commands", s->commands),
+             L_Z("port", s->port->name), L_Z("account", s->account), L_UINT("commands", s->commands),
              L_Z("during", s->cmd ? s->cmd->def->name : NULL));
 }
 
@@ -42,6 +43,7 @@ static void detach(struct imap_session *s, const char *why)
     if (!s->why)
         s->why = why;
     log_closed(s);
+    imap_limit_leave(s);
     imap_session_deselect(s);
     if (s->deadline)
         timer_free(&s->deadline);
@@ -121,7 +123,7 @@ void imap_session_login(struct imap_session *s, struct str account, uint64_t id)
     s->bads = 0;
     timer_free(&s->deadline);
     log_info(&s->log, "login", L_Z("account", s->account), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port));
+             L_Z("port", s->port->name));
 }
 
 void imap_session_on_change(struct store_watch *w)
@@ -236,11 +238,13 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
     }
 }
 
-void imap_session_start(struct imap_server *server, struct conn *c, const char *port)
+void imap_session_start(const struct imap_port *port, struct conn *c)
 {
     struct imap_session *s = MEM_NEW(struct imap_session);
+    struct imap_server *server = port->server;
     s->server = server;
     s->conf = server->conf.imap;
+    s->snapshot = snapshot_ref(server->conf.snapshot);
     s->conn = c;
     s->refs = 1;
     s->port = port;

@@ -25,6 +25,7 @@ struct imap_server {
     struct list sessions;
     unsigned n_sessions;
     char *hostname;
+    struct map *logins; /* limit.c */
     bool stopping;
     struct timer *drain;
     void (*on_stopped)(void *ctx);
@@ -50,10 +51,11 @@ struct imap_session {
     struct list link;
     struct imap_server *server;
     const struct imap_conf *conf;
+    struct snapshot *snapshot; /* that conf lies in */
     struct conn *conn; /* NULL: ended */
     unsigned refs;
     struct log_ctx log;
-    const char *port;
+    const struct imap_port *port;
     enum imap_state state;
 
     struct imap_reader reader;
@@ -86,6 +88,7 @@ struct imap_session {
 
     char *account; /* folded address; NULL before login */
     uint64_t account_id;
+    char *login_key; /* of limit.c; NULL: not counted */
     unsigned failed_logins, bads; /* bads: in a row */
     uint64_t preauth_bytes, commands, idled_ms;
     uint64_t last_sent_ms;  /* output moved */
@@ -98,8 +101,12 @@ struct imap_session {
 /* ---- server.c */
 void imap_server_left(struct imap_server *s); /* a session is gone */
 
+/* ---- limit.c: sessions of one account from one address. False: there are too many already. */
+bool imap_limit_enter(struct imap_session *s, struct str account);
+void imap_limit_leave(struct imap_session *s);
+
 /* ---- session.c: the life of a session */
-void imap_session_start(struct imap_server *server, struct conn *c, const char *port);
+void imap_session_start(const struct imap_port *port, struct conn *c);
 struct imap_session *imap_session_ref(struct imap_session *s);
 void imap_session_unref(struct imap_session **s);
 void imap_session_end(struct imap_session *s, const char *why); /* at once */

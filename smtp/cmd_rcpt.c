@@ -110,6 +110,14 @@ static void decide_relay(struct smtp_session *s)
         take(s, NULL, 0, &rcpt, 1);
 }
 
+static void refuse_unknown(struct smtp_session *s)
+{
+    bool later = s->conf->unknown_local_code == SMTP_UNKNOWN_450;
+    if (later) /* whoever guesses addresses is slowed down all the same */
+        smtp_count_error(s);
+    refuse(s, later ? 450 : 550, later ? "4.1.1" : "5.1.1", "No such address here");
+}
+
 static void decide(struct smtp_session *s, const struct directory_answer *a)
 {
     if (a->failed && a->err.kind == ERR_PERM)
@@ -119,7 +127,7 @@ static void decide(struct smtp_session *s, const struct directory_answer *a)
     else if (a->kind == DIRECTORY_NOT_OURS)
         decide_relay(s);
     else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)
-        refuse(s, 550, "5.1.1", "No such address here");
+        refuse_unknown(s);
     else if (a->n_remotes && !s->server->conf.capture_account)
         refuse(s, 550, "5.7.1", "The address leads to another host; sending out isn't set up here");
     else

@@ -34,7 +34,7 @@ static const struct str foreign[] = {V("GET"), V("POST"), V("PUT"), V("HEAD"), V
 
 bool smtp_offers_tls(const struct smtp_session *s)
 {
-    return s->server->conf.tls && !conn_has_tls(s->conn);
+    return s->server->conf.tls && !s->port->no_starttls && !conn_has_tls(s->conn);
 }
 
 bool smtp_offers_auth(const struct smtp_session *s)

@@ -8,14 +8,22 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, REPLY_MAX = 8192 };
 
+static const char *const unknown_local_names[] = {
+    [SMTP_UNKNOWN_550] = "550", [SMTP_UNKNOWN_450] = "450", NULL};
+
 // clang-format off
 const struct ph_setting smtp_settings[] = {
     PH_SETTING(TEXT, smtp_conf, hostname, 0, "", 0, 0,
                "Name of this host in the greeting, in Received and in Message-ID. Empty: the system's."),
+    PH_SETTING(TEXT, smtp_conf, banner, PH_RELOAD, "ESMTP posthouse", 0, 0,
+               "What follows the host name in the greeting."),
     PH_SETTING(SIZE, smtp_conf, message_limit, PH_RELOAD, "50M", 64LL << 10, 2LL << 30,
                "Largest message taken, in octets as received; announced as SIZE."),
     PH_SETTING(INT, smtp_conf, rcpt_limit, PH_RELOAD, "100", 1, 1000,
                "Most recipients of one message (RFC 5321 4.5.3.1.8 wants at least 100)."),
+    PH_SETTING_ENUM(smtp_conf, unknown_local_code, PH_RELOAD, "550", unknown_local_names,
+               "The answer to mail for an address in our domains that doesn't exist. 450 makes the sender try again: "
+               "for the time when accounts are being moved here."),
     PH_SETTING(SIZE, smtp_conf, line_limit, PH_RELOAD, "1M", 998, 1LL << 30,
                "Longest text line in a message, if long_lines allows more than the standard's 998 octets."),
     PH_SETTING(BOOL, smtp_conf, long_lines, PH_RELOAD, "yes", 0, 0,
@@ -93,6 +101,9 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
 {
     struct smtp_server *s = MEM_NEW(struct smtp_server);
     s->conf = *conf;
+    snapshot_ref(s->conf.snapshot);
+    if (s->conf.tls)
+        tls_ctx_ref(s->conf.tls);
     set_hostname(s);
     list_init(&s->sessions);
     s->rooms = map_new();
@@ -100,6 +111,18 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
     s->drain = timer_new(conf->loop, on_drained, s);
     s->defer = (struct loop_defer){.fn = stopped_later, .ctx = s};
     return s;
+}
+
+void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
+                          struct snapshot *snapshot, struct tls_ctx *tls)
+{
+    struct snapshot *old = s->conf.snapshot;
+    struct tls_ctx *old_tls = s->conf.tls;
+    s->conf.smtp = conf;
+    s->conf.snapshot = snapshot_ref(snapshot);
+    s->conf.tls = tls ? tls_ctx_ref(tls) : NULL;
+    snapshot_unref(&old);
+    tls_ctx_unref(&old_tls);
 }
 
 unsigned smtp_server_sessions(const struct smtp_server *s)
@@ -130,6 +153,8 @@ void smtp_server_free(struct smtp_server **sp)
     smtp_quota_free(s);
     buf_fini(&s->scratch);
     timer_free(&s->drain);
+    tls_ctx_unref(&s->conf.tls);
+    snapshot_unref(&s->conf.snapshot);
     mem_free(s);
     *sp = NULL;
 }

@@ -5,6 +5,7 @@
  * accounts goes straight into the mailboxes; 250 after DATA means: committed (store.h). */
 #ifndef PH_SMTP_SERVER_H
 #define PH_SMTP_SERVER_H
+#include "appliance/base/snapshot.h"
 #include "appliance/directory/directory.h"
 #include "appliance/io/listener.h"
 #include "appliance/io/tls.h"
@@ -12,8 +13,10 @@
 
 struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     const char *hostname;   /* in the greeting, EHLO reply, Received; "" = the system's */
+    const char *banner;     /* what follows the name in the greeting */
     uint64_t message_limit; /* SIZE */
     int64_t rcpt_limit;
+    int unknown_local_code; /* enum smtp_unknown_local */
     uint64_t line_limit; /* longest text line in a message */
     bool long_lines;     /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
     uint64_t command_timeout, data_timeout, message_timeout;
@@ -26,6 +29,7 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     bool sender_check; /* submission: the envelope sender must belong to the account */
     bool from_check;   /* submission: and so must the addresses in From */
 };
+enum smtp_unknown_local { SMTP_UNKNOWN_550, SMTP_UNKNOWN_450 };
 extern const struct ph_setting smtp_settings[];
 
 enum smtp_role {
@@ -38,7 +42,8 @@ enum smtp_role {
 };
 struct smtp_server;
 struct smtp_server_conf {
-    const struct smtp_conf *smtp; /* lives as long as the server */
+    const struct smtp_conf *smtp;
+    struct snapshot *snapshot; /* that smtp lies in; NULL: it lives as long as the server */
     struct loop *loop;
     struct store *store;
     struct directory *directory;
@@ -49,11 +54,16 @@ struct smtp_server_conf {
     const char *capture_account;
 };
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);
+/* Other settings and another certificate, for the sessions that begin from now on; those that are
+ * open keep what they began with (but a STARTTLS to come takes the new certificate). */
+void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
+                          struct snapshot *snapshot, struct tls_ctx *tls);
 /* What a listener of this role calls in its on_accept (listener_conf.ctx is the struct smtp_port,
  * which lives as long as the server). */
 struct smtp_port {
     struct smtp_server *server;
     enum smtp_role role;
+    bool no_starttls; /* a port that never has TLS, and so no AUTH */
     const char *name; /* "smtp", "submission", "submissions": for the log */
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);

@@ -37,6 +37,7 @@ void smtp_session_unref(struct smtp_session **sp)
     buf_fini(&s->held);
     timer_free(&s->delay);
     mem_free(s->account);
+    snapshot_unref(&s->snapshot);
     struct smtp_server *server = s->server;
     mem_free(s);
     server->alive--;
@@ -313,7 +314,7 @@ static void greet(struct smtp_session *s)
     if (s->server->stopping)
         smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
     else
-        smtp_reply(s, 220, NULL, "%s ESMTP posthouse", s->server->hostname);
+        smtp_reply(s, 220, NULL, "%s %s", s->server->hostname, s->conf->banner);
 }
 
 static void on_timeout(struct smtp_session *s)
@@ -361,6 +362,7 @@ void smtp_on_accept(void *smtp_port, struct conn *c)
     struct smtp_session *s = MEM_NEW(struct smtp_session);
     s->server = port->server;
     s->conf = port->server->conf.smtp;
+    s->snapshot = snapshot_ref(port->server->conf.snapshot);
     s->port = port;
     s->conn = c;
     s->refs = 1;

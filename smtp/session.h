@@ -67,6 +67,7 @@ struct smtp_session {
     struct list link;
     struct smtp_server *server;
     const struct smtp_conf *conf;
+    struct snapshot *snapshot; /* that conf lies in */
     const struct smtp_port *port;
     struct conn *conn; /* NULL: closed */
     unsigned refs, waits;
