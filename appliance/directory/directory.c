@@ -113,6 +113,8 @@ void directory_unref(struct directory **d)
         return;
     auth_cache_free(&dead->cache);
     mem_free(dead->dir);
+    mem_free(dead->origin);
+    mem_free(dead->postmaster);
     mem_free(dead);
 }
 
@@ -151,6 +153,10 @@ int directory_open(const char *dir, const struct directory_conf *conf, struct lo
     d->limits = (struct resolve_limits){.depth = (size_t)conf->alias_depth,
                                         .targets = (size_t)conf->alias_targets,
                                         .tag = tag ? conf->tag_delimiter[0] : '\0'};
+    if (conf->origin && conf->origin[0])
+        d->limits.origin = d->origin = str_dup_z(str_from(conf->origin));
+    if (conf->postmaster && conf->postmaster[0])
+        d->limits.postmaster = d->postmaster = str_dup_z(str_from(conf->postmaster));
     d->cache = auth_cache_new(conf->auth_cache, CACHE_ENTRIES);
     if (start_lanes(d, conf, err) < 0) {
         directory_close(&d);

@@ -20,6 +20,9 @@ struct directory_conf {
     int64_t alias_targets;     /* most destinations of one address */
     const char *tag_delimiter; /* "+"; empty = none */
     uint64_t auth_cache;       /* how long a successful login is remembered; 0 = not */
+    /* Not settings of this section but of main; NULL or empty: none. Read by directory_open(). */
+    const char *origin;     /* domain of addresses that come without one */
+    const char *postmaster; /* address of root, postmaster and abuse where a domain has none */
 };
 extern const struct ph_setting directory_settings[];
 

@@ -44,7 +44,8 @@ static void answer(struct login *op)
     login_free(op);
 }
 
-/* The address that is logging in; a user without domain is in the only domain there is. */
+/* The address that is logging in; a user without domain is in the domain that is set as
+ * origin, or in the only one there is. */
 static int find_account(struct login *op, struct sql *db, bool *found_out, struct err *err)
 {
     struct str domain, name = op->user;
@@ -52,10 +53,13 @@ static int find_account(struct login *op, struct sql *db, bool *found_out, struc
     bool only;
     *found_out = false;
     if (!str_chr(name, '@', &at)) {
-        if (rows_first_domain(db, op->m, &domain, &only, err) < 0)
-            return -1;
-        if (!only)
-            return 0;
+        domain = str_from(op->d->origin);
+        if (!domain.n) {
+            if (rows_first_domain(db, op->m, &domain, &only, err) < 0)
+                return -1;
+            if (!only)
+                return 0;
+        }
         name = arena_printf(op->m, STR_FMT "@" STR_FMT, STR_ARG(name), STR_ARG(domain));
     }
     *found_out = resolve_fold(op->m, name, &op->account) && op->account.p[0] != '@';

@@ -20,6 +20,7 @@ struct directory {
     struct auth_cache *cache;
     struct loop *loop;
     struct resolve_limits limits;
+    char *origin, *postmaster;
 };
 struct directory *directory_ref(struct directory *d);
 void directory_unref(struct directory **d);

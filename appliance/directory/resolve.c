@@ -125,12 +125,18 @@ static int find_role(struct walk *w, struct str address, struct hit *hit, struct
 {
     struct str local, domain, first;
     address_split(address, &local, &domain);
-    if (!str_eq(local, STR("postmaster")) && !str_eq(local, STR("abuse")))
+    if (!str_eq(local, STR("postmaster")) && !str_eq(local, STR("abuse")) &&
+        (!w->limits->postmaster || !str_eq(local, STR("root"))))
         return 0;
-    if (w->src->first_domain(w->src->ctx, w->m, &first, err) < 0)
-        return -1;
-    struct str role = arena_printf(w->m, "postmaster@" STR_FMT, STR_ARG(first));
-    if (first.n == 0 || str_eq(role, address))
+    struct str role = str_from(w->limits->postmaster);
+    if (!role.n) {
+        if (w->src->first_domain(w->src->ctx, w->m, &first, err) < 0)
+            return -1;
+        role = arena_printf(w->m, "postmaster@" STR_FMT, STR_ARG(first));
+        if (first.n == 0)
+            return 0;
+    }
+    if (str_eq(role, address))
         return 0;
     *hit = (struct hit){.name = address, .destinations = role, .alias = true};
     return 0;
@@ -288,7 +294,8 @@ int resolve_address(const struct resolve_source *src, const struct resolve_limit
     *out = (struct resolve_result){.kind = DIRECTORY_UNKNOWN};
     /* RFC 5321 4.1.1.3: <postmaster> without a domain must be accepted. */
     if (str_ieq(address, STR("postmaster"))) {
-        if (src->first_domain(src->ctx, m, &first, err) < 0)
+        first = str_from(limits->origin);
+        if (!first.n && src->first_domain(src->ctx, m, &first, err) < 0)
             return -1;
         address = arena_printf(m, "postmaster@" STR_FMT, STR_ARG(first));
         if (first.n == 0)

@@ -22,8 +22,10 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
                         struct err *err); /* empty: none */
 };
 struct resolve_limits {
-    size_t depth, targets; /* see directory_conf */
-    char tag;              /* 0 = none */
+    size_t depth, targets;  /* see directory_conf */
+    char tag;               /* 0 = none */
+    const char *origin;     /* NULL: <postmaster> is in the first domain */
+    const char *postmaster; /* NULL: postmaster in the first domain */
 };
 struct resolve_result {
     enum directory_kind kind;
