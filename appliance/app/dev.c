@@ -348,8 +348,7 @@ static void print_config(const struct config *c)
     struct buf out;
 
     buf_init(&out, 1 << 20);
-    for (const struct settings_section *s = config_sections; s->name; s++)
-        settings_show(s, c, &out);
+    config_show(c, false, &out);
     fputs(buf_z(&out), stdout);
     buf_fini(&out);
 }

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* Sections that belong to no room: main, tls, log, listener. */
+#include "appliance/app/config.h"
+
+static const char *const inet_names[] = {
+    [INET_ANY] = "any", [INET_IPV4] = "ipv4", [INET_IPV6] = "ipv6", NULL};
+static const char *const level_names[] = {"error", "warn", "info", "debug", NULL};
+static const char *const format_names[] = {
+    [LOG_AS_LOGFMT] = "logfmt", [LOG_AS_JSON] = "json", NULL};
+static const char *const service_names[] = {
+    [SERVICE_SMTP] = "smtp", [SERVICE_SUBMISSION] = "submission", [SERVICE_IMAP] = "imap", NULL};
+static const char *const tls_names[] = {
+    [PORT_STARTTLS] = "starttls", [PORT_IMPLICIT] = "implicit", [PORT_NO_TLS] = "none", NULL};
+
+// clang-format off
+const struct ph_setting main_settings[] = {
+    PH_SETTING(TEXT, main_conf, hostname, 0, "", 0, 0,
+        "Full name of this host: in greetings, in Received, in Message-ID. DNS leads from it to this host and back. "
+        "Empty: the system's name, which must then be a full one."),
+    PH_SETTING(TEXT, main_conf, data, 0, "/var/lib/posthouse", 0, 0,
+        "The data folder: mail, accounts, state. Commands use it too when they aren't given --data."),
+    PH_SETTING(TEXT, main_conf, user, 0, "", 0, 0,
+        "The user to become once the ports are open. It must be set when posthouse is started by root."),
+    PH_SETTING(TEXT, main_conf, origin, 0, "", 0, 0,
+        "The domain of a login name that is given without one, and of postmaster alone. Empty: the only domain there is; "
+        "for postmaster the first."),
+    PH_SETTING(TEXT, main_conf, postmaster, 0, "", 0, 0,
+        "Who gets mail for root, postmaster and abuse where a domain has no such address of its own. "
+        "Empty: postmaster at the first domain."),
+    PH_SETTING_ENUM(main_conf, inet, 0, "any", inet_names,
+        "Which Internet protocols to use."),
+    PH_SETTING(TIME, main_conf, drain, PH_RELOAD, "10s", 0, 3600 * 1000,
+        "How long sessions may go on that are within a message when posthouse is told to stop."),
+    PH_SETTING(BOOL, main_conf, sandbox, 0, "yes", 0, 0,
+        "Give up what a mail server never needs, by Landlock and seccomp, as far as the kernel has them."),
+    PH_SETTING(TEXT, main_conf, readable, PH_LIST, "", 0, 0,
+        "Folders that may be read within the sandbox beside the data folder, the folders of the configuration and "
+        "the certificate, and the system's own."),
+    PH_SETTING_END};
+
+const struct ph_setting tls_settings[] = {
+    PH_SETTING(TEXT, tls_conf, certificate, PH_RELOAD, "", 0, 0,
+        "File with the certificate for hostname and its chain, as PEM."),
+    PH_SETTING(TEXT, tls_conf, key, PH_RELOAD, "", 0, 0,
+        "File with its key, as PEM. Nobody but its owner and group may read it; it may belong to root."),
+    PH_SETTING_END};
+
+const struct ph_setting log_settings[] = {
+    PH_SETTING_ENUM(log_conf, level, PH_RELOAD, "info", level_names,
+        "The least important lines that are written."),
+    PH_SETTING_ENUM(log_conf, format, PH_RELOAD, "logfmt", format_names,
+        "How a line looks."),
+    PH_SETTING(TEXT, log_conf, debug, PH_RELOAD | PH_LIST, "", 0, 0,
+        "Modules that write debug lines whatever the level: smtp, imap, store, directory, io, app."),
+    PH_SETTING_END};
+
+const struct ph_setting port_settings[] = {
+    PH_SETTING(BOOL, port_conf, enabled, 0, "yes", 0, 0,
+        "Open it."),
+    PH_SETTING_ENUM(port_conf, service, 0, "smtp", service_names,
+        "smtp: mail from other hosts, for our own addresses. submission: mail from our users, who log in. imap: reading mail."),
+    PH_SETTING(TEXT, port_conf, address, PH_LIST, "", 0, 0,
+        "IP addresses to listen on. Empty: all of this host, of the protocols in main.inet."),
+    PH_SETTING(INT, port_conf, port, 0, "0", 0, 65535,
+        "Port number. 0: one that the kernel chooses."),
+    PH_SETTING_ENUM(port_conf, tls, 0, "starttls", tls_names,
+        "implicit: TLS from the first byte. starttls: the client asks for it. none: never, and so no logins."),
+    PH_SETTING(TEXT, port_conf, proxy_from, PH_LIST | PH_RELOAD, "", 0, 0,
+        "Addresses and networks of proxies that begin each connection with the client's address in the PROXY protocol, "
+        "version 1 or 2. They must send it; from others it is not understood."),
+    PH_SETTING(INT, port_conf, max_connections, 0, "20000", 1, 1000000,
+        "Connections open at once on each address; more wait."),
+    PH_SETTING_END};
+// clang-format on
