@@ -5,6 +5,7 @@
  * all are answered by one post to the loop. While COMMIT runs, the next batch gathers in the queues
  * by itself: no timer, no delay. The first member needs no savepoint: if it fails, the transaction
  * holds nothing else. */
+#include "appliance/base/metrics.h"
 #include "appliance/store/store_private.h"
 
 enum {
@@ -15,6 +16,14 @@ enum {
 /* A class is served while the batch is younger than this, and in any case once a batch: no class
  * starves another. */
 static const uint64_t class_until_us[STORE_CLASSES] = {14000, 18000, 0};
+
+static const uint64_t commit_us[] = {250,   500,   1000,   2000,   5000,   10000,
+                                     20000, 50000, 100000, 250000, 1000000};
+static const uint64_t batch_ops[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
+METRIC_BUCKETS(commit_time, commit_us, .name = "posthouse_store_commit_seconds", .scale = 6,
+               .help = "How long a commit of the store took, with its flush.");
+METRIC_BUCKETS(batch_size, batch_ops, .name = "posthouse_store_batch_operations",
+               .help = "Operations that one commit made durable.");
 
 struct batch {
     uint64_t started_us;
@@ -255,6 +264,8 @@ static int commit_tx(struct store *s, struct store_tx *tx, struct batch *b, stru
         return -1;
     }
     uint64_t took = clock_mono_us() - began;
+    metric_observe(&commit_time, took);
+    metric_observe(&batch_size, b->n_members);
     tx_committed(tx);
     collect_changed(tx, b);
     tx_forget(tx);

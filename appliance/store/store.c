@@ -53,21 +53,31 @@ bool store_read_only(const struct store *s)
     return atomic_load(&s->read_only);
 }
 
+int store_space(struct store *s, uint64_t *free_out, uint64_t *min_free_out)
+{
+    struct statvfs st;
+
+    *min_free_out = s->conf->min_free;
+    if (*min_free_out == 0)
+        *min_free_out = 2 * s->conf->message_limit + (64u << 20);
+    /* Answered from memory by every local file system: fit for the loop. */
+    if (fstatvfs(s->bodies_fd, &st) != 0)
+        return -1;
+    *free_out = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}
+
 bool store_low_on_space(struct store *s)
 {
     uint64_t now = clock_mono_ms();
-    uint64_t min_free = s->conf->min_free;
-    struct statvfs st;
+    uint64_t free_bytes, min_free;
 
     if (s->space_known && now - s->space_checked_ms < SPACE_EVERY_MS)
         return s->low_on_space;
-    if (min_free == 0)
-        min_free = 2 * s->conf->message_limit + (64u << 20);
     s->space_checked_ms = now;
     s->space_known = true;
-    /* Answered from memory by every local file system: fit for the loop. */
-    if (fstatvfs(s->bodies_fd, &st) == 0)
-        s->low_on_space = (uint64_t)st.f_bavail * st.f_frsize < min_free;
+    if (store_space(s, &free_bytes, &min_free) == 0)
+        s->low_on_space = free_bytes < min_free;
     return s->low_on_space;
 }
 

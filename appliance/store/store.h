@@ -129,4 +129,19 @@ struct store_stats { /* any thread */
     int64_t wal_bytes;
 };
 void store_stats(struct store *s, struct store_stats *out);
+/* Free space of the bodies' disk, and what store_low_on_space() compares it with. -1: unknown. */
+int store_space(struct store *s, uint64_t *free_out, uint64_t *min_free_out);
+
+/* How much there is. Counted a slice at a time by a job of any reader, until done; zero it first. */
+struct store_sizing {
+    struct store_sizes {
+        uint64_t accounts, mailboxes, messages, message_bytes, bodies, body_bytes;
+    } sizes;
+    bool done;
+    /* private */
+    unsigned table;
+    int64_t last;
+};
+int store_size_slice(struct store_reader *r, struct store_sizing *z, struct err *err)
+    __attribute__((warn_unused_result));
 #endif
