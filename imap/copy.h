@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* copy.h - COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315).
  * Floor 5 (imap). Threads: as command.h says of its callbacks.
- * Flags: IMAP_UID_TOO; MOVE also IMAP_NEEDS_WRITE. COPY: IMAP_USES_SEQS. MOVE without: its own expunges are reported before the
- * tagged line. All or nothing. */
+ * Flags: IMAP_UID_TOO; MOVE also IMAP_NEEDS_WRITE. COPY: IMAP_USES_SEQS. MOVE without: its own
+ * expunges are reported before the tagged line. All or nothing. */
 #ifndef PH_IMAP_COPY_H
 #define PH_IMAP_COPY_H
 #include "imap/command.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* fetch.h - FETCH and UID FETCH (RFC 3501 6.4.5).
  * Floor 5 (imap). Threads: as command.h says of its callbacks.
- * Flags: IMAP_USES_SEQS | IMAP_UID_TOO. work gives every response, also of a message that doesn't fit into memory; write
- * sets \Seen where a body was read without PEEK, and sync.h then reports it. */
+ * Flags: IMAP_USES_SEQS | IMAP_UID_TOO. work gives every response, also of a message that doesn't
+ * fit into memory; write sets \Seen where a body was read without PEEK, and sync.h then reports it.
+ */
 #ifndef PH_IMAP_FETCH_H
 #define PH_IMAP_FETCH_H
 #include "imap/command.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* fetch_items.h - what a FETCH asks for: the list of items, and its parsing (RFC 3501 9, fetch-att).
- * Floor 5 (imap). Threads: any (pure). Memory is the cursor's arena; views point into the command.
- * Bounded: FETCH_ITEMS_MAX items, FETCH_FIELDS_MAX header fields in all, FETCH_DEPTH_MAX part numbers a section. */
+/* fetch_items.h - what a FETCH asks for: the list of items, and its parsing (RFC 3501 9,
+ * fetch-att). Floor 5 (imap). Threads: any (pure). Memory is the cursor's arena; views point into
+ * the command. Bounded: FETCH_ITEMS_MAX items, FETCH_FIELDS_MAX header fields in all,
+ * FETCH_DEPTH_MAX part numbers a section. */
 #ifndef PH_IMAP_FETCH_ITEMS_H
 #define PH_IMAP_FETCH_ITEMS_H
 #include "imap/cursor.h"
@@ -14,9 +15,9 @@ enum fetch_kind {
     FETCH_INTERNALDATE,
     FETCH_SIZE,
     FETCH_ENVELOPE,
-    FETCH_BODY,          /* BODY: without extension data */
+    FETCH_BODY, /* BODY: without extension data */
     FETCH_BODYSTRUCTURE,
-    FETCH_SECTION        /* BODY[...] and RFC822, RFC822.HEADER, RFC822.TEXT */
+    FETCH_SECTION /* BODY[...] and RFC822, RFC822.HEADER, RFC822.TEXT */
 };
 enum fetch_text {
     FETCH_TEXT_ALL, /* [] or [1.2] */
@@ -43,12 +44,13 @@ struct fetch_item {
 struct fetch_items {
     struct fetch_item *list;
     size_t n;
-    unsigned want;    /* BODY_WANT_...: what must be read to answer them all */
-    bool structure;   /* the MIME tree is needed */
-    bool prefix;      /* the recipient's own headers are needed */
-    bool seen;        /* reading sets \Seen */
+    unsigned want;  /* BODY_WANT_...: what must be read to answer them all */
+    bool structure; /* the MIME tree is needed */
+    bool prefix;    /* the recipient's own headers are needed */
+    bool seen;      /* reading sets \Seen */
 };
-/* A macro, one item, or a list in parentheses. uid: UID is among the items, whether asked for or not. -1: *why_out says. */
-int fetch_items_parse(struct imap_cursor *c, bool uid, struct fetch_items *out, const char **why_out)
-    __attribute__((warn_unused_result));
+/* A macro, one item, or a list in parentheses. uid: UID is among the items, whether asked for or
+ * not. -1: *why_out says. */
+int fetch_items_parse(struct imap_cursor *c, bool uid, struct fetch_items *out,
+                      const char **why_out) __attribute__((warn_unused_result));
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* search.h - SEARCH and UID SEARCH (RFC 3501 6.4.4).
  * Floor 5 (imap). Threads: as command.h says of its callbacks.
- * Flags: IMAP_UID_TOO, and IMAP_USES_SEQS. work first finds all matches, in steps, then writes the one response line, in
- * pieces. */
+ * Flags: IMAP_UID_TOO, and IMAP_USES_SEQS. work first finds all matches, in steps, then writes the
+ * one response line, in pieces. */
 #ifndef PH_IMAP_SEARCH_H
 #define PH_IMAP_SEARCH_H
 #include "imap/command.h"
