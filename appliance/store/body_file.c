@@ -26,6 +26,7 @@ struct body_file {
     struct body_sink *sink; /* NULL: dropped */
     struct buf pending;
     bool running, finish, waiting, keep;
+    struct err err; /* why it failed: the job's, or the loop's own reason */
     /* the job's, while it runs */
     struct job job;
     uint64_t id;
@@ -35,7 +36,7 @@ struct body_file {
     uint64_t unflushed;
     EVP_MD_CTX *hash;
     uint8_t sha256[32];
-    struct err err;
+    struct err job_err;
 };
 
 static uint64_t body_folder_of(uint64_t id)
@@ -60,7 +61,7 @@ static int fail(struct body_file *f, const char *doing)
     int code = errno;
     bool full = code == ENOSPC || code == EDQUOT;
 
-    return ERR_WHY(&f->err, ERR_TEMP, full ? ERR_WHY_NO_SPACE : ERR_WHY_OTHER,
+    return ERR_WHY(&f->job_err, ERR_TEMP, full ? ERR_WHY_NO_SPACE : ERR_WHY_OTHER,
                    "cannot %s the message's file: %s", doing, strerror(code));
 }
 
@@ -94,7 +95,7 @@ static int open_file(struct body_file *f)
         if (f->fd < 0 && (errno != ENOENT || make_folder(f) != 0))
             break;
     }
-    if (f->err.kind != ERR_NONE)
+    if (f->job_err.kind != ERR_NONE)
         return -1;
     if (f->fd < 0)
         return fail(f, "create");
@@ -165,7 +166,7 @@ static void run_write(struct job *j, void *worker)
             return;
     }
     if (f->finishing)
-        (void)finish_file(f); /* f->err tells */
+        (void)finish_file(f); /* job_err tells */
 }
 
 static void file_free(struct body_file *f)
@@ -239,6 +240,8 @@ static void on_written(struct job *j)
     struct body_sink *sink = f->sink;
 
     f->running = false;
+    if (f->err.kind == ERR_NONE)
+        f->err = f->job_err;
     if (f->writing.cap > LOW)
         buf_fini(&f->writing);
     buf_clear(&f->writing);
