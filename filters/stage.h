@@ -1,15 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* stage.h - the one header shared with plug-ins; self-contained.
+/* stage.h - how a filter stage of posthouse is written; the one header a plug-in needs. It stands
+ * alone.
  *
- * A setting is declared once, beside the code that uses it, in a table of struct ph_setting: name, type, where its
- * value goes, default (as text in file syntax), bounds and documentation. Parsing, checks, --show-config, man page
- * and sample file all come from the table. Strings in a filled struct are owned by it. */
+ * A stage looks at mail at certain points of an SMTP transaction and answers each time with one
+ * verdict. It is described by one struct ph_stage, the same for built-in stages and for plug-ins,
+ * which are shared objects that link to nothing: whatever a stage wants from the server it reaches
+ * through struct ph_host. In five minutes:
+ *
+ *   1. Choose the style. Loop style (on_point): called on the server's one event loop; must return
+ * at once (a call that blocks 10 s aborts the server), may start timers and answers later or at
+ * once with host->done(), exactly once a turn. Lane style (work): called on a thread of its lane;
+ * may block; fills in a struct ph_result and returns.
+ *   2. Declare what can be set as a struct with a table of PH_SETTING(); every stage also has
+ * `mode` (on, off, shadow), `deadline` and `on_error` in its section without declaring them.
+ *   3. Fill a struct ph_stage, export it as ph_stage_export, compile and load it:
+ *
+ *      #include <posthouse/stage.h>
+ *      static void work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v,
+ * struct ph_result *r)
+ *      {
+ *          if (strcmp(v->helo, "localhost") == 0) {
+ *              r->verdict = PH_JUNK;
+ *              snprintf(r->reason, sizeof r->reason, "calls itself localhost");
+ *          }
+ *      }
+ *      PH_EXPORT const struct ph_stage ph_stage_export = {
+ *          PH_STAGE_HEAD, .points = PH_AT(PH_MESSAGE), .name = "nolocal", .doc = "Junks what says
+ * HELO localhost.", .work = work};
+ *
+ *      cc -shared -fPIC -o nolocal.so nolocal.c && posthouse dev --plugin ./nolocal.so
+ *
+ * Verdicts. PASS, JUNK and QUARANTINE let the chain go on, and the worst is kept. ACCEPT settles
+ * the transaction: JUNK and QUARANTINE of stages without PH_ALWAYS no longer count, whoever came
+ * first. DISCARD, DEFER and REJECT stop: stages without PH_ALWAYS that still run are cancelled,
+ * others are not begun. What was decided at CONNECT, HELO and AUTH holds for the whole session, at
+ * MAIL and RCPT for the transaction; but DISCARD, DEFER and REJECT at RCPT are about that recipient
+ * only. Stages of one point run all at once, except that each waits for those named in its `after`.
+ * Stages know of each other only through facts ("spf.result"): what a stage has set can be read by
+ * those that come after it and at later points.
+ *
+ * Memory: views and the strings in them, and the bytes of a turn, live until the turn is over (and
+ * until the call in which it ended has returned). Strings given to the server are copied. Threads:
+ * on_point, cancel, timers, open, reload, close run on the loop; work() on a lane, several at once,
+ * so what it shares in `inst` wants a lock. Calls of host marked [any] may be made on any thread,
+ * the others on the loop only. A second or a late answer is logged and ignored. */
 #ifndef PH_STAGE_H
 #define PH_STAGE_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* ---- Settings.
+ * A setting is declared once, beside the code that uses it, in a table of struct ph_setting: name,
+ * type, where its value goes, default (as text in file syntax), bounds and documentation. Parsing,
+ * checks, --show-config, man page and sample file all come from the table. Strings in a filled
+ * struct are owned by it. */
 enum ph_setting_type { PH_BOOL, PH_INT, PH_SIZE, PH_TIME, PH_TEXT, PH_SECRET, PH_ENUM };
 enum {
     PH_RELOAD = 1u,   /* takes effect at a reload; others at a restart */
@@ -52,4 +97,188 @@ struct ph_setting {
     {                                                                                              \
         .name = NULL                                                                               \
     }
+
+/* ---- Points and verdicts. */
+enum ph_point {
+    PH_CONNECT,  /* a client has connected; before the greeting. DEFER, REJECT: 421, 554, and the
+                    connection ends */
+    PH_HELO,     /* EHLO or HELO */
+    PH_AUTH,     /* a login was checked: auth_user, auth_failed; before it is answered */
+    PH_MAIL,     /* MAIL FROM */
+    PH_RCPT,     /* RCPT TO, once for each recipient that the server itself would take */
+    PH_MESSAGE,  /* the whole message is here; before it is acknowledged */
+    PH_OUTBOUND, /* mail that leaves: once for each message and kind of route */
+    PH_POINTS
+};
+#define PH_AT(point) (1u << (point))
+
+enum ph_verdict {                /* in order of severity */
+                  PH_PASS,       /* nothing against it */
+                  PH_ACCEPT,     /* wanted: settles it */
+                  PH_JUNK,       /* into the Junk folder of each recipient */
+                  PH_QUARANTINE, /* kept for the administrator (posthouse queue), not delivered */
+                  PH_DISCARD,    /* acknowledged and dropped */
+                  PH_DEFER,      /* 4xx: try again later */
+                  PH_REJECT,     /* 5xx */
+                  PH_VERDICTS
+};
+
+/* One stage's turn at one point. An id, never used again: an answer for a turn that is over finds
+ * nothing. */
+typedef struct {
+    uint64_t id; /* 0: no turn */
+} ph_turn;
+
+/* ---- What a stage sees. No pointer in it is NULL; what isn't known (yet) is "" or 0. Fields are
+ * only ever added at the end: look at `size` before using one that your header has and an older
+ * server may not. */
+struct ph_view {
+    size_t size;
+    uint64_t session,
+        message; /* ids, as in the log, the 250 reply and Received; message: from MAIL on */
+    const char *client_ip;   /* "192.0.2.7", "2001:db8::1" */
+    const char *client_name; /* its name in DNS, when that was looked up and leads back */
+    const char *port;        /* "smtp", "submission", "submissions": the listener's name */
+    const char
+        *service; /* "reception", "submission", "open" (the test port of posthouse dev), "imap" */
+    const char *tls; /* "TLSv1.3 ..." */
+    const char *helo;
+    const char *auth_user;    /* the account; at PH_AUTH the name that was tried */
+    bool auth_failed;         /* at PH_AUTH */
+    const char *mail_from;    /* "local@domain"; "" for the null sender */
+    const char *rcpt;         /* at PH_RCPT: the one in question */
+    const char *const *rcpts; /* accepted so far, NULL-terminated */
+    size_t n_rcpts;
+    uint64_t message_size; /* from PH_MESSAGE on, in octets; before: what MAIL's SIZE said */
+    const char *head;      /* header block as received, with its empty line; not terminated */
+    size_t head_size;
+    /* Copies up to n octets of the message (head and body, as received) from `offset` to `to`. How
+     * many: fewer only at the end; -1: it can't be read. Small messages lie in memory, large ones
+     * in a file: loop style reads little. [any] */
+    int64_t (*read)(const struct ph_view *, uint64_t offset, void *to, size_t n);
+    bool utf8; /* the transaction has SMTPUTF8 (RFC 6531) */
+};
+
+/* What a stage wants done besides its verdict; it adds up over all stages. See the functions in
+ * struct ph_host. */
+struct ph_acts;
+
+/* Lane style: what work() fills in. Zeroed, it is PASS. */
+struct ph_result {
+    size_t size;
+    enum ph_verdict verdict;
+    char reply[256];  /* DEFER, REJECT: "450 4.7.1 Text"; "": the server's own words */
+    char reason[256]; /* why, for the log and `posthouse explain` */
+    struct ph_acts *acts;
+};
+
+struct ph_err {
+    char text[240]; /* one sentence that says what to do */
+};
+
+/* ---- Services of the server. The table only grows at its end: `size` says what is there (PH_HAS).
+ * Its first argument is always the host that was given to open(). */
+enum ph_log_level { PH_LOG_ERROR, PH_LOG_WARN, PH_LOG_INFO, PH_LOG_DEBUG };
+struct ph_host {
+    size_t size;
+    /* One line in the server's log, with the ids of the view (NULL: none). Never passwords, nor
+     * text of messages. [any] */
+    void (*log)(const struct ph_host *, const struct ph_view *, enum ph_log_level, const char *fmt,
+                ...) __attribute__((format(printf, 4, 5)));
+
+    /* -- Loop style: the turn. */
+    const struct ph_view *(*view)(const struct ph_host *, ph_turn); /* NULL: it is over */
+    void *(*memory)(const struct ph_host *,
+                    ph_turn); /* its turn_size bytes, zeroed at first; NULL: it is over */
+    struct ph_acts *(*acts)(const struct ph_host *, ph_turn); /* NULL: it is over */
+    /* The answer; ends the turn. reply: as in ph_result, or NULL. reason: or NULL. */
+    void (*done)(const struct ph_host *, ph_turn, enum ph_verdict, const char *reply,
+                 const char *reason);
+    /* Calls fn(inst, turn, arg) on the loop after ms, unless the turn is over by then. A turn with
+     * id 0: a timer of the instance, which lives until close(). -1: the turn is over, or too many
+     * timers (64 a turn or instance). */
+    int (*after)(const struct ph_host *, ph_turn, uint64_t ms,
+                 void (*fn)(void *inst, ph_turn, void *arg), void *arg);
+
+    /* -- Both styles: acts. -1: not well-formed, too much (256 KB a turn), or the turn is over.
+     * [any: that of the turn] */
+    int (*header_add)(struct ph_acts *, const char *name,
+                      const char *value); /* at the end of the head */
+    /* Before the field with this index of the head as received; 0: on top (of that, below our
+     * Received). */
+    int (*header_insert)(struct ph_acts *, unsigned index, const char *name, const char *value);
+    /* The nth (from 1) field of that name gets a new value. One that isn't there is added. */
+    int (*header_change)(struct ph_acts *, const char *name, unsigned nth, const char *value);
+    int (*header_delete)(struct ph_acts *, const char *name,
+                         unsigned nth); /* 0: all of that name */
+    int (*body_replace)(struct ph_acts *, const void *data,
+                        size_t n); /* all after the head; whole lines with CRLF */
+    int (*rcpt_add)(struct ph_acts *, const char *address);
+    int (*rcpt_delete)(struct ph_acts *, const char *address);   /* as it was given in RCPT */
+    int (*sender_change)(struct ph_acts *, const char *address); /* "": null sender */
+    int (*score)(struct ph_acts *, double points); /* added to the transaction's score */
+    int (*tag)(struct ph_acts *,
+               const char *word); /* a word for the field X-Posthouse-Tags; no blanks */
+    /* Facts: kept with the verdict, read by stages that come after. Names are "stage.what". */
+    int (*fact_set)(struct ph_acts *, const char *name, const char *value);
+    const char *(*fact_get)(struct ph_acts *, const char *name); /* NULL: nobody has set it */
+
+    /* -- The stage's own small table of keys and values, kept in memory and, a moment later, in the
+     * database, so that it outlives a restart. At most 100 000 entries, keys up to 256 and values
+     * up to 4096 octets. [any] */
+    int64_t (*kv_get)(const struct ph_host *, const void *key, size_t key_n, void *to,
+                      size_t room); /* its length, or -1: none */
+    int (*kv_set)(const struct ph_host *, const void *key, size_t key_n, const void *value,
+                  size_t n, uint64_t keep_ms); /* keep_ms 0: until it is deleted */
+    int (*kv_delete)(const struct ph_host *, const void *key, size_t key_n);
+    /* Visits all, in no order, until fn answers false; fn may call kv_get, but change nothing. */
+    void (*kv_each)(const struct ph_host *,
+                    bool (*fn)(void *ctx, const void *key, size_t key_n, const void *value,
+                               size_t n),
+                    void *ctx);
+};
+#define PH_HAS(host, service)                                                                      \
+    ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))
+
+/* ---- A stage. */
+#define PH_STAGE_ABI 1u
+enum {
+    PH_ALWAYS =
+        1u << 0, /* runs whatever was decided, and its verdict counts: virus, signing, trace */
+    PH_UNLESS_ACCEPTED =
+        1u << 1 /* isn't asked once the transaction is settled by ACCEPT: greylisting */
+};
+struct ph_stage {
+    uint32_t abi, size, setting_size; /* PH_STAGE_HEAD */
+    uint32_t points;                  /* PH_AT() of each, or-ed */
+    uint32_t flags;
+    const char *name;  /* of its section in the configuration: a-z, 0-9, '_', up to 31 */
+    const char *doc;   /* one sentence or more, for the manual */
+    const char *lane;  /* lane style: whose threads; stages that name the same lane share 2 of them.
+                          NULL: its own, 2 */
+    const char *after; /* "spf,dkim": waits for these where they have a turn at the same point.
+                          NULL: for none */
+    const struct ph_setting *settings; /* or NULL */
+    size_t conf_size; /* of the struct that they fill; it lives as long as the sessions that began
+                         with it */
+    size_t turn_size; /* loop style: bytes for each turn, instead of globals */
+    /* One instance a process. -1: can't be used as configured; err says why and what to do, and the
+     * server doesn't start. NULL: the instance is NULL. conf lives until reload() or close(). */
+    int (*open)(const struct ph_host *, const void *conf, void **inst, struct ph_err *err);
+    /* New settings for the sessions to come. -1: they are refused, and the old ones stay in force
+     * everywhere. NULL: nothing to do. */
+    int (*reload)(void *inst, const void *new_conf, struct ph_err *err);
+    void (*close)(void *inst);
+    /* Exactly one of these two. conf: the one that the session began with. */
+    void (*on_point)(void *inst, const void *conf, ph_turn, enum ph_point);
+    void (*work)(void *inst, const void *conf, enum ph_point, const struct ph_view *,
+                 struct ph_result *);
+    /* Loop style: this turn is over without your answer (client gone, deadline, stopped by
+     * another). It can still be read in here. */
+    void (*cancel)(void *inst, ph_turn);
+};
+#define PH_STAGE_HEAD                                                                              \
+    .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)
+/* PH_EXPORT const struct ph_stage ph_stage_export = {...}; */
+#define PH_EXPORT __attribute__((visibility("default")))
 #endif

@@ -17,6 +17,11 @@ uint64_t ids_first_at(int64_t wall_ms)
     return wall_ms > IDS_EPOCH_MS ? first_of_ms((uint64_t)(wall_ms - IDS_EPOCH_MS)) : 0;
 }
 
+uint64_t store_id_at(int64_t wall_ms)
+{
+    return ids_first_at(wall_ms);
+}
+
 static uint64_t successor(uint64_t id)
 {
     if ((id & IDS_COUNTER_MASK) == IDS_COUNTER_MASK)

@@ -41,8 +41,17 @@ static const char *const version_1[] = {
     "PRIMARY KEY(target, source, uid)) %CLUSTERED%",
     NULL};
 
+static const char *const version_2[] = {
+    /* What filter stages decided about a transaction, as JSON (filters/keep.c); id: of its message, else of its session */
+    "CREATE TABLE verdict(id %KEY%, detail LONGBLOB NOT NULL)",
+    /* Each stage's own small table (filters/kv.c); until: wall ms, 0 for ever */
+    "CREATE TABLE stage_kv(stage VARCHAR(31) NOT NULL, k VARBINARY(256) NOT NULL, v LONGBLOB NOT NULL, "
+    "until BIGINT NOT NULL, PRIMARY KEY(stage, k)) %CLUSTERED%",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
+    {"verdicts of filters, tables of their stages", version_2},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

@@ -112,6 +112,8 @@ bool store_low_on_space(struct store *s);
 bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes until restart */
 
 uint64_t store_new_id(struct store *s); /* any thread */
+/* Ids given at that time and later are not below this one. Any thread. */
+uint64_t store_id_at(int64_t wall_ms);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* builtin.h - the stages that are part of the program: a file each, and a line in registry.c. Floor
+ * 4 (filters). */
+#ifndef PH_FILTERS_BUILTIN_H
+#define PH_FILTERS_BUILTIN_H
+#include "filters/stage.h"
+
+extern const struct ph_stage headers_stage; /* headers.c: malformed head */
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* keep.c - the verdicts of each transaction as one row of JSON, for `posthouse explain`. Written
+ * behind: no reply waits for them, and in a crash the last moment's are lost. */
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "appliance/base/text.h"
+#include "appliance/sql/sql.h"
+#include "appliance/store/store.h"
+#include "filters/private.h"
+
+enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 256 << 10 };
+
+struct row {
+    struct row *next;
+    uint64_t id;
+    struct str detail;
+    char bytes[];
+};
+struct write {
+    struct store_op op;
+    struct keep *keep; /* NULL: closed */
+    struct row *rows;
+    uint64_t prune_before;
+};
+struct keep {
+    struct filters *filters;
+    struct timer *timer;
+    struct row *rows, **last;
+    size_t n;
+    uint64_t dropped;
+    struct write *write; /* under way */
+};
+
+/* ---- JSON. */
+
+static void put_string(struct buf *out, struct str s)
+{
+    bool utf8 = text_utf8_valid(s);
+
+    buf_add_char(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '"' || c == '\\')
+            buf_add_char(out, '\\');
+        if (c < ' ' || c == 0x7f)
+            buf_printf(out, "\\u%04x", c);
+        else
+            buf_add_char(out, c < 0x80 || utf8 ? s.p[i] : '?');
+    }
+    buf_add_char(out, '"');
+}
+
+static void put_member(struct buf *out, const char *name, struct str value)
+{
+    if (!value.n)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    put_string(out, value);
+}
+
+static void put_record(struct buf *out, const struct chain_record *r)
+{
+    buf_printf(out, "{\"stage\":\"%s\",\"point\":\"%s\",\"verdict\":\"%s\",\"us\":%llu", r->stage,
+               ph_point_name(r->point), ph_verdict_name(r->verdict), (unsigned long long)r->us);
+    if (r->shadow)
+        buf_add_z(out, ",\"shadow\":true");
+    if (r->failed)
+        buf_add_z(out, ",\"failed\":true");
+    if (r->score != 0)
+        buf_printf(out, ",\"score\":%.6g", r->score);
+    if (r->actions)
+        buf_printf(out, ",\"actions\":%u", r->actions);
+    put_member(out, "reply", r->reply);
+    put_member(out, "reason", r->reason);
+    if (r->facts)
+        buf_add_z(out, ",\"facts\":{");
+    for (const struct chain_fact *f = r->facts; f; f = f->next) {
+        put_string(out, f->name);
+        buf_add_char(out, ':');
+        put_string(out, f->value);
+        buf_add_char(out, f->next ? ',' : '}');
+    }
+    buf_add_char(out, '}');
+}
+
+static void put_records(struct buf *out, const struct chain_record *r, bool *first)
+{
+    for (; r; r = r->next) {
+        size_t before = out->n;
+        if (!*first)
+            buf_add_char(out, ',');
+        put_record(out, r);
+        if (!buf_ok(out) ||
+            out->n > DETAIL_MAX - 1024) { /* a client may make many: the first ones are kept */
+            buf_truncate(out, before);
+            out->full = false;
+            return;
+        }
+        *first = false;
+    }
+}
+
+void chain_keep(struct chain *c, const struct chain_subject *about)
+{
+    struct buf out;
+    bool first = true;
+    uint64_t id = c->message ? c->message : c->session;
+
+    if (!filters_settings(c->filters)->keep || !c->filters->env.store ||
+        (!c->of_session.records && !(c->message && c->of_message.records)))
+        return;
+    buf_init(&out, DETAIL_MAX);
+    buf_printf(&out, "{\"session\":\"%llu\",\"at\":%lld,\"score\":%.6g,\"rcpts\":%zu,\"size\":%llu",
+               (unsigned long long)c->session, (long long)clock_wall_ms(), chain_score(c),
+               about->rcpts, (unsigned long long)about->size);
+    put_member(&out, "client", about->client);
+    put_member(&out, "sender", about->sender);
+    put_member(&out, "recipient", about->rcpt);
+    put_member(&out, "outcome", about->outcome);
+    buf_add_z(&out, ",\"stages\":[");
+    put_records(&out, c->of_session.records, &first);
+    if (c->message)
+        put_records(&out, c->of_message.records, &first);
+    buf_add_z(&out, "]}");
+    if (buf_ok(&out))
+        keep_put(c->filters->keep, id, c->session, buf_str(&out));
+    buf_fini(&out);
+}
+
+/* ---- Writing behind. */
+
+static int insert(struct sql *db, const struct row *r, struct err *err)
+{
+    struct sql_stmt *st;
+
+    /* A session's row is written anew with each command that is refused. */
+    if (sql_prepare(db, "DELETE FROM verdict WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)r->id);
+    if (sql_run(st, err) ||
+        sql_prepare(db, "INSERT INTO verdict(id, detail) VALUES (?, ?)", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)r->id);
+    sql_bind_blob(st, 2, r->detail);
+    return sql_run(st, err);
+}
+
+/* Some of those older than that, so that no commit waits for it. */
+static int prune(struct sql *db, uint64_t before, struct err *err)
+{
+    struct sql_stmt *st;
+    uint64_t until = before;
+    int rc;
+
+    if (sql_prepare(db, "SELECT id FROM verdict WHERE id < ? ORDER BY id LIMIT 1 OFFSET 500", &st,
+                    err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)before);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        until = (uint64_t)sql_int(st, 0);
+    sql_reset(st);
+    if (rc < 0 || sql_prepare(db, "DELETE FROM verdict WHERE id < ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)until);
+    return sql_run(st, err);
+}
+
+static int run_write(struct store_op *op, struct store_tx *tx)
+{
+    struct write *w = CONTAINER_OF(op, struct write, op);
+    struct sql *db = store_tx_sql(tx);
+
+    for (const struct row *r = w->rows; r; r = r->next)
+        if (insert(db, r, &op->err))
+            return -1;
+    return prune(db, w->prune_before, &op->err) ? -1 : STORE_DONE;
+}
+
+static void rows_free(struct row *r)
+{
+    while (r) {
+        struct row *next = r->next;
+        mem_free(r);
+        r = next;
+    }
+}
+
+static void on_written(struct store_op *op)
+{
+    struct write *w = CONTAINER_OF(op, struct write, op);
+    struct keep *k = w->keep;
+
+    if (op->failed)
+        log_warn(&(struct log_ctx){.module = "filters"}, "verdicts_not_kept",
+                 L_Z("why", op->err.text));
+    rows_free(w->rows);
+    mem_free(w);
+    if (!k)
+        return;
+    k->write = NULL;
+    if (k->n)
+        timer_start(k->timer, WRITE_AFTER_MS);
+}
+
+static struct write *take(struct keep *k)
+{
+    struct write *w = MEM_NEW(struct write);
+    uint64_t keep_ms = filters_settings(k->filters)->keep;
+
+    w->keep = k;
+    w->rows = k->rows;
+    w->prune_before = store_id_at(clock_wall_ms() - (int64_t)keep_ms);
+    k->rows = NULL;
+    k->last = &k->rows;
+    k->n = 0;
+    return w;
+}
+
+static void on_timer(void *ctx)
+{
+    struct keep *k = ctx;
+    struct write *w;
+
+    if (k->dropped)
+        log_warn(&(struct log_ctx){.module = "filters"}, "verdicts_not_kept",
+                 L_UINT("messages", k->dropped), L_Z("why", "more of them than the store takes"));
+    k->dropped = 0;
+    if (k->write || !k->n)
+        return;
+    w = take(k);
+    w->op = (struct store_op){.run = run_write, .done = on_written, .cls = STORE_INTERACTIVE};
+    k->write = w;
+    if (store_submit(k->filters->env.store, &w->op) == 0)
+        return;
+    w->op.failed = true;
+    on_written(&w->op);
+}
+
+void keep_put(struct keep *k, uint64_t id, uint64_t session, struct str detail)
+{
+    struct row *r;
+
+    (void)session;
+    if (k->n >= PENDING_MAX) {
+        k->dropped++;
+        return;
+    }
+    r = mem_alloc(sizeof *r + detail.n);
+    memcpy(r->bytes, detail.p, detail.n);
+    r->id = id;
+    r->detail = str_of(r->bytes, detail.n);
+    *k->last = r;
+    k->last = &r->next;
+    if (k->n++ == 0 && !k->write)
+        timer_start(k->timer, WRITE_AFTER_MS);
+}
+
+struct keep *keep_new(struct filters *f)
+{
+    struct keep *k = MEM_NEW(struct keep);
+
+    k->filters = f;
+    k->last = &k->rows;
+    k->timer = timer_new(f->env.loop, on_timer, k);
+    return k;
+}
+
+void keep_free(struct keep **kp)
+{
+    struct keep *k = *kp;
+
+    if (!k)
+        return;
+    *kp = NULL;
+    timer_free(&k->timer);
+    if (k->n) {
+        struct write *w = take(k);
+        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE};
+        if (store_submit_wait(k->filters->env.store, &w->op))
+            log_warn(&(struct log_ctx){.module = "filters"}, "verdicts_not_kept",
+                     L_Z("why", w->op.err.text));
+        rows_free(w->rows);
+        mem_free(w);
+    }
+    if (k->write)
+        k->write->keep = NULL;
+    mem_free(k);
+}
