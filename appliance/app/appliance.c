@@ -29,8 +29,18 @@ static int listen_one(struct appliance_port *p, const char *host, struct err *er
     return 0;
 }
 
+int appliance_listen_metrics(struct appliance *a, const char *host, uint16_t port, struct err *err)
+{
+    return listener_open(host, port, &a->metrics_listener, err) ? err_context(err, "metrics") : 0;
+}
+
 int appliance_listen(struct appliance *a, const char *const *hosts, struct err *err)
 {
+    const struct metrics_conf *metrics = &a->config->metrics;
+
+    if (metrics->port &&
+        appliance_listen_metrics(a, metrics->address, (uint16_t)metrics->port, err))
+        return -1;
     for (size_t i = 0; i < a->n_ports; i++)
         for (size_t h = 0; hosts[h]; h++) {
             if (listen_one(&a->ports[i], hosts[h], err))
@@ -43,7 +53,8 @@ int appliance_listen(struct appliance *a, const char *const *hosts, struct err *
 
 static int start_port(struct appliance *a, struct appliance_port *p, struct err *err)
 {
-    struct listener_conf conf = {.implicit_tls = p->implicit_tls ? a->tls : NULL,
+    struct listener_conf conf = {.name = p->name,
+                                 .implicit_tls = p->implicit_tls ? a->tls : NULL,
                                  .max_conns = CONNECTIONS_MAX};
 
     p->smtp = (struct smtp_port){.server = a->smtp, .role = p->role, .name = p->name};
@@ -83,6 +94,7 @@ static void on_signal(void *ctx, int signum)
         return;
     log_info(&log_app, "stopping", L_INT("signal", signum));
     stop_listening(a);
+    monitor_stopping(a->monitor);
     a->stopping = 3;
     smtp_server_stop(a->smtp, DRAIN_MS, stopped_one, a);
     imap_server_stop(a->imap, DRAIN_MS, stopped_one, a);
@@ -109,6 +121,17 @@ static int start_servers(struct appliance *a, struct err *err)
     return control_start(a->control, a->control_listener, err);
 }
 
+static int start_monitor(struct appliance *a, struct err *err)
+{
+    struct monitor_conf conf = {.loop = a->loop, .store = a->store, .directory = a->directory};
+
+    if (!a->metrics_listener)
+        return 0;
+    if (monitor_new(&conf, &a->monitor, err))
+        return -1;
+    return monitor_listen(a->monitor, a->metrics_listener, err);
+}
+
 int appliance_start(struct appliance *a, struct err *err)
 {
     struct lane_conf misc = {.name = "misc", .threads = 1, .depth = 100};
@@ -123,6 +146,8 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
+    if (start_monitor(a, err))
+        return -1;
     return start_servers(a, err);
 }
 
@@ -134,6 +159,9 @@ void appliance_run(struct appliance *a)
 void appliance_stop(struct appliance *a)
 {
     stop_listening(a);
+    if (a->metrics_listener)
+        listener_stop(&a->metrics_listener);
+    monitor_free(&a->monitor);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)
         if (a->signals[i])
             loop_signal_free(&a->signals[i]);

@@ -7,6 +7,7 @@
 #define PH_APP_APPLIANCE_H
 #include "appliance/app/config.h"
 #include "appliance/app/datadir.h"
+#include "appliance/app/monitor.h"
 #include "appliance/io/listener.h"
 #include "appliance/io/tls.h"
 
@@ -42,6 +43,8 @@ struct appliance {
     struct lane *misc;
     struct listener *control_listener;
     struct control *control;
+    struct listener *metrics_listener; /* NULL: none */
+    struct monitor *monitor;
     struct loop_signal *signals[2];
     unsigned stopping;
 };
@@ -50,6 +53,10 @@ struct appliance {
  * the others. A host marked by a leading '?' is optional ("?::1"). The error names the port and how
  * to change it. */
 int appliance_listen(struct appliance *a, const char *const *hosts, struct err *err)
+    __attribute__((warn_unused_result));
+/* appliance_listen() does so itself where the configuration names a port of `metrics`. Port 0: the
+ * kernel chooses. */
+int appliance_listen_metrics(struct appliance *a, const char *host, uint16_t port, struct err *err)
     __attribute__((warn_unused_result));
 int appliance_start(struct appliance *a, struct err *err) __attribute__((warn_unused_result));
 /* Until SIGTERM or SIGINT; then new connections are refused, those within a message get 10 s. */

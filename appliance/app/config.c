@@ -17,6 +17,7 @@ const struct settings_section config_own_sections[] = {
     SECTION(main, "The program as a whole."),
     SECTION(tls, "The certificate."),
     SECTION(log, "What is written to standard error, and how."),
+    SECTION(metrics, "Figures for Prometheus, and whether the server is well, over HTTP."),
     {.name = NULL},
 };
 const struct settings_section config_sections[] = {

@@ -9,6 +9,7 @@
  * config_extra(). */
 #ifndef PH_APP_CONFIG_H
 #define PH_APP_CONFIG_H
+#include "appliance/app/monitor.h"
 #include "appliance/base/cidr.h"
 #include "appliance/base/conf.h"
 #include "appliance/base/snapshot.h"
@@ -61,6 +62,7 @@ struct config {
     struct main_conf main;
     struct tls_conf tls;
     struct log_conf log;
+    struct metrics_conf metrics;
     struct port_conf *ports;
     size_t n_ports;
     void *extra[CONFIG_EXTRA_MAX];

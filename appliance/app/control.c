@@ -186,7 +186,8 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
 
 int control_start(struct control *c, struct listener *ln, struct err *err)
 {
-    struct listener_conf conf = {.max_conns = 32, .on_accept = on_accept, .ctx = c};
+    struct listener_conf conf = {
+        .name = "control", .max_conns = 32, .on_accept = on_accept, .ctx = c};
 
     return listener_start(ln, c->loop, &conf, err);
 }

@@ -27,8 +27,8 @@ struct dev_options {
     const char *data, *password;
     const char *hosts[HOSTS_MAX + 1];
     size_t n_hosts;
-    uint16_t base;
-    bool kernel_ports, strict, json, show_config;
+    uint16_t base, metrics_port;
+    bool metrics, kernel_ports, strict, json, show_config;
     struct config config;
 };
 
@@ -44,6 +44,8 @@ static const char help[] =
     "  --strict           the SMTP port behaves as on the internet: only our own recipients, no "
     "AUTH\n"
     "  --password PW      one password for all test accounts\n"
+    "  --metrics-port N   serve /metrics (Prometheus), /healthz and /readyz on port N over HTTP "
+    "(0: a free one)\n"
     "  --set SECTION.NAME=VALUE  change a setting (--show-config lists them)\n"
     "  --show-config      print the settings in force and end\n"
     "  --log-level LEVEL  error, warn, info or debug (default info)\n"
@@ -59,6 +61,17 @@ static int parse_base(const char *text, struct dev_options *o, struct err *err)
         return ERR(err, ERR_PROTO, "--port-base: want a number from 0 to 64000, not '%s'", text);
     o->base = (uint16_t)v;
     o->kernel_ports = v == 0;
+    return 0;
+}
+
+static int parse_metrics_port(const char *text, struct dev_options *o, struct err *err)
+{
+    uint64_t v;
+
+    if (str_to_u64(str_from(text), 65535, &v))
+        return ERR(err, ERR_PROTO, "--metrics-port: want a number from 0 to 65535, not '%s'", text);
+    o->metrics = true;
+    o->metrics_port = (uint16_t)v;
     return 0;
 }
 
@@ -87,6 +100,7 @@ static const struct option long_options[] = {{"data", required_argument, NULL, '
                                              {"listen", required_argument, NULL, 'l'},
                                              {"strict", no_argument, NULL, 's'},
                                              {"password", required_argument, NULL, 'w'},
+                                             {"metrics-port", required_argument, NULL, 'm'},
                                              {"set", required_argument, NULL, 'o'},
                                              {"show-config", no_argument, NULL, 'c'},
                                              {"log-level", required_argument, NULL, 'v'},
@@ -110,6 +124,8 @@ static int take_option(int c, struct dev_options *o, struct err *err)
     case 'w':
         o->password = optarg;
         return 0;
+    case 'm':
+        return parse_metrics_port(optarg, o, err);
     case 'o':
         return config_assign(&o->config, optarg, err);
     case 'c':
@@ -254,7 +270,11 @@ static int seed(struct dev *d, struct err *err)
 
 static int open_ports(struct dev *d, struct err *err)
 {
-    if (appliance_listen(&d->appliance, d->options.hosts, err) == 0)
+    const struct dev_options *o = &d->options;
+
+    if (o->metrics && appliance_listen_metrics(&d->appliance, o->hosts[0], o->metrics_port, err))
+        return err_context(err, "choose another port with --metrics-port");
+    if (appliance_listen(&d->appliance, o->hosts, err) == 0)
         return 0;
     if (err->why == ERR_WHY_BUSY || err->why == ERR_WHY_DENIED)
         return err_context(err, "choose other ports with --port-base (0: whatever is free)");
@@ -303,6 +323,11 @@ static void print_json(const struct dev *d)
         json_object_set_new(o, names[i],
                             json_pack("{ss si}", "host", p->host, "port", (int)p->number));
     }
+    if (d->appliance.metrics_listener)
+        json_object_set_new(o, "metrics",
+                            json_pack("{ss si}", "host",
+                                      listener_host(d->appliance.metrics_listener), "port",
+                                      (int)listener_port(d->appliance.metrics_listener)));
     json_object_set_new(o, "ca", json_sprintf("%s/ca.pem", d->data.path));
     json_object_set_new(o, "data", json_string(d->data.path));
     for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
@@ -329,6 +354,9 @@ static void print_text(const struct dev *d)
     printf("  submission   %s:%d STARTTLS, :%d TLS\n", host, port_named(d, "submission")->number,
            port_named(d, "submissions")->number);
     printf("  IMAP         %s:%d STARTTLS, :%d TLS\n", host, port_named(d, "imap")->number, imaps);
+    if (d->appliance.metrics_listener)
+        printf("  metrics      http://%s:%d/metrics, /healthz, /readyz\n", host,
+               (int)listener_port(d->appliance.metrics_listener));
     printf("  certificate  %s/ca.pem\n  data         %s%s\n", d->data.path, d->data.path,
            d->data.temporary ? " (removed at the end)" : "");
     for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
