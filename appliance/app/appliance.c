@@ -41,24 +41,31 @@ int appliance_listen(struct appliance *a, const char *const *hosts, struct err *
     if (metrics->port &&
         appliance_listen_metrics(a, metrics->address, (uint16_t)metrics->port, err))
         return -1;
-    for (size_t i = 0; i < a->n_ports; i++)
-        for (size_t h = 0; hosts[h]; h++) {
-            if (listen_one(&a->ports[i], hosts[h], err))
+    for (size_t i = 0; i < a->n_ports; i++) {
+        const char *const *of_port = a->ports[i].hosts ? a->ports[i].hosts : hosts;
+        for (size_t h = 0; of_port[h]; h++)
+            if (listen_one(&a->ports[i], of_port[h], err))
                 return -1;
-            if (h == 0)
-                a->ports[i].host = hosts[h];
-        }
+        a->ports[i].host = of_port[0];
+    }
+    return a->data ? appliance_listen_control(a, err) : 0;
+}
+
+int appliance_listen_control(struct appliance *a, struct err *err)
+{
     return listener_open_unix(a->data->fd, CONTROL_SOCKET, &a->control_listener, err);
 }
 
 static int start_port(struct appliance *a, struct appliance_port *p, struct err *err)
 {
     struct listener_conf conf = {.name = p->name,
+                                 .proxies = p->proxies,
                                  .implicit_tls = p->implicit_tls ? a->tls : NULL,
-                                 .max_conns = CONNECTIONS_MAX};
+                                 .max_conns = p->max_conns ? p->max_conns : CONNECTIONS_MAX};
 
-    p->smtp = (struct smtp_port){.server = a->smtp, .role = p->role, .name = p->name};
-    p->imap = (struct imap_port){.server = a->imap, .name = p->name};
+    p->smtp = (struct smtp_port){
+        .server = a->smtp, .role = p->role, .no_starttls = p->no_starttls, .name = p->name};
+    p->imap = (struct imap_port){.server = a->imap, .no_starttls = p->no_starttls, .name = p->name};
     conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
     conf.ctx = p->service == APPLIANCE_SMTP ? (void *)&p->smtp : (void *)&p->imap;
     for (size_t i = 0; i < p->n_listeners; i++)
@@ -92,24 +99,33 @@ static void on_signal(void *ctx, int signum)
 
     if (a->stopping)
         return;
+    if (signum == SIGHUP) {
+        a->on_reload(a->ctx);
+        return;
+    }
     log_info(&log_app, "stopping", L_INT("signal", signum));
+    if (a->on_stopping)
+        a->on_stopping(a->ctx);
+    uint64_t drain_ms = a->drain_ms ? a->drain_ms : DRAIN_MS;
     stop_listening(a);
     monitor_stopping(a->monitor);
     a->stopping = 3;
-    smtp_server_stop(a->smtp, DRAIN_MS, stopped_one, a);
-    imap_server_stop(a->imap, DRAIN_MS, stopped_one, a);
+    smtp_server_stop(a->smtp, drain_ms, stopped_one, a);
+    imap_server_stop(a->imap, drain_ms, stopped_one, a);
     control_stop(a->control, stopped_one, a);
 }
 
 static int start_servers(struct appliance *a, struct err *err)
 {
     a->smtp = smtp_server_new(&(struct smtp_server_conf){.smtp = &a->config->smtp,
+                                                         .snapshot = a->snapshot,
                                                          .loop = a->loop,
                                                          .store = a->store,
                                                          .directory = a->directory,
                                                          .tls = a->tls,
                                                          .capture_account = a->capture_account});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
+                                                         .snapshot = a->snapshot,
                                                          .loop = a->loop,
                                                          .store = a->store,
                                                          .directory = a->directory,
@@ -140,6 +156,8 @@ int appliance_start(struct appliance *a, struct err *err)
     a->loop = loop_new();
     a->signals[0] = loop_signal_new(a->loop, SIGTERM, on_signal, a);
     a->signals[1] = loop_signal_new(a->loop, SIGINT, on_signal, a);
+    if (a->on_reload)
+        a->signals[2] = loop_signal_new(a->loop, SIGHUP, on_signal, a);
     if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
         directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err))
         return -1;
@@ -149,6 +167,17 @@ int appliance_start(struct appliance *a, struct err *err)
     if (start_monitor(a, err))
         return -1;
     return start_servers(a, err);
+}
+
+void appliance_reload(struct appliance *a, const struct config *c, struct snapshot *snapshot,
+                      struct tls_ctx *tls)
+{
+    smtp_server_set_conf(a->smtp, &c->smtp, snapshot, tls);
+    imap_server_set_conf(a->imap, &c->imap, snapshot, tls);
+    for (size_t i = 0; i < a->n_ports; i++)
+        for (size_t k = 0; k < a->ports[i].n_listeners; k++)
+            listener_set(a->ports[i].listeners[k], a->ports[i].implicit_tls ? tls : NULL,
+                         a->ports[i].proxies);
 }
 
 void appliance_run(struct appliance *a)

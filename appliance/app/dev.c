@@ -32,7 +32,7 @@ struct dev_options {
     struct config config;
 };
 
-static const char help[] =
+const char dev_help[] =
     "posthouse dev - a sealed test mail server: nothing it receives leaves this machine\n\n"
     "  --data DIR         keep everything in DIR (default: a temporary folder, removed at the "
     "end)\n"
@@ -150,7 +150,7 @@ static int parse_options(int argc, char **argv, struct dev_options *o, struct er
     optind = 0;
     while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
-            fputs(help, stdout);
+            fputs(dev_help, stdout);
             return 1;
         }
         if (take_option(c, o, err))

@@ -8,6 +8,7 @@
 static const char help[] =
     "posthouse - a whole mail server in one program\n\n"
     "  posthouse dev              start a sealed test mail server (posthouse dev --help)\n"
+    "  posthouse serve            the mail server for the internet (posthouse serve --help)\n"
     "  posthouse domain ...       add, list, show, remove the domains mail is received for\n"
     "  posthouse user ...         add, list, show, remove users\n"
     "  posthouse alias ...        add, list, show, remove aliases and catch-alls\n"
@@ -32,6 +33,8 @@ int main(int argc, char **argv)
     tune_allocator();
     if (strcmp(word, "dev") == 0)
         return mode_dev(argc - 1, argv + 1);
+    if (strcmp(word, "serve") == 0)
+        return mode_serve(argc - 1, argv + 1);
     if (admin_is_group(word))
         return mode_command(argc - 1, argv + 1);
     if (strcmp(word, "--version") == 0) {

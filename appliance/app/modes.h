@@ -5,8 +5,11 @@
 #define PH_APP_MODES_H
 
 int mode_dev(int argc, char **argv);     /* posthouse dev: the sealed test appliance (dev.c) */
+int mode_serve(int argc, char **argv);   /* posthouse serve: the appliance (serve.c) */
 int mode_command(int argc, char **argv); /* posthouse user add ...: administration (command.c) */
 
-/* The folder commands work on without --data: $POSTHOUSE_DATA, else this. */
+extern const char dev_help[], serve_help[]; /* what --help prints */
+
+/* The folder commands work on without --data, $POSTHOUSE_DATA and configuration. */
 #define DATA_DEFAULT "/var/lib/posthouse"
 #endif

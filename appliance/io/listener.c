@@ -346,6 +346,15 @@ int listener_start(struct listener *ln, struct loop *l, const struct listener_co
     return 0;
 }
 
+void listener_set(struct listener *ln, struct tls_ctx *implicit_tls, const struct cidr_set *proxies)
+{
+    struct tls_ctx *old = ln->conf.implicit_tls;
+    CHECK(!old == !implicit_tls);
+    ln->conf.implicit_tls = implicit_tls ? tls_ctx_ref(implicit_tls) : NULL;
+    ln->conf.proxies = proxies;
+    tls_ctx_unref(&old);
+}
+
 static void on_closed(uv_handle_t *h)
 {
     struct listener *ln = h->data;

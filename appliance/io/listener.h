@@ -3,6 +3,7 @@
  * Floor 1 (io). Threads: listener_open before or on the loop; the rest on the loop. */
 #ifndef PH_IO_LISTENER_H
 #define PH_IO_LISTENER_H
+#include "appliance/base/cidr.h"
 #include "appliance/io/conn.h"
 
 struct listener;
@@ -20,6 +21,9 @@ struct sockaddr;
 struct listener_conf {
     const char *name;             /* static: its service, for metrics; NULL: not shown there */
     struct tls_ctx *implicit_tls; /* NULL: plain start. Else the handshake comes before CONN_OPEN */
+    /* Peers of this set begin with a PROXY header (io/proxy.h), before TLS; conn_peer() is the client's from CONN_OPEN on. Lives until
+     * listener_set() or listener_stop(). NULL: nobody does, and whoever sends one is not understood. */
+    const struct cidr_set *proxies;
     unsigned max_conns;           /* open at once on this listener; more wait in the kernel's queue. 0 = 1000 */
     /* Gets a conn (one reference, its own from now on); sets a handler or closes it. */
     void (*on_accept)(void *ctx, struct conn *c);
@@ -31,6 +35,8 @@ struct listener_conf {
 /* Starts accepting. On EMFILE/ENFILE accepting pauses and is tried again; it never spins and never ends the daemon. */
 int listener_start(struct listener *ln, struct loop *l, const struct listener_conf *conf, struct err *err)
     __attribute__((warn_unused_result));
+/* For connections that are accepted from now on. A listener keeps its kind: implicit_tls is NULL exactly when it was. */
+void listener_set(struct listener *ln, struct tls_ctx *implicit_tls, const struct cidr_set *proxies);
 void listener_stop(struct listener **ln); /* closes; connections live on */
 unsigned listener_open_conns(const struct listener *ln);
 void listener_socket_closed(struct listener *ln); /* also after listener_stop */

@@ -18,7 +18,7 @@ static int no_password(char *out, int cap, int writing, void *ctx)
     return 0;
 }
 
-static const char *why(void)
+const char *tls_why(void)
 {
     const char *s = ERR_reason_error_string(ERR_peek_last_error());
     return s ? s : "not usable";
@@ -48,14 +48,15 @@ static int load_files(SSL_CTX *ctx, const char *cert_file, const char *key_file,
     if (access(key_file, R_OK) != 0)
         return ERR(err, ERR_PERM, "cannot read the key %s: %s", key_file, strerror(errno));
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
-        return ERR(err, ERR_PERM, "%s holds no usable certificate: %s", cert_file, why());
+        return ERR(err, ERR_PERM, "%s holds no usable certificate: %s", cert_file, tls_why());
     /* OpenSSL compares it with the certificate at once. */
     if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1) {
         int reason = ERR_GET_REASON(ERR_peek_last_error());
         if (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH)
             return ERR(err, ERR_PERM, "the key %s does not belong to the certificate %s", key_file,
                        cert_file);
-        return ERR(err, ERR_PERM, "%s holds no usable key without a password: %s", key_file, why());
+        return ERR(err, ERR_PERM, "%s holds no usable key without a password: %s", key_file,
+                   tls_why());
     }
     if (SSL_CTX_check_private_key(ctx) != 1)
         return ERR(err, ERR_PERM, "the key %s does not belong to the certificate %s", key_file,
@@ -63,25 +64,36 @@ static int load_files(SSL_CTX *ctx, const char *cert_file, const char *key_file,
     return 0;
 }
 
+SSL_CTX *tls_server_new(struct err *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    if (ctx && settle_options(ctx) == 0)
+        return ctx;
+    err_set(err, ERR_BUG, ERR_WHY_OTHER, "cannot set up TLS: %s", tls_why());
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+struct tls_ctx *tls_ctx_wrap(SSL_CTX *ctx)
+{
+    struct tls_ctx *t = MEM_NEW(struct tls_ctx);
+    t->ctx = ctx;
+    t->refs = 1;
+    return t;
+}
+
 int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out,
                    struct err *err)
 {
     ERR_clear_error();
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    int rc = -1;
-    if (!ctx || settle_options(ctx) != 0)
-        err_set(err, ERR_BUG, ERR_WHY_OTHER, "cannot set up TLS: %s", why());
-    else
-        rc = load_files(ctx, cert_file, key_file, err);
+    SSL_CTX *ctx = tls_server_new(err);
+    int rc = ctx ? load_files(ctx, cert_file, key_file, err) : -1;
     ERR_clear_error();
     if (rc != 0) {
         SSL_CTX_free(ctx);
         return -1;
     }
-    struct tls_ctx *t = MEM_NEW(struct tls_ctx);
-    t->ctx = ctx;
-    t->refs = 1;
-    *out = t;
+    *out = tls_ctx_wrap(ctx);
     return 0;
 }
 

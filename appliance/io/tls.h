@@ -6,11 +6,23 @@
 #ifndef PH_IO_TLS_H
 #define PH_IO_TLS_H
 #include "appliance/base/err.h"
+#include "appliance/base/str.h"
 
 struct tls_ctx;
 /* PEM files: the certificate with its chain, and its key. ERR_PERM with a sentence: missing, unreadable, key does not fit. */
 int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out, struct err *err)
     __attribute__((warn_unused_result));
+/* The same from the text of the files; names are for the error. Any thread, which may then hand it to the loop. */
+struct tls_pem {
+    struct str cert, key;
+    const char *cert_name, *key_name;
+};
+int tls_ctx_from_pem(const struct tls_pem *pem, struct tls_ctx **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Names that the certificate is for: is `host` among them? */
+bool tls_ctx_covers(const struct tls_ctx *t, const char *host);
+/* Seconds until the certificate's end; negative: it is over. */
+long tls_ctx_seconds_left(const struct tls_ctx *t);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *t);
 void tls_ctx_unref(struct tls_ctx **t);
 

@@ -10,4 +10,8 @@ struct tls_ctx {
     SSL_CTX *ctx;
     unsigned refs;
 };
+
+SSL_CTX *tls_server_new(struct err *err); /* without certificate; NULL: err */
+struct tls_ctx *tls_ctx_wrap(SSL_CTX *ctx);
+const char *tls_why(void); /* OpenSSL's last reason */
 #endif
