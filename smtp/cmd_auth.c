@@ -3,6 +3,7 @@
  * from here. */
 #include "appliance/base/mem.h"
 #include "smtp/commands.h"
+#include "smtp/counts.h"
 
 static struct str next_word(struct str *rest)
 {
@@ -39,6 +40,7 @@ static void finish(struct smtp_session *s)
 static void login_failed(struct smtp_session *s)
 {
     unsigned n = ++s->auth_failures;
+    smtp_count_login(SMTP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_Z("ip", conn_peer(s->conn)->ip), L_UINT("failures", n));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
@@ -53,6 +55,7 @@ static void on_login(void *ctx, const struct directory_login *l)
     if (smtp_session_back(s)) {
         smtp_session_enter(s, SMTP_READY);
         if (l->failed) {
+            smtp_count_login(SMTP_LOGIN_UNDECIDED);
             smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
         } else if (!l->ok) {
             login_failed(s);
@@ -61,6 +64,7 @@ static void on_login(void *ctx, const struct directory_login *l)
             s->submitting = true;
             log_info(&s->log, "login", L_STR("account", l->account),
                      L_Z("ip", conn_peer(s->conn)->ip));
+            smtp_count_login(SMTP_LOGIN_OK);
             smtp_reply(s, 235, "2.7.0", "Authenticated");
         }
     }

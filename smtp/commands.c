@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* commands.c - which command is legal when, and what runs for it. */
 #include "smtp/commands.h"
-#include "appliance/base/mem.h"
+#include "appliance/base/metrics.h"
+#include "smtp/counts.h"
 
 #define ANY (SMTP_IN(GREETED) | HELLOED)
 #define HELLOED (SMTP_IN(READY) | SMTP_IN(MAIL) | SMTP_IN(RCPT) | SMTP_IN(BDAT))
@@ -31,6 +32,29 @@ static const struct smtp_command commands[] = {
 /* A browser or another program talking to the wrong port: its next lines would be taken for commands. */
 static const struct str foreign[] = {V("GET"), V("POST"), V("PUT"), V("HEAD"), V("OPTIONS"), V("CONNECT")};
 // clang-format on
+
+/* ---- counting replies: none yet, those of the table, no command of ours */
+enum { UNKNOWN = ARRAY_LEN(commands) + 1, COUNTED, CLASSES = 4 };
+
+static const char *counted_name(size_t i)
+{
+    return i == 0 ? "connect" : i == UNKNOWN ? "unknown" : commands[i - 1].verb.p;
+}
+
+static const char *class_name(size_t i)
+{
+    static const char *const names[CLASSES] = {"2xx", "3xx", "4xx", "5xx"};
+    return names[i];
+}
+
+METRIC(replies, COUNTED *CLASSES, .type = METRIC_COUNTER, .name = "posthouse_smtp_replies_total",
+       .help = "Replies by command and class. DATA and BDAT are answered again after the message.",
+       .labels = {{"command", counted_name, COUNTED}, {"class", class_name, CLASSES}});
+
+void smtp_count_reply(const struct smtp_session *s, unsigned code)
+{
+    metric_inc(&replies, s->counted_as * CLASSES + code / 100 - 2);
+}
 
 bool smtp_offers_tls(const struct smtp_session *s)
 {
@@ -112,6 +136,7 @@ void smtp_command_run(struct smtp_session *s, struct str line)
     struct smtp_refusal why = {0};
     str_cut(str_trim(line), ' ', &verb, &args);
     const struct smtp_command *c = find(verb);
+    s->counted_as = c ? (unsigned)(c - commands) + 1 : UNKNOWN;
     if (!c && is_foreign(verb)) {
         smtp_session_close_421(s, "4.7.0", "This is a mail server", "foreign");
         return;

@@ -5,6 +5,7 @@
 #include "smtp/deliver.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "smtp/counts.h"
 #include "smtp/trace.h"
 #include <inttypes.h>
 
@@ -111,6 +112,7 @@ static enum smtp_step step_flush(struct smtp_session *s)
 static void log_accepted(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
+    smtp_count_accepted(s);
     log_info(&s->log, "accepted", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
              L_UINT("rcpts", tx->rcpts), L_UINT("copies", tx->accounts.n),
              L_UINT("captured", tx->captured.n), L_UINT("size", body_sink_size(tx->sink)),
@@ -172,6 +174,7 @@ static void answer(struct smtp_session *s)
 {
     struct smtp_refusal *why = &s->tx.refused;
     if (why->code) {
+        smtp_count_refused(why->code);
         smtp_refuse_command(s, "message", s->tx.first_rcpt, why);
     } else {
         s->messages++;

@@ -6,6 +6,7 @@
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "smtp/commands.h"
+#include "smtp/counts.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -111,6 +112,7 @@ void smtp_session_close(struct smtp_session *s, const char *why)
              L_Z("tls", s->tls), L_UINT("messages", s->messages), L_UINT("errors", s->errors),
              L_Z("state", smtp_state_name(s->state)),
              L_UINT("ms", loop_now_ms(s->server->conf.loop) - s->opened_ms));
+    smtp_count_end(s, conn_error(s->conn)->text[0] ? "broken" : why);
     if (s->held.n)
         conn_write_str(s->conn, buf_str(&s->held));
     if (s->delay)
@@ -193,6 +195,7 @@ static void reply(struct smtp_session *s, uint64_t delay_ms, unsigned code, cons
     struct buf *out = &s->server->scratch;
     buf_clear(out);
     smtp_reply_format(out, code, status, text, s->tx.utf8);
+    smtp_count_reply(s, code);
     if (code >= 500) {
         smtp_count_error(s);
         uint64_t ms = error_delay(s);
@@ -232,6 +235,7 @@ void smtp_refuse_command(struct smtp_session *s, const char *verb, struct str ab
     log_info(&s->log, "refused", L_Z("command", verb), L_STR("about", about),
              L_UINT("code", why->code), L_Z("status", why->status), L_Z("reason", why->text),
              L_Z("ip", s->conn ? conn_peer(s->conn)->ip : ""));
+    smtp_count_refusal(verb, why);
     if (s->conn)
         reply(s, 0, why->code, why->status, str_from(why->text));
 }
@@ -372,6 +376,7 @@ void smtp_on_accept(void *smtp_port, struct conn *c)
     s->opened_ms = loop_now_ms(port->server->conf.loop);
     list_add(&port->server->sessions, &s->link);
     port->server->open++;
+    smtp_count_open();
     port->server->alive++;
     conn_set_handler(c, on_event, s);
 }

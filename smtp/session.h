@@ -96,6 +96,7 @@ struct smtp_session {
     struct buf held; /* replies that wait for the delay */
     uint64_t timeout_ms, opened_ms, line_ms;
     unsigned errors, junk, auth_failures, messages;
+    unsigned counted_as; /* commands.c: whose reply comes next */
     struct smtp_transaction tx;
 };
 struct smtp_server {
