@@ -6,4 +6,5 @@
 #include "filters/stage.h"
 
 extern const struct ph_stage headers_stage; /* headers.c: malformed head */
+extern const struct ph_stage limits_stage;  /* limits.c: rates */
 #endif

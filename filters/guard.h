@@ -39,11 +39,10 @@ struct guard;
 struct guard_env {
     struct loop *loop;
     struct store *store; /* NULL (tests): nothing outlives the process */
-    const char *dir;     /* the data folder with its database */
     const struct guard_conf *conf;
     struct snapshot *snapshot; /* that conf lies in; NULL: it lives as long as the guard */
 };
-/* Makes its tables if need be, reads them. Blocking. ERR_PROTO: `trusted` can't be understood. */
+/* Reads its tables. Blocking. ERR_PROTO: `trusted` can't be understood. */
 int guard_open(const struct guard_env *env, struct guard **out, struct err *err)
     __attribute__((warn_unused_result));
 void guard_close(struct guard **g); /* before the store; writes what isn't written */

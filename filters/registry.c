@@ -15,6 +15,7 @@ enum {
 };
 
 static const struct ph_stage *const builtin[] = {
+    &limits_stage,
     &headers_stage,
 };
 

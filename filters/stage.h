@@ -156,7 +156,8 @@ struct ph_view {
      * many: fewer only at the end; -1: it can't be read. Small messages lie in memory, large ones
      * in a file: loop style reads little. [any] */
     int64_t (*read)(const struct ph_view *, uint64_t offset, void *to, size_t n);
-    bool utf8; /* the transaction has SMTPUTF8 (RFC 6531) */
+    bool utf8;    /* the transaction has SMTPUTF8 (RFC 6531) */
+    bool trusted; /* the client is in one of the administrator's guard.trusted */
 };
 
 /* What a stage wants done besides its verdict; it adds up over all stages. See the functions in

@@ -49,6 +49,17 @@ static const char *const version_2[] = {
     "until BIGINT NOT NULL, PRIMARY KEY(stage, k)) %CLUSTERED%",
     NULL};
 
+/* Who is banned, and from which networks an account has logged in (filters/guard_rows.c). Networks as
+ * text; times in s, until 0: for ever. */
+static const char *const guard_1[] = {
+    "CREATE TABLE ban(net VARCHAR(50) NOT NULL PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT "
+    "NULL, times INTEGER NOT NULL, manual SMALLINT NOT NULL, reason VARCHAR(200) NOT NULL) "
+    "%CLUSTERED%",
+    "CREATE TABLE login_seen(net VARCHAR(50) NOT NULL, account VARCHAR(320) NOT NULL, last BIGINT "
+    "NOT NULL, PRIMARY KEY(net, account)) %CLUSTERED%",
+    NULL};
+static const struct sql_migration guard_migrations[] = {{"bans and logins", guard_1}};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
@@ -76,7 +87,8 @@ static int ensure_uidvalidity(struct sql *db, struct err *err)
 
 int schema_open(struct sql *db, struct err *err)
 {
-    if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0)
+    if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0 ||
+        sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* guard_rows.c - tables `ban` and `login_seen`: read at the start, written behind. What is lost in
+ * a crash is the last second. Networks are text there, so that whoever looks understands them. */
+#include "appliance/base/arena.h"
+#include "appliance/base/mem.h"
+#include "appliance/io/loop.h"
+#include "appliance/sql/sql.h"
+#include "appliance/store/store.h"
+#include "filters/guard_private.h"
+
+enum { WRITE_AFTER_MS = 1000, WAITING_MAX = 20000 };
+
+struct row {
+    struct row *next;
+    struct client_text net;
+    struct str account, reason; /* account: of a pair; else .p NULL */
+    int64_t since, until, times;
+    bool manual, deleted;
+};
+struct write { /* what changed, in order; then an operation of the store */
+    struct store_op op;
+    struct arena *arena;
+    struct row *first, **last;
+    size_t n;
+    struct rows *rows; /* NULL: the guard has gone */
+};
+struct rows {
+    struct store *store;
+    struct timer *timer;
+    struct write *next, *under_way;
+};
+
+/* ---- Writing. */
+
+static int delete_row(struct sql *db, const struct row *r, struct err *err)
+{
+    struct sql_stmt *st;
+    if (sql_prepare(db,
+                    r->account.p ? "DELETE FROM login_seen WHERE net = ? AND account = ?"
+                                 : "DELETE FROM ban WHERE net = ?",
+                    &st, err))
+        return -1;
+    sql_bind_text(st, 1, str_from(r->net.z));
+    if (r->account.p)
+        sql_bind_text(st, 2, r->account);
+    return sql_run(st, err);
+}
+
+static int insert_pair(struct sql *db, const struct row *r, struct err *err)
+{
+    struct sql_stmt *st;
+    if (sql_prepare(db, "INSERT INTO login_seen(account, net, last) VALUES (?, ?, ?)", &st, err))
+        return -1;
+    sql_bind_text(st, 1, r->account);
+    sql_bind_text(st, 2, str_from(r->net.z));
+    sql_bind_int(st, 3, r->since);
+    return sql_run(st, err);
+}
+
+static int insert_ban(struct sql *db, const struct row *r, struct err *err)
+{
+    struct sql_stmt *st;
+    if (sql_prepare(db,
+                    "INSERT INTO ban(net, since, until, times, manual, reason) VALUES "
+                    "(?, ?, ?, ?, ?, ?)",
+                    &st, err))
+        return -1;
+    sql_bind_text(st, 1, str_from(r->net.z));
+    sql_bind_int(st, 2, r->since);
+    sql_bind_int(st, 3, r->until);
+    sql_bind_int(st, 4, r->times);
+    sql_bind_int(st, 5, r->manual);
+    sql_bind_text(st, 6, r->reason);
+    return sql_run(st, err);
+}
+
+static int run_write(struct store_op *op, struct store_tx *tx)
+{
+    struct write *w = CONTAINER_OF(op, struct write, op);
+    struct sql *db = store_tx_sql(tx);
+    err_clear(&op->err);
+    for (const struct row *r = w->first; r; r = r->next) {
+        if (delete_row(db, r, &op->err))
+            return -1;
+        if (!r->deleted && (r->account.p ? insert_pair : insert_ban)(db, r, &op->err))
+            return -1;
+    }
+    return STORE_DONE;
+}
+
+static struct write *write_new(struct rows *rows)
+{
+    struct write *w = MEM_NEW(struct write);
+    w->arena = arena_new(0);
+    w->last = &w->first;
+    w->rows = rows;
+    return w;
+}
+
+static void write_free(struct write *w)
+{
+    if (!w)
+        return;
+    arena_free(&w->arena);
+    mem_free(w);
+}
+
+static void not_written(const struct err *err, size_t n)
+{
+    log_warn(&guard_log, "guard_not_written", L_Z("why", err->text), L_UINT("rows", n));
+}
+
+static void on_written(struct store_op *op)
+{
+    struct write *w = CONTAINER_OF(op, struct write, op);
+    if (op->failed)
+        not_written(&op->err, w->n);
+    if (w->rows) {
+        w->rows->under_way = NULL;
+        if (w->rows->next)
+            timer_start(w->rows->timer, WRITE_AFTER_MS);
+    }
+    write_free(w);
+}
+
+static void on_timer(void *ctx)
+{
+    struct rows *rows = ctx;
+    struct write *w = rows->next;
+    if (!w || rows->under_way)
+        return; /* on_written goes on */
+    rows->next = NULL;
+    w->op = (struct store_op){.run = run_write, .done = on_written, .cls = STORE_INTERACTIVE};
+    if (store_submit(rows->store, &w->op) == 0) {
+        rows->under_way = w;
+    } else {
+        not_written(&w->op.err, w->n);
+        write_free(w);
+    }
+}
+
+/* NULL: nothing is kept. */
+static struct row *row_new(struct rows *rows, const struct cidr *net)
+{
+    if (!rows || (rows->next && rows->next->n >= WAITING_MAX))
+        return NULL;
+    if (!rows->next) {
+        rows->next = write_new(rows);
+        if (!rows->under_way)
+            timer_start(rows->timer, WRITE_AFTER_MS);
+    }
+    struct write *w = rows->next;
+    struct row *r = ARENA_NEW(w->arena, struct row);
+    r->net = client_text(net);
+    *w->last = r;
+    w->last = &r->next;
+    w->n++;
+    return r;
+}
+
+void rows_put_ban(struct rows *rows, const struct guard_ban *b)
+{
+    struct row *r = row_new(rows, &b->net);
+    if (!r)
+        return;
+    r->since = b->since;
+    r->until = b->until;
+    r->times = b->times;
+    r->manual = b->manual;
+    r->reason = arena_str(rows->next->arena, str_from(b->reason));
+}
+
+void rows_drop_ban(struct rows *rows, const struct cidr *net)
+{
+    struct row *r = row_new(rows, net);
+    if (r)
+        r->deleted = true;
+}
+
+void rows_put_pair(struct rows *rows, struct str account, const struct cidr *net, int64_t last)
+{
+    struct row *r = row_new(rows, net);
+    if (!r)
+        return;
+    r->account = arena_str(rows->next->arena, account);
+    r->since = last;
+}
+
+void rows_drop_pair(struct rows *rows, struct str account, const struct cidr *net)
+{
+    struct row *r = row_new(rows, net);
+    if (!r)
+        return;
+    r->account = arena_str(rows->next->arena, account);
+    r->deleted = true;
+}
+
+void rows_close(struct rows **rp)
+{
+    struct rows *rows = *rp;
+    *rp = NULL;
+    if (!rows)
+        return;
+    if (rows->under_way)
+        rows->under_way->rows = NULL; /* it goes with its answer */
+    timer_free(&rows->timer);
+    struct write *w = rows->next;
+    if (w) {
+        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE};
+        if (store_submit_wait(rows->store, &w->op))
+            not_written(&w->op.err, w->n);
+        write_free(w);
+    }
+    mem_free(rows);
+}
+
+/* ---- Reading. */
+
+static void take_ban(struct guard *g, struct sql_stmt *st, const struct cidr *net)
+{
+    struct str text = sql_text(st, 5);
+    char reason[REASON_MAX] = "";
+    memcpy(reason, text.p, text.n < sizeof reason ? text.n : sizeof reason - 1);
+    bans_load(g, &(struct guard_ban){.net = *net,
+                                     .since = sql_int(st, 1),
+                                     .until = sql_int(st, 2),
+                                     .times = (unsigned)sql_int(st, 3),
+                                     .manual = sql_int(st, 4) != 0,
+                                     .reason = reason});
+}
+
+static int load(struct guard *g, struct sql *db, const char *query, bool pairs, struct err *err)
+{
+    struct sql_stmt *st;
+    struct cidr net;
+    int rc;
+    if (sql_prepare(db, query, &st, err))
+        return -1;
+    while ((rc = sql_step(st, err)) == 1) {
+        struct err ignored;
+        if (client_net_parse(sql_text(st, 0), &net, &ignored))
+            continue; /* written by hand */
+        if (pairs)
+            pairs_load(g, sql_text(st, 1), &net, sql_int(st, 2));
+        else
+            take_ban(g, st, &net);
+    }
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int rows_open(struct guard *g, struct err *err)
+{
+    struct store_reader *r;
+    struct rows *rows;
+    if (!g->env.store)
+        return 0;
+    rows = g->rows = MEM_NEW(struct rows);
+    rows->store = g->env.store;
+    rows->timer = timer_new(g->env.loop, on_timer, rows);
+    if (store_reader_open(rows->store, &r, err))
+        return -1;
+    int rc = load(g, store_reader_sql(r),
+                  "SELECT net, since, until, times, manual, reason FROM ban", false, err);
+    if (rc == 0)
+        rc = load(g, store_reader_sql(r), "SELECT net, account, last FROM login_seen ORDER BY last",
+                  true, err);
+    store_reader_close(&r);
+    return rc;
+}
