@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/io/conn_private.h"
+#include "appliance/io/tls.h"
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,6 +98,7 @@ void conn_unref(struct conn **cp)
     if (--c->refs > 0)
         return;
     conn_tls_free(c);
+    tls_ctx_unref(&c->after_proxy);
     queue_free(&c->in);
     queue_free(&c->raw);
     queue_free(&c->out);
@@ -234,6 +236,10 @@ static void tell_eof(struct conn *c)
 {
     if (!c->eof || c->told_eof)
         return;
+    if (c->proxy) {
+        conn_break(c, ERR_PROTO, "the proxy closed the connection before its PROXY header");
+        return;
+    }
     if (c->tls == CONN_TLS_HANDSHAKE) {
         conn_break(c, ERR_PROTO, "the peer closed the connection during the TLS handshake");
         return;
@@ -258,7 +264,7 @@ static void settle_live(struct conn *c, bool drop_read)
         watch(c, drop_read);
         return;
     }
-    if (!c->opened && c->tls == CONN_TLS_NONE) {
+    if (!c->opened && c->tls == CONN_TLS_NONE && !c->proxy) {
         c->opened = true;
         conn_tell(c, CONN_OPEN);
     }
@@ -315,7 +321,8 @@ static void on_timer(void *ctx)
         if (c->lingering)
             conn_shut(c);
         else
-            conn_break(c, ERR_TEMP, "the TLS handshake took too long");
+            conn_break(c, ERR_TEMP, "the %s took too long",
+                       c->proxy ? "PROXY header" : "TLS handshake");
     } else if (c->timeout_ms && c->tls != CONN_TLS_HANDSHAKE &&
                now - c->heard_ms >= c->timeout_ms) {
         c->heard_ms = now; /* once, then again after the same time */

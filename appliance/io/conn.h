@@ -68,6 +68,7 @@ int conn_tls_bits(const struct conn *c);                         /* 0 without TL
 void conn_set_timeout(struct conn *c, uint64_t ms); /* 0: none. Counts from now and from each byte received; not during a handshake */
 const struct err *conn_error(const struct conn *c);
 struct conn_peer {
+    /* Behind a trusted proxy: the proxy until CONN_OPEN, from then on the client that its PROXY header names. */
     char ip[46];  /* "192.0.2.1", "2001:db8::1"; v4-mapped addresses as v4; "" for AF_UNIX */
     uint16_t port;
     bool v6, local; /* local: AF_UNIX */

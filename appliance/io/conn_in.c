@@ -11,7 +11,7 @@ bool conn_wants_input(const struct conn *c)
         return true;
     if (queue_n(&c->wire) > CONN_WIRE_MAX)
         return false;
-    if (c->tls == CONN_TLS_HANDSHAKE)
+    if (c->tls == CONN_TLS_HANDSHAKE || c->proxy)
         return true;
     return !c->paused && queue_n(&c->in) < c->max_input && queue_n(&c->raw) == 0 && !c->tls_more;
 }
@@ -50,7 +50,9 @@ static void take_input(struct conn *c, char *p, size_t n)
     c->heard_ms = loop_now_ms(c->loop);
     if (c->lingering)
         return; /* nobody wants it, but unread bytes would turn our close into a reset */
-    if (c->tls != CONN_TLS_NONE)
+    if (c->proxy)
+        conn_proxy_input(c, str_of(p, n));
+    else if (c->tls != CONN_TLS_NONE)
         conn_tls_pump(c, str_of(p, n));
     else
         conn_show(c, p, n);

@@ -20,7 +20,8 @@ enum {
     CONN_WIRE_MAX = 256 * 1024,
     CONN_QUEUE_MAX =
         64 * 1024 * 1024, /* over this, whoever writes ignores CONN_FULL: the connection breaks */
-    CONN_HANDSHAKE_MS = 30 * 1000
+    CONN_HANDSHAKE_MS = 30 * 1000,
+    CONN_PROXY_MS = 10 * 1000 /* for the PROXY header */
 };
 
 /* Bytes added behind and taken in front; empty, it holds no memory. */
@@ -69,9 +70,11 @@ struct conn {
     uint64_t timeout_ms, heard_ms; /* idle limit; when the last byte arrived */
     uint64_t deadline_ms;          /* end of handshake or of lingering; 0: none */
     struct conn_peer peer;
+    struct tls_ctx *after_proxy; /* implicit TLS that begins behind the PROXY header */
     enum conn_tls_state tls;
     int armed; /* what uv_poll watches */
     bool opened, told_eof, told_closed;
+    bool proxy;   /* the PROXY header is still to come; what there is of it lies in raw */
     bool viewing; /* conn_input() is `view`, not `in` */
     bool retell;  /* resumed with input held: CONN_INPUT is due */
     bool paused;
@@ -88,6 +91,10 @@ struct conn *conn_new(struct loop *l, int fd, const struct conn_peer *peer, stru
                       void (*on_gone)(void *ctx), void *gone_ctx);
 
 void conn_peer_local(int fd, struct conn_peer *peer); /* AF_UNIX, with the peer's credentials */
+
+/* conn_proxy.c: on a new connection, before the loop turns */
+void conn_expect_proxy(struct conn *c, struct tls_ctx *tls);
+void conn_proxy_input(struct conn *c, struct str in);
 
 /* conn.c */
 static inline bool conn_live(const struct conn *c)

@@ -279,9 +279,13 @@ static bool hand_over(struct listener *ln, int fd, const union address *a, sockl
     }
     struct conn_peer peer;
     describe_peer(fd, a, &peer);
-    struct conn *c = conn_new(ln->loop, fd, &peer, ln->conf.implicit_tls, on_conn_gone, ln);
+    bool proxied = ln->conf.proxies && cidr_set_has(ln->conf.proxies, peer.ip);
+    struct tls_ctx *tls = ln->conf.implicit_tls;
+    struct conn *c = conn_new(ln->loop, fd, &peer, proxied ? NULL : tls, on_conn_gone, ln);
     if (!c)
         return false;
+    if (proxied)
+        conn_expect_proxy(c, tls);
     c->traffic = &ln->traffic;
     ln->refs++;
     ln->open++;
