@@ -37,6 +37,13 @@ static void finish(struct smtp_session *s)
     arena_clear(s->command);
 }
 
+static void set_name(struct smtp_session *s, struct str name)
+{
+    struct str fits = str_take(name, sizeof s->auth_name - 1);
+    memcpy(s->auth_name, fits.p, fits.n);
+    s->auth_name[fits.n] = '\0';
+}
+
 static void login_failed(struct smtp_session *s)
 {
     unsigned n = ++s->auth_failures;
@@ -49,6 +56,20 @@ static void login_failed(struct smtp_session *s)
                          "Wrong name or password");
 }
 
+/* What the directory said and the filters let pass. */
+void smtp_auth_accept(struct smtp_session *s)
+{
+    if (s->auth_failed) {
+        login_failed(s);
+        return;
+    }
+    s->account = str_dup_z(str_from(s->auth_name));
+    s->submitting = true;
+    log_info(&s->log, "login", L_Z("account", s->account), L_Z("ip", conn_peer(s->conn)->ip));
+    smtp_count_login(SMTP_LOGIN_OK);
+    smtp_reply(s, 235, "2.7.0", "Authenticated");
+}
+
 static void on_login(void *ctx, const struct directory_login *l)
 {
     struct smtp_session *s = ctx;
@@ -57,15 +78,11 @@ static void on_login(void *ctx, const struct directory_login *l)
         if (l->failed) {
             smtp_count_login(SMTP_LOGIN_UNDECIDED);
             smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
-        } else if (!l->ok) {
-            login_failed(s);
         } else {
-            s->account = str_dup_z(l->account);
-            s->submitting = true;
-            log_info(&s->log, "login", L_STR("account", l->account),
-                     L_Z("ip", conn_peer(s->conn)->ip));
-            smtp_count_login(SMTP_LOGIN_OK);
-            smtp_reply(s, 235, "2.7.0", "Authenticated");
+            s->auth_failed = !l->ok;
+            if (l->ok)
+                set_name(s, l->account);
+            smtp_filter_command(s);
         }
     }
     smtp_session_unref(&s);
@@ -73,6 +90,7 @@ static void on_login(void *ctx, const struct directory_login *l)
 
 static void ask_directory(struct smtp_session *s)
 {
+    set_name(s, s->sasl.user);
     if (directory_login(s->server->conf.directory, s->sasl.user, s->sasl.password, on_login,
                         smtp_session_ref(s)) == 0) {
         smtp_session_wait(s, SMTP_WAIT_WORK);

@@ -22,7 +22,7 @@ static void hello(struct smtp_session *s, bool esmtp)
     smtp_session_enter(s, SMTP_READY);
 }
 
-void smtp_ehlo_proceed(struct smtp_session *s)
+void smtp_ehlo_accept(struct smtp_session *s)
 {
     hello(s, true);
     smtp_reply(s, 250, NULL,
@@ -32,7 +32,7 @@ void smtp_ehlo_proceed(struct smtp_session *s)
                smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "");
 }
 
-void smtp_helo_proceed(struct smtp_session *s)
+void smtp_helo_accept(struct smtp_session *s)
 {
     hello(s, false);
     smtp_reply(s, 250, NULL, "%s", s->server->hostname);

@@ -30,6 +30,11 @@ static void accept_sender(struct smtp_session *s)
     s->tx.sender = arena_str(s->tx.arena, m->sender);
     s->tx.declared = m->size;
     s->tx.utf8 = m->utf8;
+    smtp_filter_command(s);
+}
+
+void smtp_mail_accept(struct smtp_session *s)
+{
     smtp_session_enter(s, SMTP_MAIL);
     smtp_reply(s, 250, "2.1.0", "Sender ok");
 }

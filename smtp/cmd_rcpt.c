@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* cmd_rcpt.c - RCPT TO: one recipient. RFC 5321 4.1.1.3. Whether a recipient is taken is decided
  * here, in decide(): the directory says where the address leads -> ours and known, or to be
- * captured -> has it room? -> accept_rcpt(). */
+ * captured -> has it room? -> what do the filters say? -> smtp_rcpt_accept(). */
 #include "smtp/commands.h"
 
 int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
@@ -37,9 +37,35 @@ static bool add_all(struct arena *a, struct smtp_list *l, const struct str *item
     return true;
 }
 
-static void accept_rcpt(struct smtp_session *s)
+/* Remembered one by one, as filters may take single ones away. */
+static void remember(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
+    if (tx->n_list == tx->cap_list) {
+        size_t cap = tx->cap_list ? tx->cap_list * 2 : 4;
+        struct smtp_recipient *list = ARENA_ARRAY(tx->arena, struct smtp_recipient, cap);
+        if (tx->n_list)
+            memcpy(list, tx->list, tx->n_list * sizeof *list);
+        tx->list = list;
+        tx->cap_list = cap;
+    }
+    struct smtp_recipient *r = &tx->list[tx->n_list++];
+    *r = (struct smtp_recipient){.address = arena_str(tx->arena, s->pending.rcpt.rcpt),
+                                 .n_accounts = s->n_dests,
+                                 .n_remotes = s->n_remotes};
+    r->accounts = ARENA_ARRAY(tx->arena, struct str, s->n_dests + 1);
+    r->remotes = ARENA_ARRAY(tx->arena, struct str, s->n_remotes + 1);
+    for (size_t i = 0; i < s->n_dests; i++)
+        r->accounts[i] = arena_str(tx->arena, s->dests[i]);
+    for (size_t i = 0; i < s->n_remotes; i++)
+        r->remotes[i] = arena_str(tx->arena, s->remotes[i]);
+}
+
+void smtp_rcpt_accept(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (smtp_filter_drops(s)) /* it is told ok, and gets nothing */
+        s->n_dests = s->n_remotes = 0;
     if (tx->captured.n + s->n_remotes > SMTP_COPIES_MAX ||
         !add_all(tx->arena, &tx->accounts, s->dests, s->n_dests) ||
         !add_all(tx->arena, &tx->captured, s->remotes, s->n_remotes)) {
@@ -48,6 +74,8 @@ static void accept_rcpt(struct smtp_session *s)
     }
     if (tx->rcpts++ == 0)
         tx->first_rcpt = arena_str(tx->arena, s->pending.rcpt.rcpt);
+    if (s->server->conf.filters)
+        remember(s);
     smtp_session_enter(s, SMTP_RCPT);
     smtp_reply(s, 250, "2.1.5", "Recipient ok");
 }
@@ -55,7 +83,7 @@ static void accept_rcpt(struct smtp_session *s)
 static void on_room(struct smtp_session *s, enum smtp_room_verdict verdict)
 {
     if (verdict == SMTP_ROOM_OK)
-        accept_rcpt(s);
+        smtp_filter_command(s);
     else if (verdict == SMTP_ROOM_FULL)
         refuse(s, 452, "4.2.2", "The mailbox is full");
     else if (verdict == SMTP_ROOM_NEVER)
@@ -68,7 +96,7 @@ static void check_room(struct smtp_session *s)
 {
     switch (smtp_quota_ask(s, s->tx.declared, on_room)) {
     case SMTP_ROOM:
-        accept_rcpt(s);
+        smtp_filter_command(s);
         break;
     case SMTP_ROOM_ASKED:
         break;

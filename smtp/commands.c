@@ -12,22 +12,22 @@
     }
 // clang-format off
 static const struct smtp_command commands[] = {
-/*   verb           legal in                          flags                             check                proceed */
-    {V("EHLO"),     ANY,                              SMTP_JUNK,                        smtp_ehlo_check,     smtp_ehlo_proceed},
-    {V("HELO"),     ANY,                              SMTP_JUNK,                        smtp_ehlo_check,     smtp_helo_proceed},
-    {V("MAIL"),     SMTP_IN(READY),                   SMTP_NEED_AUTH,                   smtp_mail_check,     smtp_mail_proceed},
-    {V("RCPT"),     SMTP_IN(MAIL) | SMTP_IN(RCPT),    0,                                smtp_rcpt_check,     smtp_rcpt_proceed},
-    {V("DATA"),     SMTP_IN(RCPT),                    0,                                smtp_no_args,        smtp_data_proceed},
+/*   verb           legal in                          flags                             check                proceed                filter point   accept */
+    {V("EHLO"),     ANY,                              SMTP_JUNK,                        smtp_ehlo_check,     smtp_filter_command,   PH_HELO,       smtp_ehlo_accept},
+    {V("HELO"),     ANY,                              SMTP_JUNK,                        smtp_ehlo_check,     smtp_filter_command,   PH_HELO,       smtp_helo_accept},
+    {V("MAIL"),     SMTP_IN(READY),                   SMTP_NEED_AUTH,                   smtp_mail_check,     smtp_mail_proceed,     PH_MAIL,       smtp_mail_accept},
+    {V("RCPT"),     SMTP_IN(MAIL) | SMTP_IN(RCPT),    0,                                smtp_rcpt_check,     smtp_rcpt_proceed,     PH_RCPT,       smtp_rcpt_accept},
+    {V("DATA"),     SMTP_IN(RCPT),                    0,                                smtp_no_args,        smtp_data_proceed,     SMTP_NO_POINT, NULL},
     /* In any state: its octets follow whatever we think of it (RFC 3030 2). */
-    {V("BDAT"),     ANY,                              SMTP_FATAL,                       smtp_bdat_check,     smtp_bdat_proceed},
-    {V("RSET"),     ANY,                              SMTP_JUNK,                        smtp_no_args,        smtp_rset_proceed},
-    {V("STARTTLS"), SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_NO_PIPELINE, smtp_starttls_check, smtp_starttls_proceed},
-    {V("AUTH"),     SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_SECRET,     smtp_auth_check,     smtp_auth_proceed},
-    {V("NOOP"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_noop_proceed},
-    {V("VRFY"),     ANY,                              SMTP_NEED_AUTH | SMTP_JUNK,       smtp_any_args,       smtp_vrfy_proceed},
-    {V("EXPN"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_expn_proceed},
-    {V("HELP"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_help_proceed},
-    {V("QUIT"),     ANY,                              0,                                smtp_any_args,       smtp_quit_proceed},
+    {V("BDAT"),     ANY,                              SMTP_FATAL,                       smtp_bdat_check,     smtp_bdat_proceed,     SMTP_NO_POINT, NULL},
+    {V("RSET"),     ANY,                              SMTP_JUNK,                        smtp_no_args,        smtp_rset_proceed,     SMTP_NO_POINT, NULL},
+    {V("STARTTLS"), SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_NO_PIPELINE, smtp_starttls_check, smtp_starttls_proceed, SMTP_NO_POINT, NULL},
+    {V("AUTH"),     SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_SECRET,     smtp_auth_check,     smtp_auth_proceed,     PH_AUTH,       smtp_auth_accept},
+    {V("NOOP"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_noop_proceed,     SMTP_NO_POINT, NULL},
+    {V("VRFY"),     ANY,                              SMTP_NEED_AUTH | SMTP_JUNK,       smtp_any_args,       smtp_vrfy_proceed,     SMTP_NO_POINT, NULL},
+    {V("EXPN"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_expn_proceed,     SMTP_NO_POINT, NULL},
+    {V("HELP"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_help_proceed,     SMTP_NO_POINT, NULL},
+    {V("QUIT"),     ANY,                              0,                                smtp_any_args,       smtp_quit_proceed,     SMTP_NO_POINT, NULL},
 };
 /* A browser or another program talking to the wrong port: its next lines would be taken for commands. */
 static const struct str foreign[] = {V("GET"), V("POST"), V("PUT"), V("HEAD"), V("OPTIONS"), V("CONNECT")};
@@ -155,6 +155,8 @@ void smtp_command_run(struct smtp_session *s, struct str line)
     }
     if ((c->flags & SMTP_JUNK) && ++s->junk > (unsigned)s->conf->junk_commands)
         smtp_count_error(s);
-    if (s->conn)
-        c->proceed(s);
+    if (!s->conn)
+        return;
+    s->running = c;
+    c->proceed(s);
 }

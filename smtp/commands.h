@@ -12,16 +12,20 @@ enum {
     SMTP_NO_PIPELINE = 1u << 2, /* nothing may follow it yet (RFC 3207 4.2) */
     SMTP_JUNK = 1u << 3,        /* brings no mail: counted */
     SMTP_SECRET = 1u << 4,      /* its arguments are never logged */
-    SMTP_FATAL = 1u << 5        /* refused by check(): nothing after it can be understood, close */
+    SMTP_FATAL = 1u << 5,       /* refused by check(): nothing after it can be understood, close */
 };
+enum { SMTP_NO_POINT = -1 };
 struct smtp_command {
     struct str verb;
     unsigned legal; /* SMTP_IN() of the states */
     unsigned flags;
     /* Syntax and limits, no effect: fills s->pending. -1: *why. */
     int (*check)(struct smtp_session *s, struct str args, struct smtp_refusal *why);
-    /* Effect and reply, now or later. */
+    /* Effect and reply, now or later. With a filter point: up to where the server itself would take
+     * it; then smtp_filter_command(), which goes on with accept. */
     void (*proceed)(struct smtp_session *s);
+    int point; /* enum ph_point or SMTP_NO_POINT */
+    void (*accept)(struct smtp_session *s);
 };
 /* One command line without its CRLF, in s->command. */
 void smtp_command_run(struct smtp_session *s, struct str line);
@@ -37,13 +41,16 @@ int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal
 int smtp_bdat_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 int smtp_auth_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 int smtp_starttls_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
-void smtp_ehlo_proceed(struct smtp_session *s);
-void smtp_helo_proceed(struct smtp_session *s);
+void smtp_ehlo_accept(struct smtp_session *s);
+void smtp_helo_accept(struct smtp_session *s);
 void smtp_mail_proceed(struct smtp_session *s);
+void smtp_mail_accept(struct smtp_session *s);
 void smtp_rcpt_proceed(struct smtp_session *s);
+void smtp_rcpt_accept(struct smtp_session *s);
 void smtp_data_proceed(struct smtp_session *s);
 void smtp_bdat_proceed(struct smtp_session *s);
 void smtp_auth_proceed(struct smtp_session *s);
+void smtp_auth_accept(struct smtp_session *s);
 void smtp_starttls_proceed(struct smtp_session *s);
 void smtp_rset_proceed(struct smtp_session *s);
 void smtp_noop_proceed(struct smtp_session *s);

@@ -8,6 +8,7 @@
 #include "smtp/counts.h"
 #include "smtp/trace.h"
 #include <inttypes.h>
+#include <stdio.h>
 
 enum { FIELDS_MAX = 8192, PREFIX_MAX = 512 << 10 };
 
@@ -78,7 +79,7 @@ static enum smtp_step step_trace(struct smtp_session *s)
 
 /* ---- Durable */
 
-static void refuse_failed(struct smtp_session *s, const struct err *err)
+void smtp_store_failed(struct smtp_session *s, const struct err *err)
 {
     log_info(&s->log, "store_failed", L_Z("reason", err->text));
     if (err->why == ERR_WHY_NO_SPACE)
@@ -96,7 +97,7 @@ static void on_flushed(void *ctx, const struct err *failed)
 {
     struct smtp_session *s = smtp_session_ref(ctx);
     if (failed)
-        refuse_failed(s, failed);
+        smtp_store_failed(s, failed);
     if (smtp_session_back(s))
         smtp_deliver_go_on(s);
     smtp_session_unref(&s);
@@ -116,7 +117,8 @@ static void log_accepted(struct smtp_session *s)
     log_info(&s->log, "accepted", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
              L_UINT("rcpts", tx->rcpts), L_UINT("copies", tx->accounts.n),
              L_UINT("captured", tx->captured.n), L_UINT("size", body_sink_size(tx->sink)),
-             L_UINT("body", tx->delivery.body), L_Z("account", s->account ? s->account : ""),
+             L_Z("folder", tx->junk ? "Junk" : "INBOX"), L_UINT("body", tx->delivery.body),
+             L_Z("account", s->account ? s->account : ""),
              L_UINT("ms", (clock_mono_us() - tx->began_us) / 1000));
 }
 
@@ -125,7 +127,7 @@ static void on_committed(struct store_op *op)
 {
     struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.delivery.op);
     if (op->failed)
-        refuse_failed(s, &op->err);
+        smtp_store_failed(s, &op->err);
     else
         log_accepted(s);
     if (smtp_session_back(s))
@@ -146,10 +148,26 @@ static struct str prefix_for(struct smtp_session *s, struct str account)
     return kept;
 }
 
+/* Acknowledged and dropped, as a filter wishes. */
+static bool drop(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (!tx->discard && tx->accounts.n)
+        return false;
+    tx->discard = true;
+    log_info(&s->log, "discarded", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
+             L_UINT("rcpts", tx->rcpts), L_UINT("size", body_sink_size(tx->sink)),
+             L_Z("by", s->chain ? chain_answer(s->chain)->stage : ""),
+             L_Z("reason", s->chain ? chain_answer(s->chain)->reason : ""));
+    return true;
+}
+
 static enum smtp_step step_commit(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
     struct message_delivery *d = &tx->delivery;
+    if (drop(s))
+        return SMTP_STEP_NEXT;
     message_delivery_init(d, on_committed);
     d->sink = tx->sink;
     d->internal_ms = clock_wall_ms();
@@ -157,10 +175,10 @@ static enum smtp_step step_commit(struct smtp_session *s)
     d->rcpts = ARENA_ARRAY(tx->arena, struct message_recipient, d->n_rcpts);
     for (size_t i = 0; i < d->n_rcpts; i++)
         d->rcpts[i] = (struct message_recipient){.account = tx->accounts.at[i],
-                                                 .mailbox = STR("INBOX"),
+                                                 .mailbox = tx->junk ? STR("Junk") : STR("INBOX"),
                                                  .prefix = prefix_for(s, tx->accounts.at[i])};
     if (store_submit(s->server->conf.store, &d->op)) {
-        refuse_failed(s, &d->op.err);
+        smtp_store_failed(s, &d->op.err);
         return SMTP_STEP_REFUSE;
     }
     smtp_session_ref(s);
@@ -193,12 +211,17 @@ static const struct {
     const char *name;
     enum smtp_step (*run)(struct smtp_session *s);
 } steps[] = {
-    {"faults", step_faults},  /* bare CR or LF, too large: found on the way in */
-    {"loop", step_loop},      /* Received fields */
-    {"from", smtp_step_from}, /* submission: whose is it? */
-    {"trace", step_trace},    /* Received; Date, Message-ID */
-    {"flush", step_flush},    /* large data: its file on stable storage */
-    {"commit", step_commit},  /* the rows: durable */
+    {"faults", step_faults},          /* bare CR or LF, too large: found on the way in */
+    {"loop", step_loop},              /* Received fields */
+    {"from", smtp_step_from},         /* submission: whose is it? */
+    {"readable", smtp_step_readable}, /* large data: all in its file, for the filters */
+    {"filter", smtp_step_filter},     /* what do the stages say? */
+    {"edit", smtp_step_edit},         /* what they want: head, */
+    {"body", smtp_step_body},         /* body, */
+    {"envelope", smtp_step_envelope}, /* recipients, sender */
+    {"trace", step_trace},            /* Received; Date, Message-ID */
+    {"flush", step_flush},            /* large data: its file on stable storage */
+    {"commit", step_commit},          /* the rows: durable */
 };
 
 void smtp_deliver_go_on(struct smtp_session *s)

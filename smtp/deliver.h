@@ -15,4 +15,13 @@ void smtp_deliver_go_on(struct smtp_session *s);
 enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const char *status,
                                 const char *text);
 enum smtp_step smtp_step_from(struct smtp_session *s); /* from.c */
+/* The store said no: tx->refused accordingly. */
+void smtp_store_failed(struct smtp_session *s, const struct err *err);
+
+/* filter_message.c */
+enum smtp_step smtp_step_readable(struct smtp_session *s);
+enum smtp_step smtp_step_filter(struct smtp_session *s);
+enum smtp_step smtp_step_edit(struct smtp_session *s);
+enum smtp_step smtp_step_body(struct smtp_session *s);
+enum smtp_step smtp_step_envelope(struct smtp_session *s);
 #endif

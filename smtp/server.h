@@ -17,8 +17,8 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     uint64_t message_limit; /* SIZE */
     int64_t rcpt_limit;
     int unknown_local_code; /* enum smtp_unknown_local */
-    uint64_t line_limit; /* longest text line in a message */
-    bool long_lines;     /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
+    uint64_t line_limit;    /* longest text line in a message */
+    bool long_lines;        /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
     uint64_t command_timeout, data_timeout, message_timeout;
     int64_t received_limit; /* loop detection: Received fields */
     int64_t soft_errors, hard_errors;
@@ -40,6 +40,7 @@ enum smtp_role {
      * same. Once authenticated, a session is one of submission. */
     SMTP_OPEN
 };
+struct filters;
 struct smtp_server;
 struct smtp_server_conf {
     const struct smtp_conf *smtp;
@@ -52,6 +53,7 @@ struct smtp_server_conf {
      * the sealed test appliance; NULL: relaying is refused on every port (550 5.7.1; authenticated:
      * 550 with the reason that sending out isn't set up). */
     const char *capture_account;
+    struct filters *filters; /* the stages that look at mail; NULL: none */
 };
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);
 /* Other settings and another certificate, for the sessions that begin from now on; those that are

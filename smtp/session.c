@@ -33,6 +33,7 @@ void smtp_session_unref(struct smtp_session **sp)
     if (!s || --s->refs)
         return;
     smtp_transaction_reset(s);
+    chain_free(&s->chain);
     arena_free(&s->tx.arena);
     arena_free(&s->command);
     buf_fini(&s->held);
@@ -120,6 +121,8 @@ void smtp_session_close(struct smtp_session *s, const char *why)
     bool committing = s->state == SMTP_ENDING && (s->waits & SMTP_WAIT_WORK);
     conn_close_flushed(&s->conn, LINGER_MS);
     smtp_session_enter(s, SMTP_CLOSED);
+    if (s->chain)
+        chain_cancel(s->chain);
     if (!committing) /* else the operation has it until its answer; see unref */
         smtp_transaction_reset(s);
     list_del(&s->link);
@@ -311,14 +314,20 @@ static void take_input(struct smtp_session *s)
         smtp_session_close(s, "eof");
 }
 
-static void greet(struct smtp_session *s)
+static void greet_now(struct smtp_session *s)
 {
     smtp_session_enter(s, SMTP_GREETED);
-    conn_tls_text(s->conn, s->tls, sizeof s->tls);
     if (s->server->stopping)
         smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
     else
         smtp_reply(s, 220, NULL, "%s %s", s->server->hostname, s->conf->banner);
+}
+
+static void greet(struct smtp_session *s)
+{
+    snprintf(s->ip, sizeof s->ip, "%s", conn_peer(s->conn)->ip);
+    conn_tls_text(s->conn, s->tls, sizeof s->tls);
+    smtp_filter(s, PH_CONNECT, greet_now);
 }
 
 static void on_timeout(struct smtp_session *s)

@@ -10,6 +10,7 @@
 #include "appliance/base/log.h"
 #include "appliance/directory/sasl.h"
 #include "appliance/store/message.h"
+#include "filters/chain.h"
 #include "smtp/data_parser.h"
 #include "smtp/line.h"
 #include "smtp/params.h"
@@ -41,6 +42,12 @@ struct smtp_list { /* of views into the transaction's arena */
     struct str *at;
     size_t n, cap;
 };
+struct smtp_recipient { /* as it was accepted at RCPT */
+    struct str address;
+    struct str *accounts, *remotes; /* who gets a copy; what is captured */
+    size_t n_accounts, n_remotes;
+    bool deleted; /* by a filter */
+};
 struct smtp_transaction {
     struct arena *arena;
     uint64_t id; /* in Received, the reply and the log */
@@ -50,7 +57,18 @@ struct smtp_transaction {
     uint64_t declared; /* SIZE */
     bool utf8;
     struct str first_rcpt;
-    size_t rcpts;              /* accepted */
+    size_t rcpts; /* accepted */
+    struct smtp_recipient *list;
+    size_t n_list, cap_list;
+    bool junk, discard; /* what the filters decided */
+    char outcome[320];  /* for `posthouse explain`; empty: given up before its end */
+    /* of filter_message.c */
+    const struct chain_action *action; /* the one under way */
+    bool in_envelope;
+    struct body_sink *replaced;
+    size_t replaced_n;
+    int fd; /* of large data, for the stages */
+    bool fd_open;
     struct smtp_list accounts; /* who gets a copy, each once */
     struct smtp_list captured; /* recipients elsewhere whose copy the capture account gets */
     struct body_sink *sink;
@@ -78,6 +96,14 @@ struct smtp_session {
     char helo[256], tls[64];
     char *account; /* authenticated as; NULL: not */
     struct arena *command;
+    const struct smtp_command *running;
+    struct chain *chain; /* made at the first point that has a stage */
+    enum ph_point point;
+    void (*then)(struct smtp_session *s);   /* what follows the filters' answer, */
+    void (*accept)(struct smtp_session *s); /* and when they let it pass */
+    char ip[64];
+    char auth_name[256]; /* the name of the login under way */
+    bool auth_failed;
     struct smtp_line line;
     union { /* what check() found, for proceed() */
         struct smtp_mail_args mail;
@@ -154,6 +180,21 @@ void smtp_auth_line(struct smtp_session *s, struct str line);
 
 /* deliver.c: the message is complete; answers it */
 void smtp_deliver(struct smtp_session *s);
+
+/* filter.c: lets the filter stages of a point look; `then` follows, at once or later, unless they
+ * refuse, which is answered and undone here. */
+void smtp_filter(struct smtp_session *s, enum ph_point point, void (*then)(struct smtp_session *s));
+void smtp_filter_command(
+    struct smtp_session *s); /* the point of the command that runs, then its accept() */
+void smtp_filter_transaction(struct smtp_session *s); /* one begins */
+void smtp_filter_forget(struct smtp_session *s);      /* it ends: its verdicts are kept */
+bool smtp_filter_drops(const struct smtp_session *s); /* the last point: acknowledge and drop */
+/* Fills in what stages see; strings in the session or its arenas. */
+void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v);
+/* Runs a point; true: answered, see chain_answer(). Else on_answer(s) comes. No stage: s->chain is
+ * NULL or there is nothing in the answer. */
+bool smtp_filter_run(struct smtp_session *s, enum ph_point point, const struct chain_message *m,
+                     void (*on_answer)(struct smtp_session *s));
 
 /* quota.c: have these accounts (s->dests) room for `size` more octets? */
 enum smtp_room {

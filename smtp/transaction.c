@@ -4,6 +4,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "smtp/session.h"
+#include <unistd.h>
 
 enum { TRANSACTION_CHUNK = 2048, LINE_STANDARD = 998 /* RFC 5322 2.1.1 */ };
 
@@ -15,11 +16,16 @@ void smtp_transaction_begin(struct smtp_session *s)
     s->tx.began_us = clock_mono_us();
     s->tx.id = store_new_id(s->server->conf.store);
     s->log.mid = s->tx.id;
+    smtp_filter_transaction(s);
 }
 
 void smtp_transaction_reset(struct smtp_session *s)
 {
     struct arena *arena = s->tx.arena;
+    smtp_filter_forget(s);
+    if (s->tx.fd_open)
+        close(s->tx.fd);
+    body_sink_free(&s->tx.replaced);
     body_sink_free(&s->tx.sink);
     if (arena)
         arena_clear(arena);

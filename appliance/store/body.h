@@ -32,6 +32,17 @@ struct str body_sink_head(const struct body_sink *b);
 void body_sink_head_prepend(struct body_sink *b, struct str fields); /* whole fields with CRLF */
 void body_sink_head_append(struct body_sink *b, struct str fields);  /* before the empty line */
 void body_sink_head_remove(struct body_sink *b, struct str name);    /* all fields of that name */
+/* Another head, whole with its empty line. Until the sink is flushed. */
+void body_sink_head_replace(struct body_sink *b, struct str head);
+/* The data, complete, before it is flushed: in memory, or (after body_sink_flush_data) in a file.
+ * False: it is in a file. */
+bool body_sink_data(const struct body_sink *b, struct str *out);
+uint64_t body_sink_data_size(const struct body_sink *b);
+int body_sink_open_data(const struct body_sink *b); /* descriptor, the caller's; -1: errno */
+/* Makes only the data durable, as body_sink_flush does, which must follow; until then the head may
+ * still be edited. */
+void body_sink_flush_data(struct body_sink *b,
+                          void (*on_flushed)(void *ctx, const struct err *failed), void *ctx);
 /* Makes data durable and encodes meta: on_flushed(ctx, err or NULL) later on the loop; then
  * body_insert_tx may use it. At once (on the next turn) for inline data. */
 void body_sink_flush(struct body_sink *b, void (*on_flushed)(void *ctx, const struct err *failed),

@@ -182,12 +182,23 @@ static void on_flushed_later(void *ctx)
 
     if (b->state == SINK_FLUSHING)
         b->state = SINK_FLUSHED;
+    if (b->state == SINK_FLUSHING_DATA) {
+        b->state = SINK_ENDED;
+        b->data_flushed = true;
+    }
     if (b->on_flushed)
         b->on_flushed(b->flush_ctx, b->state == SINK_FAILED ? &b->err : NULL);
 }
 
-void body_sink_flush(struct body_sink *b, void (*on_flushed)(void *ctx, const struct err *failed),
-                     void *ctx)
+static void encode_meta(struct body_sink *b)
+{
+    /* Without meta the structure is scanned anew when it is asked for. */
+    if (mime_scan_end(&b->scan, buf_str(&b->head), &b->meta) != 0 || b->scan_is_stale)
+        buf_clear(&b->meta);
+}
+
+static void flush(struct body_sink *b, bool with_head,
+                  void (*on_flushed)(void *ctx, const struct err *failed), void *ctx)
 {
     CHECK(b->state == SINK_ENDED || b->state == SINK_FAILED);
     b->on_flushed = on_flushed;
@@ -195,16 +206,28 @@ void body_sink_flush(struct body_sink *b, void (*on_flushed)(void *ctx, const st
     b->flushed.fn = on_flushed_later;
     b->flushed.ctx = b;
     if (b->state == SINK_ENDED) {
-        /* Without meta the structure is scanned anew when it is asked for. */
-        if (mime_scan_end(&b->scan, buf_str(&b->head), &b->meta) != 0)
-            buf_clear(&b->meta);
-        b->state = SINK_FLUSHING;
-        if (b->file && body_file_finish(b->file) == 0)
+        bool file = b->file && !b->data_flushed;
+        if (with_head)
+            encode_meta(b);
+        b->state = with_head ? SINK_FLUSHING : SINK_FLUSHING_DATA;
+        if (file && body_file_finish(b->file) == 0)
             return;
-        if (b->file)
+        if (file)
             fail_as(b, body_file_error(b->file));
     }
     loop_defer(b->store->loop, &b->flushed);
+}
+
+void body_sink_flush(struct body_sink *b, void (*on_flushed)(void *ctx, const struct err *failed),
+                     void *ctx)
+{
+    flush(b, true, on_flushed, ctx);
+}
+
+void body_sink_flush_data(struct body_sink *b,
+                          void (*on_flushed)(void *ctx, const struct err *failed), void *ctx)
+{
+    flush(b, false, on_flushed, ctx);
 }
 
 void body_sink_file_ready(struct body_sink *b)
@@ -223,7 +246,7 @@ void body_sink_file_done(struct body_sink *b)
 /* Whoever waits is woken: for on_flushed, or to learn from the next put that it failed. */
 void body_sink_file_failed(struct body_sink *b, const struct err *err)
 {
-    bool flushing = b->state == SINK_FLUSHING;
+    bool flushing = b->state == SINK_FLUSHING || b->state == SINK_FLUSHING_DATA;
 
     fail_as(b, err);
     if (flushing)

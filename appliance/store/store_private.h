@@ -95,12 +95,21 @@ struct body_sink {
     uint64_t limit, received, data_size;
     void (*on_ready)(void *ctx);
     void *ctx;
-    enum { SINK_HEAD, SINK_DATA, SINK_ENDED, SINK_FLUSHING, SINK_FLUSHED, SINK_FAILED } state;
+    enum {
+        SINK_HEAD,
+        SINK_DATA,
+        SINK_ENDED,
+        SINK_FLUSHING_DATA, /* then ENDED again, with data_flushed */
+        SINK_FLUSHING,
+        SINK_FLUSHED,
+        SINK_FAILED
+    } state;
     struct header_split split;
     struct buf head, data, meta; /* data: while it is inline */
     struct mime_scan *scan;
     struct body_file *file; /* NULL: inline */
     bool waiting;           /* BODY_WAIT was answered */
+    bool data_flushed, scan_is_stale;
     struct err err;
     struct loop_defer flushed;
     void (*on_flushed)(void *ctx, const struct err *failed);

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* filter_message.c - the filter stages at a complete message, and what they want done to it: head,
+ * body, recipients, sender. Steps of deliver.c. */
+#include "appliance/base/mem.h"
+#include "smtp/deliver.h"
+#include <stdio.h>
+#include <unistd.h>
+
+enum { HEAD_MAX = BODY_HEAD_MAX + (256 << 10), PUT = 64 << 10 };
+
+/* A chain that isn't there has nothing to say; one that is may have decided something before. */
+static bool wanted(const struct smtp_session *s)
+{
+    return s->chain || filters_at(s->server->conf.filters, PH_MESSAGE);
+}
+
+static void on_data_flushed(void *ctx, const struct err *failed)
+{
+    struct smtp_session *s = smtp_session_ref(ctx);
+    if (failed)
+        smtp_store_failed(s, failed);
+    if (smtp_session_back(s))
+        smtp_deliver_go_on(s);
+    smtp_session_unref(&s);
+}
+
+/* Large data is still on its way into its file; stages read it from there. */
+enum smtp_step smtp_step_readable(struct smtp_session *s)
+{
+    struct str data;
+    if (!filters_at(s->server->conf.filters, PH_MESSAGE) || body_sink_data(s->tx.sink, &data))
+        return SMTP_STEP_NEXT;
+    smtp_session_wait(s, SMTP_WAIT_WORK);
+    body_sink_flush_data(s->tx.sink, on_data_flushed, s);
+    return SMTP_STEP_WAIT;
+}
+
+static enum smtp_step apply(struct smtp_session *s)
+{
+    const struct chain_answer *a = chain_answer(s->chain);
+    struct smtp_transaction *tx = &s->tx;
+    tx->junk = a->verdict == PH_JUNK;
+    tx->discard = a->verdict == PH_DISCARD;
+    if (a->verdict < PH_DEFER)
+        return SMTP_STEP_NEXT;
+    smtp_refuse(&tx->refused, a->code, a->status, "%s", a->text);
+    return SMTP_STEP_REFUSE;
+}
+
+static void on_verdict(struct smtp_session *s)
+{
+    (void)apply(s); /* go_on sees a refusal by itself */
+    smtp_deliver_go_on(s);
+}
+
+enum smtp_step smtp_step_filter(struct smtp_session *s)
+{
+    struct chain_message m = {.fd = -1};
+    if (!wanted(s))
+        return SMTP_STEP_NEXT;
+    m.head = body_sink_head(s->tx.sink);
+    m.data_size = body_sink_data_size(s->tx.sink);
+    if (filters_at(s->server->conf.filters, PH_MESSAGE) && !body_sink_data(s->tx.sink, &m.data)) {
+        m.fd = body_sink_open_data(s->tx.sink);
+        if (m.fd < 0)
+            return smtp_step_refuse(s, 451, "4.3.0", "The message can't be read at the moment");
+    }
+    if (s->tx.fd_open)
+        close(s->tx.fd);
+    s->tx.fd_open = m.fd >= 0;
+    s->tx.fd = m.fd;
+    return smtp_filter_run(s, PH_MESSAGE, &m, on_verdict) ? apply(s) : SMTP_STEP_WAIT;
+}
+
+/* ---- Head and body */
+
+static void edit_head(struct smtp_session *s)
+{
+    struct buf head;
+    buf_init(&head, HEAD_MAX);
+    if (chain_edit_head(s->chain, body_sink_head(s->tx.sink), &head) && buf_ok(&head))
+        body_sink_head_replace(s->tx.sink, buf_str(&head));
+    buf_fini(&head);
+}
+
+static const struct chain_action *last_body(const struct smtp_session *s)
+{
+    const struct chain_action *found = NULL;
+    for (const struct chain_action *a = chain_actions(s->chain); a; a = a->next)
+        if (a->kind == CHAIN_BODY)
+            found = a;
+    return found;
+}
+
+enum smtp_step smtp_step_edit(struct smtp_session *s)
+{
+    if (s->chain && !s->tx.discard)
+        edit_head(s);
+    return SMTP_STEP_NEXT;
+}
+
+static void on_room_for_more(void *ctx)
+{
+    struct smtp_session *s = smtp_session_ref(ctx);
+    if (smtp_session_back(s))
+        smtp_deliver_go_on(s);
+    smtp_session_unref(&s);
+}
+
+static enum smtp_step put_some(struct smtp_session *s, struct str data)
+{
+    struct smtp_transaction *tx = &s->tx;
+    while (tx->replaced_n < data.n) {
+        struct str piece = str_take(str_skip(data, tx->replaced_n), PUT);
+        tx->replaced_n += piece.n;
+        enum body_put put = body_sink_put(tx->replaced, piece);
+        if (put == BODY_FAIL) {
+            smtp_store_failed(s, body_sink_error(tx->replaced));
+            return SMTP_STEP_REFUSE;
+        }
+        if (put == BODY_WAIT) {
+            smtp_session_wait(s, SMTP_WAIT_WORK);
+            return SMTP_STEP_ASKED;
+        }
+    }
+    body_sink_end(tx->replaced);
+    body_sink_free(&tx->sink);
+    tx->sink = tx->replaced;
+    tx->replaced = NULL;
+    return SMTP_STEP_NEXT;
+}
+
+/* A body of the filters' own makes a new message of it: the edited head and that. */
+enum smtp_step smtp_step_body(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    const struct chain_action *body = s->chain && !tx->discard ? last_body(s) : NULL;
+    if (!body)
+        return SMTP_STEP_NEXT;
+    if (!tx->replaced) {
+        tx->replaced_n = 0;
+        tx->replaced = body_sink_new(s->server->conf.store, s->conf->message_limit + HEAD_MAX,
+                                     on_room_for_more, s);
+        if (body_sink_put(tx->replaced, body_sink_head(tx->sink)) == BODY_FAIL)
+            return smtp_step_refuse(s, 451, "4.3.0", "The message can't be stored at the moment");
+    }
+    return put_some(s, body->value);
+}
+
+/* ---- Recipients and sender */
+
+static void rebuild(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    tx->accounts = tx->captured = (struct smtp_list){0};
+    for (size_t i = 0; i < tx->n_list; i++) {
+        const struct smtp_recipient *r = &tx->list[i];
+        for (size_t k = 0; !r->deleted && k < r->n_accounts; k++)
+            (void)smtp_list_add(tx->arena, &tx->accounts, r->accounts[k]);
+        for (size_t k = 0; !r->deleted && k < r->n_remotes; k++)
+            (void)smtp_list_add(tx->arena, &tx->captured, r->remotes[k]);
+    }
+}
+
+static void delete_rcpt(struct smtp_session *s, struct str address)
+{
+    for (size_t i = 0; i < s->tx.n_list; i++)
+        if (str_ieq(s->tx.list[i].address, address))
+            s->tx.list[i].deleted = true;
+    rebuild(s);
+}
+
+static void add_found(struct smtp_session *s, struct str address, const struct directory_answer *a)
+{
+    struct smtp_transaction *tx = &s->tx;
+    const char *capture = s->server->conf.capture_account;
+    bool elsewhere = a->kind == DIRECTORY_NOT_OURS || a->n_remotes;
+    for (size_t i = 0; i < a->n_accounts; i++)
+        (void)smtp_list_add(tx->arena, &tx->accounts, a->accounts[i]);
+    for (size_t i = 0; capture && i < a->n_remotes; i++)
+        (void)smtp_list_add(tx->arena, &tx->captured, a->remotes[i]);
+    if (capture && a->kind == DIRECTORY_NOT_OURS)
+        (void)smtp_list_add(tx->arena, &tx->captured, address);
+    if (capture && elsewhere)
+        (void)smtp_list_add(tx->arena, &tx->accounts, str_from(capture));
+    else if (elsewhere || !a->n_accounts)
+        log_warn(&s->log, "filter_recipient_ignored", L_STR("address", address),
+                 L_Z("reason", elsewhere ? "sending to other hosts isn't set up here"
+                                         : "no such address here"));
+}
+
+static void on_resolved(void *ctx, const struct directory_answer *a)
+{
+    struct smtp_session *s = ctx;
+    if (smtp_session_back(s)) {
+        if (a->failed)
+            smtp_step_refuse(s, 451, "4.3.0", "A recipient can't be looked up at the moment");
+        else
+            add_found(s, s->tx.action->value, a);
+        s->tx.action = s->tx.action->next;
+        smtp_deliver_go_on(s);
+    }
+    smtp_session_unref(&s);
+}
+
+static enum smtp_step ask_directory(struct smtp_session *s, struct str address)
+{
+    if (directory_resolve(s->server->conf.directory, address, on_resolved, smtp_session_ref(s)) ==
+        0) {
+        smtp_session_wait(s, SMTP_WAIT_WORK);
+        return SMTP_STEP_ASKED;
+    }
+    struct smtp_session *mine = s;
+    smtp_session_unref(&mine);
+    return smtp_step_refuse(s, 451, "4.3.2", "Too busy at the moment");
+}
+
+enum smtp_step smtp_step_envelope(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (!s->chain || tx->discard)
+        return SMTP_STEP_NEXT;
+    if (!tx->in_envelope) {
+        tx->in_envelope = true;
+        tx->action = chain_actions(s->chain);
+    }
+    for (; tx->action; tx->action = tx->action->next) {
+        if (tx->action->kind == CHAIN_RCPT_DELETE)
+            delete_rcpt(s, tx->action->value);
+        else if (tx->action->kind == CHAIN_SENDER)
+            tx->sender = arena_str(tx->arena, tx->action->value);
+        else if (tx->action->kind == CHAIN_RCPT_ADD)
+            return ask_directory(s, tx->action->value);
+    }
+    return SMTP_STEP_NEXT;
+}
