@@ -73,16 +73,59 @@ static int forget_moving(struct store_tx *tx, uint64_t target, size_t *n_out, st
     return 0;
 }
 
+/* The row, also of a deleted mailbox whose rows are still being removed; NULL: it is gone. */
+static int get_also_deleted(struct store_tx *tx, uint64_t mailbox, struct tx_mailbox **out,
+                            struct err *err)
+{
+    struct err gone;
+
+    if (tx_mailbox_get(tx, mailbox, out, &gone) == 0)
+        return 0;
+    *out = tx_mailbox_cached(tx, mailbox);
+    if (gone.why == ERR_WHY_NOT_FOUND)
+        return 0;
+    *err = gone;
+    return -1;
+}
+
+int staging_exists_tx(struct store_tx *tx, uint64_t mailbox, bool *out, struct err *err)
+{
+    struct tx_mailbox *m;
+
+    if (get_also_deleted(tx, mailbox, &m, err) != 0)
+        return -1;
+    *out = m && m->row.stage_first != 0;
+    return 0;
+}
+
+/* Of a target that was deleted the sweeper removes the messages; but nothing may leave its source
+ * for it. */
+static int forget_all_moving(struct store_tx *tx, uint64_t target, bool *more_out, struct err *err)
+{
+    size_t n;
+
+    do {
+        if (forget_moving(tx, target, &n, err) != 0)
+            return -1;
+        if (n == 0)
+            return 0;
+    } while (!store_tx_slice_over(tx));
+    *more_out = true;
+    return 0;
+}
+
 int staging_remove_tx(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
 {
     struct tx_mailbox *m;
     size_t rows, moving;
 
     *more_out = false;
-    if (tx_mailbox_get(tx, mailbox, &m, err) != 0)
-        return err->why == ERR_WHY_NOT_FOUND ? 0 : -1; /* deleted meanwhile: the sweeper's now */
-    if (m->row.stage_first == 0)
+    if (get_also_deleted(tx, mailbox, &m, err) != 0)
+        return -1;
+    if (!m || m->row.stage_first == 0)
         return 0;
+    if (m->row.account == 0)
+        return forget_all_moving(tx, mailbox, more_out, err);
     do {
         if (remove_rows(tx, mailbox, m->row.stage_first, &rows, err) != 0 ||
             forget_moving(tx, mailbox, &moving, err) != 0)

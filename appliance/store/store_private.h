@@ -217,6 +217,9 @@ int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, str
 /* ---- staging.c: rows of COPY and MOVE above the visible uids */
 int staging_remove_tx(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));
+/* Is there a COPY or MOVE into it that isn't published? Asked also of a deleted mailbox. */
+int staging_exists_tx(struct store_tx *tx, uint64_t mailbox, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
 /* The messages that a published MOVE into `target` left behind in their source. */
 int staging_leave_tx(struct store_tx *tx, uint64_t target, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));

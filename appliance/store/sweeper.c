@@ -108,8 +108,7 @@ static int remove_expunged(struct store_tx *tx, uint64_t mailbox, bool *more_out
 
 int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err)
 {
-    uint64_t staged;
-    bool found;
+    bool staged;
     size_t n;
 
     *more_out = true;
@@ -123,8 +122,7 @@ int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, str
         return -1;
     if (*more_out)
         return 0;
-    if (one_int(tx, "SELECT stage_first FROM mailbox WHERE id = ?", id, &found, &staged, err) !=
-            0 ||
+    if (staging_exists_tx(tx, id, &staged, err) != 0 ||
         (staged && run_by_id(tx, "DELETE FROM moving WHERE target = ?", id, err) != 0) ||
         run_by_id(tx, "DELETE FROM keyword WHERE mailbox = ?", id, err) != 0)
         return -1;
