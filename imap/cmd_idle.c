@@ -22,7 +22,7 @@ void idle_finish(struct imap_command *cmd)
     struct imap_session *s = cmd->session;
     buf_add_z(&cmd->out, "+ idling\r\n");
     imap_session_flush(s);
-    s->idling = true;
+    imap_session_set_idling(s, true);
     s->idled_ms = 0;
     conn_set_timeout(s->conn, s->conf->idle_notify ? s->conf->idle_notify : s->conf->idle_timeout);
     imap_hold(cmd);

@@ -4,6 +4,7 @@
  * quota; finish changes the state. */
 #include "appliance/directory/sasl.h"
 #include "imap/cmd.h"
+#include "imap/counts.h"
 #include "imap/session.h"
 
 struct login {
@@ -53,6 +54,7 @@ static void failed(struct imap_session *s, struct str user)
 {
     unsigned doublings = s->failed_logins < DELAY_DOUBLINGS ? s->failed_logins : DELAY_DOUBLINGS;
     s->failed_logins++;
+    imap_count_login(IMAP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
              L_Z("port", s->port->name));
     imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
@@ -66,6 +68,7 @@ static void on_login(void *ctx, const struct directory_login *answer)
         struct imap_command *cmd = s->cmd;
         struct login *l = cmd->data;
         if (answer->failed) {
+            imap_count_login(IMAP_LOGIN_UNDECIDED);
             log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
             imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
             imap_go_on(cmd);

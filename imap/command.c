@@ -144,6 +144,7 @@ void imap_session_begin(struct imap_session *s, bool append)
     cmd->session = s;
     cmd->def = &no_command;
     cmd->arena = arena_new(0);
+    cmd->begun_us = clock_mono_us();
     cmd->view = s->state == IMAP_SELECTED ? s->view : NULL;
     buf_init(&cmd->out, OUT_MAX);
     s->cmd = cmd;

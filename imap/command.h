@@ -85,6 +85,7 @@ struct imap_command {
     bool failed;            /* of work (set by it) or of the write */
     struct err err;
     uint64_t started_us; /* of this run of work */
+    uint64_t begun_us;   /* its line was there */
     bool ended;          /* imap_ok/no/bad was called */
     char status[8];
     struct str code, text;

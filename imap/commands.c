@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* All commands: which is legal when, and the functions of its steps (command.h). */
+#include "appliance/base/clock.h"
+#include "appliance/base/metrics.h"
 #include "imap/cmd.h"
 #include "imap/copy.h"
+#include "imap/counts.h"
 #include "imap/expunge.h"
 #include "imap/fetch.h"
 #include "imap/search.h"
@@ -54,6 +57,36 @@ static const struct imap_command_def commands[] = {
     { "EXPUNGE",      SEL,   IMAP_UID_TOO | IMAP_NEEDS_WRITE,    expunge_parse,      NULL,         expunge_write,  expunge_finish },
 };
 // clang-format on
+
+/* ---- counting commands: those of the table, and what is none of ours */
+enum { UNKNOWN = ARRAY_LEN(commands), COUNTED, RESULTS = 3 };
+
+static const char *counted_name(size_t i)
+{
+    return i == UNKNOWN ? "unknown" : commands[i].name;
+}
+
+static const char *result_name(size_t i)
+{
+    static const char *const names[RESULTS] = {"ok", "no", "bad"};
+    return names[i];
+}
+
+METRIC(counted, COUNTED *RESULTS, .type = METRIC_COUNTER, .name = "posthouse_imap_commands_total",
+       .help = "Commands by name and tagged answer.",
+       .labels = {{"command", counted_name, COUNTED}, {"result", result_name, RESULTS}});
+
+void imap_count_command(const struct imap_command *cmd)
+{
+    const struct imap_command_def *def = cmd->def;
+    bool known = def >= commands && def < commands + ARRAY_LEN(commands);
+    size_t i = known ? (size_t)(def - commands) : UNKNOWN;
+    size_t result = cmd->status[0] == 'O' ? 0 : cmd->status[0] == 'N' ? 1 : 2;
+
+    metric_inc(&counted, i * RESULTS + result);
+    if (def->finish != idle_finish)
+        imap_count_time(clock_mono_us() - cmd->begun_us);
+}
 
 const struct imap_command_def *imap_command_find(struct str name)
 {

@@ -4,6 +4,7 @@
 #include "appliance/base/buf.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
+#include "imap/counts.h"
 #include "imap/session.h"
 
 enum { KEY_MAX = 2048 };
@@ -37,6 +38,7 @@ bool imap_limit_enter(struct imap_session *s, struct str account)
         count(server, buf_z(&key), n + 1);
         s->login_key = str_dup_z(buf_str(&key));
     } else {
+        imap_count_login(IMAP_LOGIN_LIMIT);
         log_info(&s->log, "login_over_limit", L_STR("account", account),
                  L_Z("ip", conn_peer(s->conn)->ip), L_UINT("open", n));
     }

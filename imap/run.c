@@ -2,6 +2,7 @@
 /* The steps of a command (command.h), one after the other; whoever answers later calls
  * imap_session_run() again. */
 #include "appliance/base/clock.h"
+#include "imap/counts.h"
 #include "imap/session.h"
 
 enum { RETRY_MS = 50 };
@@ -13,7 +14,8 @@ void imap_command_free(struct imap_session *s)
         return;
     s->cmd = NULL;
     s->phase = PHASE_NONE;
-    s->held = s->input_paused = s->swallowing = s->idling = s->append_pending = false;
+    s->held = s->input_paused = s->swallowing = s->append_pending = false;
+    imap_session_set_idling(s, false);
     s->on_line = NULL;
     s->on_piece = NULL;
     if (cmd->fini)
@@ -280,6 +282,7 @@ static void end_command(struct imap_session *s)
     if (!s->cmd->ended)
         default_answer(s->cmd);
     put_tagged(s->cmd);
+    imap_count_command(s->cmd);
     imap_session_flush(s);
     s->commands++;
     bool bad = too_many_bads(s), tls = s->start_tls;
@@ -371,7 +374,7 @@ void imap_go_on(struct imap_command *cmd)
     struct imap_session *s = cmd->session;
     CHECK(s->held);
     s->held = false;
-    s->idling = false;
+    imap_session_set_idling(s, false);
     if (s->syncing) /* IDLE's; its end goes on */
         return;
     s->phase++;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "imap/session.h"
 #include "appliance/base/clock.h"
+#include "imap/counts.h"
 
 enum { LINGER_MS = 5000 };
 
@@ -43,6 +44,8 @@ static void detach(struct imap_session *s, const char *why)
     if (!s->why)
         s->why = why;
     log_closed(s);
+    imap_count_end(conn_error(s->conn)->text[0] ? "broken" : s->why);
+    imap_session_set_idling(s, false);
     imap_limit_leave(s);
     imap_session_deselect(s);
     if (s->deadline)
@@ -122,6 +125,7 @@ void imap_session_login(struct imap_session *s, struct str account, uint64_t id)
     s->reader.swallow_limit = 2 * s->conf->append_limit;
     s->bads = 0;
     timer_free(&s->deadline);
+    imap_count_login(IMAP_LOGIN_OK);
     log_info(&s->log, "login", L_Z("account", s->account), L_Z("ip", conn_peer(s->conn)->ip),
              L_Z("port", s->port->name));
 }
@@ -158,6 +162,13 @@ void imap_session_deselect(struct imap_session *s)
         if (s->cmd)
             s->cmd->view = NULL;
     }
+}
+
+void imap_session_set_idling(struct imap_session *s, bool idling)
+{
+    if (idling != s->idling)
+        imap_count_idle(idling);
+    s->idling = idling;
 }
 
 static void on_timer(void *ctx)
@@ -253,6 +264,7 @@ void imap_session_start(const struct imap_port *port, struct conn *c)
     imap_reader_init(&s->reader, IMAP_PREAUTH_LIMIT, IMAP_PREAUTH_TOTAL);
     list_add(&server->sessions, &s->link);
     server->n_sessions++;
+    imap_count_open();
     s->deadline = timer_new(server->conf.loop, on_deadline, s);
     timer_start(s->deadline, s->conf->login_timeout);
     conn_set_handler(c, on_event, s);

@@ -66,7 +66,7 @@ struct imap_session {
     bool full;           /* the client has to read before anything goes on: until CONN_DRAINED */
     bool append_pending; /* the literal was neither accepted nor refused yet */
     bool swallowing;     /* the refused literal is going by */
-    bool idling;         /* within IDLE: changes are sent as they come */
+    bool idling; /* within IDLE: changes are sent as they come. By imap_session_set_idling() */
     bool wrote;          /* this command changed something */
     bool watching; /* a long command runs: input is held, not paused, so that the client's end is
                       seen */
@@ -119,6 +119,7 @@ void imap_session_login(struct imap_session *s, struct str account, uint64_t id)
 /* The mailbox is selected; takes view, which imap_view_new() made. */
 void imap_session_select(struct imap_session *s, struct imap_view *view);
 void imap_session_deselect(struct imap_session *s);
+void imap_session_set_idling(struct imap_session *s, bool idling);
 void imap_session_after(struct imap_session *s, uint64_t ms, void (*fn)(struct imap_session *s));
 void imap_session_on_change(struct store_watch *w);
 
