@@ -15,6 +15,7 @@ static const char help[] =
     "  posthouse password ...     set and remove passwords\n"
     "  posthouse mailbox ...      list, show, check mailboxes\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
+    "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
     "  posthouse --version\n\n"
     "Commands take --data DIR (or POSTHOUSE_DATA) and --json; `posthouse user --help` shows them.\n"
     "They work whether a server runs on that folder or not.\n";
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
         return mode_dev(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return mode_serve(argc - 1, argv + 1);
+    if (strcmp(word, "selftest") == 0)
+        return mode_selftest(argc - 1, argv + 1);
     if (admin_is_group(word))
         return mode_command(argc - 1, argv + 1);
     if (strcmp(word, "--version") == 0) {

@@ -27,6 +27,7 @@ struct sql_conf {
     enum sql_sync sync;
     unsigned busy_ms;  /* how long a lock is waited for */
     unsigned cache_kb; /* page cache of this connection; 0 = 2000 */
+    const char *vfs;      /* SQLite: a file layer of one's own (sql_tap.h); NULL: the default */
     bool own_checkpoints; /* the owner calls sql_wal_checkpoint itself, at a moment nobody waits for */
 };
 int sql_open(const struct sql_conf *conf, struct sql **out, struct err *err) __attribute__((warn_unused_result));

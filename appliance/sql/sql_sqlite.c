@@ -199,7 +199,7 @@ static int sqlite_open(const struct sql_conf *conf, void **conn_out, struct err 
     memcpy(c->wal_path + n, "-wal", 5);
     if (!conf->read_only)
         flags |= SQLITE_OPEN_CREATE;
-    rc = sqlite3_open_v2(conf->path, &c->db, flags, NULL);
+    rc = sqlite3_open_v2(conf->path, &c->db, flags, conf->vfs);
     if (rc != SQLITE_OK) {
         err_set(err, ERR_TEMP, ERR_WHY_OTHER, "cannot open database %s: %s", conf->path,
                 c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));

@@ -54,6 +54,39 @@ void body_path(uint64_t id, char out[BODY_PATH_MAX])
     snprintf(out, BODY_PATH_MAX, "%" PRIx64 "/%" PRIx64, body_folder_of(id), id);
 }
 
+/* ---- The kernel's calls. */
+
+static int kernel_make_folder(void *ctx, int bodies_fd, const char *path)
+{
+    (void)ctx;
+    return mkdirat(bodies_fd, path, 0700);
+}
+
+static int kernel_create(void *ctx, int bodies_fd, const char *path)
+{
+    (void)ctx;
+    return openat(bodies_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static ssize_t kernel_write(void *ctx, int fd, const char *path, const void *p, size_t n)
+{
+    (void)ctx;
+    (void)path;
+    return write(fd, p, n);
+}
+
+static int kernel_flush(void *ctx, int fd, const char *path, bool data_only)
+{
+    (void)ctx;
+    (void)path;
+    return data_only ? fdatasync(fd) : fsync(fd);
+}
+
+const struct store_disk store_disk_kernel = {.make_folder = kernel_make_folder,
+                                             .create = kernel_create,
+                                             .write = kernel_write,
+                                             .flush = kernel_flush};
+
 /* ---- On lane body. */
 
 static int fail(struct body_file *f, const char *doing)
@@ -65,11 +98,13 @@ static int fail(struct body_file *f, const char *doing)
                    "cannot %s the message's file: %s", doing, strerror(code));
 }
 
-static int flush_fd(struct body_file *f, int fd)
+static int flush_fd(struct body_file *f, int fd, const char *path, bool data_only)
 {
+    const struct store_disk *disk = f->store->disk;
+
     if (f->store->conf->sync == SQL_SYNC_OFF)
         return 0;
-    return fsync(fd);
+    return disk->flush(disk->ctx, fd, path, data_only);
 }
 
 static int make_folder(struct body_file *f)
@@ -78,20 +113,21 @@ static int make_folder(struct body_file *f)
 
     body_folder(f->id, folder);
     atomic_store(&f->store->folder_flushed, 0);
-    if (mkdirat(f->store->bodies_fd, folder, 0700) != 0 && errno != EEXIST)
+    if (f->store->disk->make_folder(f->store->disk->ctx, f->store->bodies_fd, folder) != 0 &&
+        errno != EEXIST)
         return fail(f, "make a folder for");
     return 0;
 }
 
 static int open_file(struct body_file *f)
 {
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    const struct store_disk *disk = f->store->disk;
     char path[BODY_PATH_MAX];
 
     body_path(f->id, path);
     for (int tries = 0; f->fd < 0 && tries < 3;
          tries++) { /* the sweeper may remove an empty folder */
-        f->fd = openat(f->store->bodies_fd, path, flags, 0600);
+        f->fd = disk->create(disk->ctx, f->store->bodies_fd, path);
         if (f->fd < 0 && (errno != ENOENT || make_folder(f) != 0))
             break;
     }
@@ -106,7 +142,12 @@ static int open_file(struct body_file *f)
 
 static int write_some(struct body_file *f, struct str *rest)
 {
-    ssize_t n = write(f->fd, rest->p, str_take(*rest, FLUSH_EVERY).n);
+    const struct store_disk *disk = f->store->disk;
+    char path[BODY_PATH_MAX];
+    ssize_t n;
+
+    body_path(f->id, path);
+    n = disk->write(disk->ctx, f->fd, path, rest->p, str_take(*rest, FLUSH_EVERY).n);
 
     if (n < 0)
         return errno == EINTR ? 0 : fail(f, "write");
@@ -116,9 +157,7 @@ static int write_some(struct body_file *f, struct str *rest)
     if (f->unflushed < FLUSH_EVERY)
         return 0;
     f->unflushed = 0;
-    if (f->store->conf->sync != SQL_SYNC_OFF && fdatasync(f->fd) != 0)
-        return fail(f, "flush");
-    return 0;
+    return flush_fd(f, f->fd, path, true) == 0 ? 0 : fail(f, "flush");
 }
 
 /* Whoever made the folder may not have flushed its entry yet, or failed to: nobody relies on
@@ -129,7 +168,7 @@ static int flush_folder_entry(struct body_file *f)
 
     if (atomic_load(&f->store->folder_flushed) == folder)
         return 0;
-    if (flush_fd(f, f->store->bodies_fd) != 0)
+    if (flush_fd(f, f->store->bodies_fd, "", false) != 0)
         return -1;
     atomic_store(&f->store->folder_flushed, folder);
     return 0;
@@ -137,15 +176,16 @@ static int flush_folder_entry(struct body_file *f)
 
 static int finish_file(struct body_file *f)
 {
-    char folder[BODY_PATH_MAX];
+    char path[BODY_PATH_MAX], folder[BODY_PATH_MAX];
     int fd, rc;
 
     EVP_DigestFinal_ex(f->hash, f->sha256, NULL);
-    if (flush_fd(f, f->fd) != 0)
+    body_path(f->id, path);
+    if (flush_fd(f, f->fd, path, false) != 0)
         return fail(f, "flush");
     body_folder(f->id, folder);
     fd = openat(f->store->bodies_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = fd >= 0 && flush_fd(f, fd) == 0 && flush_folder_entry(f) == 0
+    rc = fd >= 0 && flush_fd(f, fd, folder, false) == 0 && flush_folder_entry(f) == 0
              ? 0
              : fail(f, "flush the folder of");
     if (fd >= 0)

@@ -9,7 +9,8 @@ int store_reader_open(struct store *s, struct store_reader **out, struct err *er
     struct sql_conf conf = {.path = s->db_path,
                             .read_only = true,
                             .busy_ms = READER_BUSY_MS,
-                            .cache_kb = READER_CACHE_KB};
+                            .cache_kb = READER_CACHE_KB,
+                            .vfs = s->disk->vfs};
     struct sql *db;
 
     if (sql_open(&conf, &db, err) != 0)

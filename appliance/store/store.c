@@ -183,6 +183,7 @@ static int open_database(struct store *s, struct err *err)
                             .sync = (enum sql_sync)s->conf->sync,
                             .busy_ms = WRITER_BUSY_MS,
                             .cache_kb = WRITER_CACHE_KB,
+                            .vfs = s->disk->vfs,
                             .own_checkpoints = true};
 
     if (sql_open(&conf, &s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
@@ -198,6 +199,7 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
 
     CHECK(l);
     s->conf = conf;
+    s->disk = conf->disk ? conf->disk : &store_disk_kernel;
     s->loop = l;
     s->bodies_fd = -1;
     s->opened_at = clock_wall_ms();

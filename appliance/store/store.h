@@ -13,11 +13,24 @@
 #include "appliance/base/err.h"
 #include "appliance/base/settings.h"
 #include "appliance/io/lanes.h"
+#include <sys/types.h>
 
 struct store;
 struct sql;
 struct store_reader; /* a read connection, owned by one worker of lane store */
 struct store_tx;     /* the writer's connection inside one operation */
+
+/* How bytes of large texts reach the disk; `path` is below bodies/, "" is bodies/ itself. Calls as
+ * the kernel's, with errno. Lane body, two at once. */
+struct store_disk {
+    const char *vfs; /* of the database: sql_conf.vfs */
+    void *ctx;
+    int (*make_folder)(void *ctx, int bodies_fd, const char *path);
+    int (*create)(void *ctx, int bodies_fd, const char *path);
+    ssize_t (*write)(void *ctx, int fd, const char *path, const void *p, size_t n);
+    int (*flush)(void *ctx, int fd, const char *path, bool data_only);
+};
+extern const struct store_disk store_disk_kernel;
 
 struct store_conf {
     uint64_t message_limit; /* largest message; min_free is 2 x this + 64 MB unless set */
@@ -28,6 +41,8 @@ struct store_conf {
     int sync;              /* enum sql_sync; off is for tests that must fail */
     uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
     int64_t quota_messages;
+    /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed */
+    const struct store_disk *disk;
 };
 extern const struct ph_setting store_settings[];
 

@@ -251,6 +251,7 @@ struct store_reader {
 
 struct store {
     const struct store_conf *conf;
+    const struct store_disk *disk;
     struct loop *loop;
     char *dir, *db_path;
     int bodies_fd;
