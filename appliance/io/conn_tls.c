@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/base/metrics.h"
 #include "appliance/io/conn_private.h"
 #include "appliance/io/tls_private.h"
 #include <openssl/bio.h>
@@ -11,6 +12,18 @@ enum {
     BATCH = 4 * RECORD, /* encrypted before the socket is tried */
     CIPHER_KEEP = 8 * RECORD
 };
+
+enum { HANDSHAKE_FAILED, HANDSHAKE_TLS12, HANDSHAKE_TLS13, HANDSHAKES };
+
+static const char *handshake_name(size_t i)
+{
+    static const char *const names[HANDSHAKES] = {"failed", "TLSv1.2", "TLSv1.3"};
+    return names[i];
+}
+
+METRIC(handshakes, HANDSHAKES, .type = METRIC_COUNTER, .name = "posthouse_tls_handshakes_total",
+       .help = "TLS handshakes by what they led to.",
+       .labels = {{"result", handshake_name, HANDSHAKES}});
 
 struct loop_tls {
     BIO_METHOD *method;
@@ -156,10 +169,14 @@ static bool handshake(struct conn *c)
     ERR_clear_error();
     int rc = SSL_do_handshake(c->ssl);
     if (rc != 1) {
-        if (SSL_get_error(c->ssl, rc) != SSL_ERROR_WANT_READ)
+        if (SSL_get_error(c->ssl, rc) != SSL_ERROR_WANT_READ) {
+            metric_inc(&handshakes, HANDSHAKE_FAILED);
             tls_failed(c, "handshake");
+        }
         return false;
     }
+    metric_inc(&handshakes,
+               SSL_version(c->ssl) == TLS1_3_VERSION ? HANDSHAKE_TLS13 : HANDSHAKE_TLS12);
     c->tls = CONN_TLS_UP;
     c->tls_more = true;
     c->deadline_ms = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/base/clock.h"
+#include "appliance/base/metrics.h"
 #include "appliance/io/loop_private.h"
 #include <signal.h>
 
@@ -9,6 +10,10 @@ enum {
     FINISH_TURNS = 100000, /* loop_run's end: a chain of posts that never ends is a bug */
     FINISH_LINGER_MS = 250
 };
+
+static const uint64_t busy_us[] = {100, 500, 1000, 5000, 10000, 50000, 100000, 500000, 1000000};
+METRIC_BUCKETS(loop_busy, busy_us, .name = "posthouse_loop_turn_seconds", .scale = 6,
+               .help = "How long the loop worked between two looks at its sockets.");
 
 /* ---- time ---- */
 
@@ -86,6 +91,18 @@ static void on_alarm(uv_timer_t *h)
     l->alarm_ms = 0;
 }
 
+/* Since the last time it was called, without what the poll waited. */
+static void measure(struct loop *l)
+{
+    uint64_t now = clock_mono_us(), idle = uv_metrics_idle_time(&l->uv) / 1000;
+    uint64_t spent = now - l->measured_us, waited = idle - l->idle_us;
+
+    if (l->measured_us)
+        metric_observe(&loop_busy, spent > waited ? spent - waited : 0);
+    l->measured_us = now;
+    l->idle_us = idle;
+}
+
 /* Before the poll: it may not block while there is work. */
 static void on_prepare(uv_prepare_t *h)
 {
@@ -103,6 +120,7 @@ static void on_prepare(uv_prepare_t *h)
         l->alarm_ms = at;
         uv_timer_start(&l->alarm, on_alarm, at - loop_now_ms(l), 0);
     }
+    measure(l);
 }
 
 static void on_check(uv_check_t *h)
@@ -159,6 +177,7 @@ struct loop *loop_new(void)
     struct loop *l = MEM_NEW(struct loop);
     signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error code, not our end */
     CHECK(uv_loop_init(&l->uv) == 0);
+    CHECK(uv_loop_configure(&l->uv, UV_METRICS_IDLE_TIME) == 0);
     CHECK(uv_async_init(&l->uv, &l->async, on_async) == 0);
     uv_prepare_init(&l->uv, &l->prepare);
     uv_check_init(&l->uv, &l->check);

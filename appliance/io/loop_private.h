@@ -55,6 +55,7 @@ struct loop {
     struct timer **heap;
     size_t heap_n, heap_cap;
     uint64_t now_ms, uv_seen;
+    uint64_t measured_us, idle_us; /* for the time a turn takes */
     size_t closing; /* handles of conns, listeners, signals whose close callback is still to come */
     bool turning, firing, stop, hurry;
     char *read_mem;
