@@ -188,9 +188,21 @@ static enum smtp_step step_commit(struct smtp_session *s)
 
 /* ---- The one reply (DESIGN.md 4) */
 
+static void note_outcome(struct smtp_session *s)
+{
+    const struct smtp_refusal *why = &s->tx.refused;
+    if (why->code)
+        snprintf(s->tx.outcome, sizeof s->tx.outcome, "refused: %u %s %s", why->code, why->status,
+                 why->text);
+    else
+        snprintf(s->tx.outcome, sizeof s->tx.outcome, "%s",
+                 s->tx.discard ? "discarded" : s->tx.junk ? "delivered to Junk" : "delivered");
+}
+
 static void answer(struct smtp_session *s)
 {
     struct smtp_refusal *why = &s->tx.refused;
+    note_outcome(s);
     if (why->code) {
         smtp_count_refused(why->code);
         smtp_refuse_command(s, "message", s->tx.first_rcpt, why);

@@ -39,7 +39,7 @@ struct admin_command {
 /* One table a group, each ended by group NULL. */
 extern const struct admin_command admin_domain_commands[], admin_user_commands[],
     admin_alias_commands[], admin_password_commands[], admin_mailbox_commands[],
-    admin_account_commands[];
+    admin_account_commands[], admin_explain_commands[];
 
 bool admin_is_group(const char *word);
 /* argv: group verb args and --options. Finds and checks it: NULL with err (ERR_PROTO) when it isn't

@@ -110,10 +110,68 @@ static void render_object(json_t *o, struct buf *out)
     buf_fini(&scratch);
 }
 
+/* What explain shows: the message, and a line for each stage with what it said below it. */
+static void render_stage(json_t *v, struct buf *scratch, struct buf *out)
+{
+    static const char *const more[] = {"reason", "reply"};
+    json_t *facts = json_object_get(v, "facts"), *value;
+    const char *name;
+
+    buf_printf(out, "  %-8s %-16s %-10s %6.1f ms", json_string_value(json_object_get(v, "point")),
+               json_string_value(json_object_get(v, "stage")),
+               json_string_value(json_object_get(v, "verdict")),
+               (double)json_integer_value(json_object_get(v, "us")) / 1000);
+    if (json_object_get(v, "score"))
+        buf_printf(out, "  score %g", json_number_value(json_object_get(v, "score")));
+    if (json_is_true(json_object_get(v, "shadow")))
+        buf_add_z(out, "  (shadow: not acted on)");
+    if (json_is_true(json_object_get(v, "failed")))
+        buf_add_z(out, "  (its on_error)");
+    buf_add_char(out, '\n');
+    for (size_t i = 0; i < ARRAY_LEN(more); i++)
+        if ((value = json_object_get(v, more[i]))) {
+            buf_printf(out, "           %s: ", more[i]);
+            buf_add_str(out, cell(value, scratch));
+            buf_add_char(out, '\n');
+        }
+    json_object_foreach(facts, name, value)
+    {
+        struct str key = cell(value, scratch);
+        buf_printf(out, "           %s = ", name);
+        buf_add_str(out, key);
+        buf_add_char(out, '\n');
+    }
+}
+
+static void render_explained(json_t *o, json_t *stages, struct buf *out)
+{
+    static const char *const fields[] = {"id",        "session", "client", "sender",
+                                         "recipient", "rcpts",   "size",   "outcome"};
+    struct buf scratch;
+
+    buf_init(&scratch, 1 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        json_t *v = json_object_get(o, fields[i]);
+        if (!v)
+            continue;
+        buf_printf(out, "%s: ", fields[i]);
+        buf_add_str(out, cell(v, &scratch));
+        buf_add_char(out, '\n');
+    }
+    buf_printf(out, "score: %g\n", json_number_value(json_object_get(o, "score")));
+    for (size_t i = 0; i < json_array_size(stages); i++)
+        render_stage(json_array_get(stages, i), &scratch, out);
+    buf_fini(&scratch);
+}
+
 void admin_render(json_t *result, struct buf *out)
 {
     if (!result || json_is_null(result))
         return;
+    if (json_is_array(json_object_get(result, "stages"))) {
+        render_explained(result, json_object_get(result, "stages"), out);
+        return;
+    }
     if (json_is_object(result))
         render_object(result, out);
     else if (json_is_array(result) && json_array_size(result) &&

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/appliance.h"
 #include "appliance/app/control.h"
+#include "appliance/app/stages.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -123,7 +124,8 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .store = a->store,
                                                          .directory = a->directory,
                                                          .tls = a->tls,
-                                                         .capture_account = a->capture_account});
+                                                         .capture_account = a->capture_account,
+                                                         .filters = a->filters});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
                                                          .snapshot = a->snapshot,
                                                          .loop = a->loop,
@@ -164,7 +166,8 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (start_monitor(a, err))
+    if (start_monitor(a, err) ||
+        stages_open(a->config, a->snapshot, a->loop, a->store, &a->filters, err))
         return -1;
     return start_servers(a, err);
 }
@@ -202,6 +205,7 @@ void appliance_stop(struct appliance *a)
         control_free(&a->control);
     if (a->misc)
         lane_free(&a->misc);
+    filters_close(&a->filters);
     if (a->directory)
         directory_close(&a->directory);
     if (a->store)

@@ -12,6 +12,7 @@
 #include "appliance/io/tls.h"
 
 struct control;
+struct filters;
 
 enum appliance_service { APPLIANCE_SMTP, APPLIANCE_IMAP };
 struct appliance_port {
@@ -47,6 +48,7 @@ struct appliance {
     struct loop *loop;
     struct store *store;
     struct directory *directory;
+    struct filters *filters;
     struct smtp_server *smtp;
     struct imap_server *imap;
     struct lane *misc;
@@ -72,7 +74,7 @@ int appliance_listen_metrics(struct appliance *a, const char *host, uint16_t por
     __attribute__((warn_unused_result));
 int appliance_start(struct appliance *a, struct err *err) __attribute__((warn_unused_result));
 /* On the loop: sessions that begin from now on have these settings and this certificate. The ports'
- * `proxies` are read again. */
+ * `proxies` are read again. Filter stages come before, as they may refuse: stages_reload(). */
 void appliance_reload(struct appliance *a, const struct config *c, struct snapshot *snapshot,
                       struct tls_ctx *tls);
 /* Until SIGTERM or SIGINT; then new connections are refused, those within a message get 10 s. */

@@ -169,6 +169,16 @@ static int usage(const char *group)
     return ADMIN_OK;
 }
 
+/* `posthouse explain ID`: a group with one verb, which goes without saying. */
+static void name_verb(struct command_line *cl)
+{
+    if (strcmp(cl->words[0], "explain") != 0 || cl->n != 2)
+        return;
+    cl->words[2] = cl->words[1];
+    cl->words[1] = "show";
+    cl->n = 3;
+}
+
 int mode_command(int argc, char **argv)
 {
     char password[PASSWORD_LINE];
@@ -182,6 +192,7 @@ int mode_command(int argc, char **argv)
         return fail(&cl, &err, ADMIN_USAGE);
     if (cl.help || cl.n < 2)
         return usage(cl.n ? cl.words[0] : NULL), cl.help ? ADMIN_OK : ADMIN_USAGE;
+    name_verb(&cl);
     command = admin_find(cl.words, cl.n, &err);
     if (!command || (command->wants_password && read_password(password, sizeof password, &err)))
         return fail(&cl, &err, ADMIN_USAGE);

@@ -3,6 +3,7 @@
 #include "appliance/app/appliance.h"
 #include "appliance/app/modes.h"
 #include "appliance/app/seal.h"
+#include "appliance/app/stages.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/directory/directory_admin.h"
@@ -46,6 +47,8 @@ const char dev_help[] =
     "  --password PW      one password for all test accounts\n"
     "  --metrics-port N   serve /metrics (Prometheus), /healthz and /readyz on port N over HTTP "
     "(0: a free one)\n"
+    "  --plugin FILE      load a filter stage (a shared object; see posthouse-stage(3)); may be "
+    "repeated\n"
     "  --set SECTION.NAME=VALUE  change a setting (--show-config lists them)\n"
     "  --show-config      print the settings in force and end\n"
     "  --log-level LEVEL  error, warn, info or debug (default info)\n"
@@ -101,6 +104,7 @@ static const struct option long_options[] = {{"data", required_argument, NULL, '
                                              {"strict", no_argument, NULL, 's'},
                                              {"password", required_argument, NULL, 'w'},
                                              {"metrics-port", required_argument, NULL, 'm'},
+                                             {"plugin", required_argument, NULL, 'g'},
                                              {"set", required_argument, NULL, 'o'},
                                              {"show-config", no_argument, NULL, 'c'},
                                              {"log-level", required_argument, NULL, 'v'},
@@ -126,6 +130,8 @@ static int take_option(int c, struct dev_options *o, struct err *err)
         return 0;
     case 'm':
         return parse_metrics_port(optarg, o, err);
+    case 'g':
+        return 0; /* load_plugins() */
     case 'o':
         return config_assign(&o->config, optarg, err);
     case 'c':
@@ -139,6 +145,20 @@ static int take_option(int c, struct dev_options *o, struct err *err)
     default:
         return ERR(err, ERR_PROTO, "see posthouse dev --help");
     }
+}
+
+/* First of all: they bring sections that --set may name. */
+static int load_plugins(int argc, char **argv, struct err *err)
+{
+    int c;
+
+    optind = 0;
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1)
+        if (c == 'g' && stages_load(optarg, err))
+            return -1;
+    opterr = 1;
+    return 0;
 }
 
 /* 1: help was asked for and given. */
@@ -407,7 +427,10 @@ int mode_dev(int argc, char **argv)
     struct dev *d = MEM_NEW(struct dev);
     int code = 0, rc;
 
-    rc = config_defaults(&d->options.config, &err);
+    rc = load_plugins(argc, argv, &err);
+    stages_declare();
+    if (rc == 0)
+        rc = config_defaults(&d->options.config, &err);
     if (rc == 0)
         rc = parse_options(argc, argv, &d->options, &err);
     if (rc == 0 && d->options.show_config)

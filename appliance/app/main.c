@@ -15,6 +15,7 @@ static const char help[] =
     "  posthouse password ...     set and remove passwords\n"
     "  posthouse mailbox ...      list, show, check mailboxes\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
+    "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
     "  posthouse --version\n\n"
     "Commands take --data DIR (or POSTHOUSE_DATA) and --json; `posthouse user --help` shows them.\n"

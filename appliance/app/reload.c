@@ -3,6 +3,7 @@
  * unpacked on lane misc; the loop only exchanges pointers. */
 #include "appliance/app/sdnotify.h"
 #include "appliance/app/serve.h"
+#include "appliance/app/stages.h"
 #include "appliance/base/log.h"
 #include <stdio.h>
 
@@ -100,12 +101,14 @@ static bool tls_is_missing(const struct reload *r)
 }
 
 /* ---- the exchange */
-static void take_over(struct reload *r)
+static int take_over(struct reload *r)
 {
     struct serve *s = r->serve;
     struct config *old = s->current;
     struct tls_ctx *old_tls = s->appliance.tls;
 
+    if (stages_reload(s->appliance.filters, r->config, &r->config->snapshot, &r->err))
+        return -1;
     tell_what_waits(s->boot, r->config);
     s->current = r->config;
     r->config = NULL;
@@ -118,6 +121,7 @@ static void take_over(struct reload *r)
     config_unref(&old);
     tls_ctx_unref(&old_tls);
     log_info(&log_reload, "reloaded", L_Z("file", s->config_path));
+    return 0;
 }
 
 static void complain(const struct reload *r)
@@ -144,9 +148,7 @@ static void on_read(struct job *j)
     if (s->appliance.stopping || !s->appliance.smtp) {
         log_info(&log_reload, "reload_dropped");
     } else {
-        if (r->config)
-            take_over(r);
-        else
+        if (!r->config || take_over(r))
             complain(r);
         sdnotify_ready();
     }

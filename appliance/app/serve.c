@@ -6,6 +6,7 @@
 #include "appliance/app/modes.h"
 #include "appliance/app/sandbox.h"
 #include "appliance/app/sdnotify.h"
+#include "appliance/app/stages.h"
 #include "appliance/base/log.h"
 #include <errno.h>
 #include <getopt.h>
@@ -242,6 +243,8 @@ const char serve_help[] =
     "  --check-config     say what is wrong in it, and end\n"
     "  --show-config      print the settings in force, and end\n"
     "  --help-settings [SECTION]  explain all settings, or those of a section\n"
+    "  --plugin FILE      load a filter stage (a shared object; see posthouse-stage(3)); may be "
+    "repeated\n"
     "  --json             print one line of JSON when ready\n"
     "\nSIGTERM and SIGINT end it when messages under way are finished, SIGHUP reads the "
     "configuration\n"
@@ -252,6 +255,7 @@ static const struct option long_options[] = {{"config", required_argument, NULL,
                                              {"check-config", no_argument, NULL, 'k'},
                                              {"show-config", no_argument, NULL, 'c'},
                                              {"help-settings", optional_argument, NULL, 's'},
+                                             {"plugin", required_argument, NULL, 'g'},
                                              {"json", no_argument, NULL, 'j'},
                                              {"help", no_argument, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
@@ -273,6 +277,10 @@ static int parse_options(int argc, char **argv, struct options *o, struct err *e
             o->config = optarg;
         else if (c == 'j')
             o->json = true;
+        else if (c == 'g' && stages_load(optarg, err))
+            return -1;
+        else if (c == 'g')
+            continue;
         else if (c == 'k' || c == 'c' || c == 'h')
             o->action = c == 'k' ? ACT_CHECK : c == 'c' ? ACT_SHOW : ACT_HELP;
         else if (c == 's') {
@@ -371,6 +379,7 @@ int mode_serve(int argc, char **argv)
         fprintf(stderr, "posthouse serve: %s\n", err.text);
         return 2;
     }
+    stages_declare();
     if (o.action == ACT_HELP)
         return fputs(serve_help, stdout) < 0;
     if (o.action == ACT_HELP_SETTINGS)

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* explain: what the filter stages decided about a message, and why. */
+#include "appliance/app/admin.h"
+#include "appliance/base/mem.h"
+#include "appliance/sql/sql.h"
+#include <time.h>
+
+enum { TRIES = 10, PAUSE_MS = 50 };
+
+static int read_detail(struct admin_call *c, uint64_t id, json_t **out)
+{
+    struct store_reader *r;
+    struct sql_stmt *st;
+    int rc;
+
+    if (store_reader_open(c->store, &r, &c->err))
+        return -1;
+    rc = sql_prepare(store_reader_sql(r), "SELECT detail FROM verdict WHERE id = ?", &st, &c->err);
+    if (rc == 0) {
+        sql_bind_int(st, 1, (int64_t)id);
+        rc = sql_step(st, &c->err);
+        if (rc == 1) {
+            struct str detail = sql_blob(st, 0);
+            *out = json_loadb(detail.p, detail.n, 0, NULL);
+        }
+        sql_reset(st);
+    }
+    store_reader_close(&r);
+    return rc < 0 ? -1 : 0;
+}
+
+/* A message that was answered just now: its verdicts are written behind. */
+static void wait_a_moment(void)
+{
+    nanosleep(&(struct timespec){0, PAUSE_MS * 1000000L}, NULL);
+}
+
+static int explain(struct admin_call *c)
+{
+    uint64_t id;
+    json_t *detail = NULL;
+
+    if (str_to_u64(str_from(c->args[0]), INT64_MAX, &id))
+        return ERR(
+            &c->err, ERR_PROTO,
+            "'%s' is no id: it is in the 250 reply, in Received, and the mid= or sid= of the "
+            "log",
+            c->args[0]);
+    for (int i = 0; i < TRIES && !detail; i++) {
+        if (i)
+            wait_a_moment();
+        if (read_detail(c, id, &detail))
+            return -1;
+    }
+    if (!detail)
+        return ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                       "no verdicts are kept about %s: no stage looked at it, or they are older "
+                       "than filters.keep",
+                       c->args[0]);
+    json_object_set_new(detail, "id", json_string(c->args[0]));
+    c->result = detail;
+    return 0;
+}
+
+const struct admin_command admin_explain_commands[] = {
+    {"explain", "show", "ID", 1, 1, NULL, false, explain,
+     "Show what the filter stages decided about a message or a session, and why (posthouse explain "
+     "ID)."},
+    {.group = NULL}};

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/app/stages.h"
+
+/* One a process, as the sections that config_add_section() takes are; never freed. */
+static struct filters_registry *stages;
+static bool declared;
+
+static struct filters_registry *registry(void)
+{
+    if (!stages)
+        stages = filters_registry_new();
+    return stages;
+}
+
+int stages_load(const char *file, struct err *err)
+{
+    CHECK(!declared);
+    return filters_registry_load(registry(), file, err);
+}
+
+void stages_declare(void)
+{
+    const struct settings_section *s = filters_registry_sections(registry());
+
+    if (declared)
+        return;
+    declared = true;
+    for (size_t i = 0; s[i].name; i++)
+        config_add_section(s[i].name, s[i].doc, s[i].table,
+                           filters_registry_section_size(stages, i));
+}
+
+/* A configuration and the reference that keeps it. */
+struct held {
+    const struct config *config;
+    struct snapshot *snapshot;
+};
+
+static const void *find(void *ctx, const char *name)
+{
+    return config_extra(((struct held *)ctx)->config, name);
+}
+
+static void on_free(void *ctx)
+{
+    struct held *h = ctx;
+
+    snapshot_unref(&h->snapshot);
+    mem_free(h);
+}
+
+static struct filters_config *over(const struct config *c, struct snapshot *snapshot)
+{
+    struct held *h = MEM_NEW(struct held);
+
+    *h = (struct held){c, snapshot_ref(snapshot)};
+    return filters_config_over(registry(), find, on_free, h);
+}
+
+int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
+                struct store *store, struct filters **out, struct err *err)
+{
+    stages_declare();
+    struct filters_config *config = over(c, snapshot);
+    const struct filters_env env = {
+        .loop = loop, .store = store, .registry = stages, .config = config};
+    int rc = filters_config_check(config, err) || filters_open(&env, out, err) ? -1 : 0;
+
+    filters_config_unref(&config);
+    return rc;
+}
+
+int stages_reload(struct filters *f, const struct config *c, struct snapshot *snapshot,
+                  struct err *err)
+{
+    struct filters_config *config = over(c, snapshot);
+    int rc = filters_config_check(config, err) || filters_reload(f, config, err) ? -1 : 0;
+
+    filters_config_unref(&config);
+    return rc;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* stages.h - the filter stages of this program: built-in ones and plug-ins, their sections in the
+ * configuration, and the chain that runs with it. Floor 6 (app). Threads: main, then loop. */
+#ifndef PH_APP_STAGES_H
+#define PH_APP_STAGES_H
+#include "appliance/app/config.h"
+#include "filters/chain.h"
+
+/* A plug-in by its file; before stages_declare(). */
+int stages_load(const char *file, struct err *err) __attribute__((warn_unused_result));
+/* Adds the sections of all stages, once; before the first configuration is made. */
+void stages_declare(void);
+/* Takes a reference to the snapshot, in which the configuration lies, for as long as sessions use
+ * it; NULL: it lives as long as the program. */
+int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
+                struct store *store, struct filters **out, struct err *err)
+    __attribute__((warn_unused_result));
+int stages_reload(struct filters *f, const struct config *c, struct snapshot *snapshot,
+                  struct err *err) __attribute__((warn_unused_result));
+#endif
