@@ -5,6 +5,7 @@
 #include "appliance/app/config.h"
 #include "appliance/app/control.h"
 #include "appliance/app/datadir.h"
+#include "appliance/app/folder.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -17,7 +18,8 @@
 enum { WORDS_MAX = 64, PASSWORD_LINE = 1024 };
 
 struct command_line {
-    const char *data;
+    const char *data, *config; /* as given, or NULL */
+    struct config *configured; /* NULL: none was read */
     bool json, help;
     const char *words[WORDS_MAX];
     size_t n;
@@ -26,8 +28,8 @@ struct command_line {
 static int parse(int argc, char **argv, struct command_line *cl, struct err *err)
 {
     *cl = (struct command_line){.data = getenv("POSTHOUSE_DATA")};
-    if (!cl->data || !cl->data[0])
-        cl->data = DATA_DEFAULT;
+    if (cl->data && !cl->data[0])
+        cl->data = NULL;
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             cl->json = true;
@@ -37,6 +39,10 @@ static int parse(int argc, char **argv, struct command_line *cl, struct err *err
             cl->data = argv[i] + 7;
         else if (strcmp(argv[i], "--data") == 0 && i + 1 < argc)
             cl->data = argv[++i];
+        else if (strncmp(argv[i], "--config=", 9) == 0)
+            cl->config = argv[i] + 9;
+        else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            cl->config = argv[++i];
         else if (cl->n == WORDS_MAX)
             return ERR(err, ERR_PROTO, "too many words");
         else
@@ -88,7 +94,8 @@ static int read_password(char *out, size_t cap, struct err *err)
 }
 
 /* ---- without a daemon */
-static int answer_here(struct datadir *d, json_t *request, json_t **reply_out, struct err *err)
+static int answer_here(const struct command_line *cl, struct datadir *d, json_t *request,
+                       json_t **reply_out, struct err *err)
 {
     struct store *store = NULL;
     struct config config;
@@ -96,8 +103,9 @@ static int answer_here(struct datadir *d, json_t *request, json_t **reply_out, s
 
     if (config_defaults(&config, err))
         return -1;
+    const struct config *c = cl->configured ? cl->configured : &config;
     loop = loop_new();
-    if (store_open(d->path, &config.store, loop, &store, err) == 0) {
+    if (store_open(d->path, &c->store, loop, &store, err) == 0) {
         *reply_out = control_answer(d->path, store, request);
         store_close(&store);
         loop_turn(loop, false);
@@ -107,16 +115,19 @@ static int answer_here(struct datadir *d, json_t *request, json_t **reply_out, s
     return *reply_out ? 0 : -1;
 }
 
-static int ask(const struct command_line *cl, json_t *request, json_t **reply_out, struct err *err)
+static int ask(struct command_line *cl, json_t *request, json_t **reply_out, struct err *err)
 {
+    const char *data = folder_find(cl->data, cl->config, &cl->configured, err);
     struct datadir d;
     int rc;
 
-    if (datadir_open(cl->data, false, &d, err))
+    if (!data || folder_become_owner(data, err))
+        return -1;
+    if (datadir_open(data, false, &d, err))
         return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
     rc = datadir_lock(&d, err);
     if (rc == 0)
-        rc = answer_here(&d, request, reply_out, err);
+        rc = answer_here(cl, &d, request, reply_out, err);
     else if (err->why == ERR_WHY_BUSY)
         rc = control_ask(d.fd, request, reply_out, err);
     datadir_close(&d);
@@ -163,7 +174,8 @@ static int usage(const char *group)
     buf_init(&out, 1 << 20);
     admin_usage(group, &out);
     fputs(buf_z(&out), stdout);
-    puts("  Every command takes --data DIR and --json. Exit codes: 0 done, 1 refused, 2 usage, 75 "
+    puts("  Every command takes --data DIR (or --config FILE) and --json. Exit codes: 0 done, 1 "
+         "refused, 2 usage, 75 "
          "try again later.");
     buf_fini(&out);
     return ADMIN_OK;
@@ -211,5 +223,6 @@ int mode_command(int argc, char **argv)
         code = show(&cl, reply);
     json_decref(reply);
     json_decref(request);
+    config_unref(&cl.configured);
     return code;
 }
