@@ -431,6 +431,8 @@ int mode_dev(int argc, char **argv)
     stages_declare();
     if (rc == 0)
         rc = config_defaults(&d->options.config, &err);
+    if (rc == 0) /* a test's clients all come from one address */
+        rc = config_assign(&d->options.config, "imap.max_conn_per_user_ip=10000", &err);
     if (rc == 0)
         rc = parse_options(argc, argv, &d->options, &err);
     if (rc == 0 && d->options.show_config)
