@@ -185,7 +185,15 @@ void appliance_reload(struct appliance *a, const struct config *c, struct snapsh
 
 void appliance_run(struct appliance *a)
 {
+    sigset_t more;
+
     loop_run(a->loop);
+    /* A second signal shall not cut off what is done in order from here on. */
+    sigemptyset(&more);
+    sigaddset(&more, SIGTERM);
+    sigaddset(&more, SIGINT);
+    sigaddset(&more, SIGHUP);
+    sigprocmask(SIG_BLOCK, &more, NULL);
 }
 
 void appliance_stop(struct appliance *a)
