@@ -254,9 +254,9 @@ bool guard_is_banned(const struct guard_client *c)
     return ban == BAN_MANUAL || (ban == BAN_AUTOMATIC && !pairs_network(c->guard, c->ip));
 }
 
-/* ---- Logins. A token of the pair, or of the client, is taken before the password is looked at and
- * given back if it was right: as many tries at once as there are tokens, however many connections.
- */
+/* ---- Logins. A known pair's token is taken before the password is looked at and given back if it
+ * was right: as many tries at once as there are tokens, however many connections. A client's tokens
+ * are taken by failures only, so that many users behind one address can come at once. */
 
 struct login_bucket {
     bool known;
@@ -295,7 +295,8 @@ bool guard_login_ask(struct guard_client *c, struct str account, struct guard_te
     struct login_bucket b = login_bucket(c, account);
     if (!b.known && bans_find(g, c->ip, &until))
         snprintf(why->z, sizeof why->z, "Logins from your address are blocked for now");
-    else if (!bucket_take(g->buckets, b.key, &b.rate, 1, clock_mono_ms()))
+    else if (b.known ? !bucket_take(g->buckets, b.key, &b.rate, 1, clock_mono_ms())
+                     : bucket_wait(g->buckets, b.key, &b.rate, 1, clock_mono_ms()) > 0)
         snprintf(why->z, sizeof why->z, "Too many failed logins, try again in a few minutes");
     else
         return true;
@@ -309,7 +310,8 @@ void guard_login_undecided(struct guard_client *c, struct str asked)
     if (!c->guard || c->trusted)
         return;
     struct login_bucket b = login_bucket(c, asked);
-    bucket_give(c->guard->buckets, b.key, &b.rate, 1, clock_mono_ms());
+    if (b.known)
+        bucket_give(c->guard->buckets, b.key, &b.rate, 1, clock_mono_ms());
 }
 
 void guard_login_ok(struct guard_client *c, struct str asked, struct str account)
@@ -319,8 +321,6 @@ void guard_login_ok(struct guard_client *c, struct str asked, struct str account
     struct login_bucket b = login_bucket(c, asked);
     if (b.known) /* what failed before was a mistake */
         bucket_fill(c->guard->buckets, b.key);
-    else
-        bucket_give(c->guard->buckets, b.key, &b.rate, 1, clock_mono_ms());
     pairs_seen(c->guard, account, c->ip);
     set_waiting(c, false);
 }
@@ -352,7 +352,10 @@ uint64_t guard_login_failed(struct guard_client *c, struct str asked)
     struct guard *g = c->guard;
     const struct guard_conf *conf = g->env.conf;
     struct login_bucket b = login_bucket(c, asked);
-    uint64_t now = clock_mono_ms(), used = bucket_used(g->buckets, b.key, &b.rate, now);
+    uint64_t now = clock_mono_ms();
+    if (!b.known)
+        bucket_take(g->buckets, b.key, &b.rate, 1, now);
+    uint64_t used = bucket_used(g->buckets, b.key, &b.rate, now);
     g->stats.logins_failed++;
     if (!b.known && used >= b.rate.n) {
         bucket_fill(g->buckets, b.key); /* counted anew once the ban is over */

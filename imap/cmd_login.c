@@ -58,7 +58,8 @@ static void failed(struct imap_session *s, struct str user)
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
              L_Z("port", s->port->name));
     imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
-    imap_session_after(s, s->conf->login_delay << doublings, after_delay);
+    uint64_t mine = s->conf->login_delay << doublings, theirs = guard_login_failed(&s->guard, user);
+    imap_session_after(s, mine > theirs ? mine : theirs, after_delay);
 }
 
 static void on_login(void *ctx, const struct directory_login *answer)
@@ -69,6 +70,7 @@ static void on_login(void *ctx, const struct directory_login *answer)
         struct login *l = cmd->data;
         if (answer->failed) {
             imap_count_login(IMAP_LOGIN_UNDECIDED);
+            guard_login_undecided(&s->guard, l->sasl.user);
             log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
             imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
             imap_go_on(cmd);
@@ -76,6 +78,7 @@ static void on_login(void *ctx, const struct directory_login *answer)
             failed(s, l->sasl.user);
         } else {
             l->account = arena_str(cmd->arena, answer->account);
+            guard_login_ok(&s->guard, l->sasl.user, l->account);
             l->own_quota = answer->quota_bytes != 0;
             l->quota_bytes = answer->quota_bytes ? answer->quota_bytes
                                                  : store_conf(imap_session_store(s))->quota_bytes;
@@ -90,7 +93,14 @@ static int ask_directory(struct imap_command *cmd)
 {
     struct imap_session *s = cmd->session;
     struct login *l = cmd->data;
+    struct guard_text why;
+    if (!guard_login_ask(&s->guard, l->sasl.user, &why)) {
+        s->failed_logins++;
+        imap_no(cmd, "LIMIT", why.z);
+        return -1;
+    }
     if (directory_login(s->server->conf.directory, l->sasl.user, l->sasl.password, on_login, s)) {
+        guard_login_undecided(&s->guard, l->sasl.user);
         imap_no(cmd, "INUSE", "Too many logins at the moment, try again later");
         return -1;
     }

@@ -274,6 +274,8 @@ static bool too_many_bads(struct imap_session *s)
 {
     bool bad = s->cmd->status[0] == 'B';
     s->bads = bad ? s->bads + 1 : 0;
+    if (bad)
+        guard_fault(&s->guard, GUARD_ERROR);
     return s->bads >= (s->state == IMAP_PREAUTH ? IMAP_BADS_PREAUTH : IMAP_BADS_MAX);
 }
 

@@ -28,12 +28,25 @@ const struct ph_setting imap_settings[] = {
 };
 // clang-format on
 
+enum { REFUSED_MS = 1000 };
+
 static char *system_name(void)
 {
     char name[256] = "";
     if (gethostname(name, sizeof name - 1) || !name[0])
         return str_dup_z(STR("localhost"));
     return str_dup_z(str_from(name));
+}
+
+static void on_ban(struct guard_watch *w)
+{
+    struct imap_server *server = CONTAINER_OF(w, struct imap_server, watch);
+    LIST_EACH(&server->sessions, it)
+    {
+        struct imap_session *s = LIST_ITEM(it, struct imap_session, link);
+        if (s->state == IMAP_PREAUTH && guard_is_banned(&s->guard))
+            imap_session_bye(s, "banned", "Your address is blocked");
+    }
 }
 
 struct imap_server *imap_server_new(const struct imap_server_conf *conf)
@@ -48,6 +61,8 @@ struct imap_server *imap_server_new(const struct imap_server_conf *conf)
     if (conf->tls)
         s->conf.tls = tls_ctx_ref(conf->tls);
     list_init(&s->sessions);
+    s->watch.on_ban = on_ban;
+    guard_watch_add(s->conf.guard, &s->watch);
     return s;
 }
 
@@ -63,13 +78,28 @@ void imap_server_set_conf(struct imap_server *s, const struct imap_conf *conf,
     tls_ctx_unref(&old_tls);
 }
 
+static bool admit(const struct imap_port *port, struct conn **c, struct guard_client *client)
+{
+    struct guard_text why;
+    if (guard_connect(port->server->conf.guard, client, conn_peer(*c)->ip, true, &why) == GUARD_OK)
+        return true;
+    if (!port->implicit_tls) {
+        conn_write_str(*c, STR("* BYE "));
+        conn_write_str(*c, str_from(why.z));
+        conn_write_str(*c, STR("\r\n"));
+    }
+    conn_close_flushed(c, REFUSED_MS);
+    return false;
+}
+
 void imap_on_accept(void *imap_port, struct conn *c)
 {
     const struct imap_port *port = imap_port;
+    struct guard_client client = {0};
     if (port->server->stopping)
         conn_close(&c);
-    else
-        imap_session_start(port, c);
+    else if (conn_peer(c)->proxied || admit(port, &c, &client)) /* else at CONN_OPEN */
+        imap_session_start(port, c, &client);
 }
 
 unsigned imap_server_sessions(const struct imap_server *s)
@@ -121,6 +151,7 @@ void imap_server_free(struct imap_server **sp)
     if (!s)
         return;
     CHECK(s->n_sessions == 0);
+    guard_watch_del(&s->watch);
     if (s->drain)
         timer_free(&s->drain);
     loop_defer_cancel(&s->stopped);

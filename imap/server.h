@@ -23,6 +23,7 @@ struct imap_conf {          /* section "imap"; one immutable snapshot */
 };
 extern const struct ph_setting imap_settings[];
 
+struct guard;
 struct imap_server;
 struct imap_server_conf {
     const struct imap_conf *imap;
@@ -31,6 +32,7 @@ struct imap_server_conf {
     struct store *store;
     struct directory *directory;
     struct tls_ctx *tls; /* for STARTTLS; NULL: not offered */
+    struct guard *guard; /* who may connect and log in (filters/guard.h); NULL: everybody */
 };
 struct imap_server *imap_server_new(const struct imap_server_conf *conf);
 /* Other settings and another certificate, for the sessions that begin from now on (see
@@ -39,8 +41,9 @@ void imap_server_set_conf(struct imap_server *s, const struct imap_conf *conf,
                           struct snapshot *snapshot, struct tls_ctx *tls);
 struct imap_port {
     struct imap_server *server;
-    bool no_starttls; /* a port that never has TLS, and so no login */
-    const char *name; /* "imap", "imaps" */
+    bool no_starttls;  /* a port that never has TLS, and so no login */
+    bool implicit_tls; /* words for a client that isn't let in can't be said */
+    const char *name;  /* "imap", "imaps" */
 };
 void imap_on_accept(void *imap_port, struct conn *c);
 unsigned imap_server_sessions(const struct imap_server *s);

@@ -33,8 +33,8 @@ void imap_session_unref(struct imap_session **sp)
 static void log_closed(struct imap_session *s)
 {
     log_info(&s->log, "closed", L_Z("why", s->why), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port->name), L_Z("account", s->account), L_UINT("commands", s->commands),
-             L_Z("during", s->cmd ? s->cmd->def->name : NULL));
+             L_Z("port", s->port->name), L_Z("account", s->account),
+             L_UINT("commands", s->commands), L_Z("during", s->cmd ? s->cmd->def->name : NULL));
 }
 
 /* What may call back later is stopped here; a job or an operation under way keeps the command until
@@ -47,6 +47,7 @@ static void detach(struct imap_session *s, const char *why)
     imap_count_end(conn_error(s->conn)->text[0] ? "broken" : s->why);
     imap_session_set_idling(s, false);
     imap_limit_leave(s);
+    guard_leave(&s->guard);
     imap_session_deselect(s);
     if (s->deadline)
         timer_free(&s->deadline);
@@ -190,8 +191,21 @@ static void on_deadline(void *ctx)
     imap_session_bye(ctx, "login timeout", "You took too long to log in");
 }
 
+/* Behind a proxy the client is known only now. */
+static bool admit(struct imap_session *s)
+{
+    struct guard_text why;
+    if (s->admitted || guard_connect(s->server->conf.guard, &s->guard, conn_peer(s->conn)->ip, true,
+                                     &why) == GUARD_OK)
+        return true;
+    imap_session_bye(s, "refused", why.z);
+    return false;
+}
+
 static void greet(struct imap_session *s)
 {
+    if (!admit(s))
+        return;
     struct buf b;
     buf_init(&b, 4096);
     buf_add_z(&b, "* OK [CAPABILITY ");
@@ -249,7 +263,8 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
     }
 }
 
-void imap_session_start(const struct imap_port *port, struct conn *c)
+void imap_session_start(const struct imap_port *port, struct conn *c,
+                        const struct guard_client *client)
 {
     struct imap_session *s = MEM_NEW(struct imap_session);
     struct imap_server *server = port->server;
@@ -257,6 +272,8 @@ void imap_session_start(const struct imap_port *port, struct conn *c)
     s->conf = server->conf.imap;
     s->snapshot = snapshot_ref(server->conf.snapshot);
     s->conn = c;
+    s->guard = *client;
+    s->admitted = !conn_peer(c)->proxied;
     s->refs = 1;
     s->port = port;
     s->state = IMAP_PREAUTH;

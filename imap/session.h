@@ -9,6 +9,7 @@
 #define PH_IMAP_SESSION_H
 #include "appliance/base/log.h"
 #include "appliance/io/conn.h"
+#include "filters/guard.h"
 #include "imap/command.h"
 #include "imap/reader.h"
 #include "imap/sync.h"
@@ -26,6 +27,7 @@ struct imap_server {
     unsigned n_sessions;
     char *hostname;
     struct map *logins; /* limit.c */
+    struct guard_watch watch;
     bool stopping;
     struct timer *drain;
     void (*on_stopped)(void *ctx);
@@ -52,8 +54,10 @@ struct imap_session {
     struct imap_server *server;
     const struct imap_conf *conf;
     struct snapshot *snapshot; /* that conf lies in */
-    struct conn *conn; /* NULL: ended */
+    struct conn *conn;         /* NULL: ended */
     unsigned refs;
+    struct guard_client guard;
+    bool admitted; /* by the guard */
     struct log_ctx log;
     const struct imap_port *port;
     enum imap_state state;
@@ -66,8 +70,8 @@ struct imap_session {
     bool full;           /* the client has to read before anything goes on: until CONN_DRAINED */
     bool append_pending; /* the literal was neither accepted nor refused yet */
     bool swallowing;     /* the refused literal is going by */
-    bool idling; /* within IDLE: changes are sent as they come. By imap_session_set_idling() */
-    bool wrote;          /* this command changed something */
+    bool idling;   /* within IDLE: changes are sent as they come. By imap_session_set_idling() */
+    bool wrote;    /* this command changed something */
     bool watching; /* a long command runs: input is held, not paused, so that the client's end is
                       seen */
     bool eof;      /* the client has closed its side, with commands left to answer */
@@ -88,7 +92,7 @@ struct imap_session {
 
     char *account; /* folded address; NULL before login */
     uint64_t account_id;
-    char *login_key; /* of limit.c; NULL: not counted */
+    char *login_key;              /* of limit.c; NULL: not counted */
     unsigned failed_logins, bads; /* bads: in a row */
     uint64_t preauth_bytes, commands, idled_ms;
     uint64_t last_sent_ms;  /* output moved */
@@ -106,7 +110,9 @@ bool imap_limit_enter(struct imap_session *s, struct str account);
 void imap_limit_leave(struct imap_session *s);
 
 /* ---- session.c: the life of a session */
-void imap_session_start(const struct imap_port *port, struct conn *c);
+/* client: as guard_connect() left it; zeroed when it could not be asked yet. */
+void imap_session_start(const struct imap_port *port, struct conn *c,
+                        const struct guard_client *client);
 struct imap_session *imap_session_ref(struct imap_session *s);
 void imap_session_unref(struct imap_session **s);
 void imap_session_end(struct imap_session *s, const char *why); /* at once */

@@ -5,9 +5,8 @@
 enum { ARGS_MAX = 64 };
 
 static const struct admin_command *const groups[] = {
-    admin_domain_commands,   admin_user_commands,    admin_alias_commands,
-    admin_password_commands, admin_mailbox_commands, admin_account_commands,
-    admin_explain_commands};
+    admin_domain_commands,  admin_user_commands,    admin_alias_commands, admin_password_commands,
+    admin_mailbox_commands, admin_account_commands, admin_explain_commands, admin_ban_commands};
 
 bool admin_is_group(const char *word)
 {
@@ -15,6 +14,11 @@ bool admin_is_group(const char *word)
         if (strcmp(groups[i]->group, word) == 0)
             return true;
     return false;
+}
+
+bool admin_on_loop(const char *group)
+{
+    return strcmp(group, admin_ban_commands[0].group) == 0;
 }
 
 static const struct admin_command *find_verb(const char *group, const char *verb)

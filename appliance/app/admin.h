@@ -17,9 +17,11 @@ enum {
     ADMIN_TEMPFAIL = 75
 }; /* exit codes; 75: EX_TEMPFAIL */
 
+struct guard;
 struct admin_call {
     const char *dir; /* the data folder */
     struct store *store;
+    struct guard *guard;     /* for admin_on_loop() */
     const char *const *args; /* after group and verb */
     size_t n_args;
     const char *const *options; /* "name=value" or "name", checked against the command's list */
@@ -39,9 +41,10 @@ struct admin_command {
 /* One table a group, each ended by group NULL. */
 extern const struct admin_command admin_domain_commands[], admin_user_commands[],
     admin_alias_commands[], admin_password_commands[], admin_mailbox_commands[],
-    admin_account_commands[], admin_explain_commands[];
+    admin_account_commands[], admin_explain_commands[], admin_ban_commands[];
 
 bool admin_is_group(const char *word);
+bool admin_on_loop(const char *group); /* its commands don't block, and run on the loop */
 /* argv: group verb args and --options. Finds and checks it: NULL with err (ERR_PROTO) when it isn't
  * one. */
 const struct admin_command *admin_find(const char *const *argv, size_t n, struct err *err);

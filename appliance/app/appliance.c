@@ -66,7 +66,10 @@ static int start_port(struct appliance *a, struct appliance_port *p, struct err 
 
     p->smtp = (struct smtp_port){
         .server = a->smtp, .role = p->role, .no_starttls = p->no_starttls, .name = p->name};
-    p->imap = (struct imap_port){.server = a->imap, .no_starttls = p->no_starttls, .name = p->name};
+    p->imap = (struct imap_port){.server = a->imap,
+                                 .no_starttls = p->no_starttls,
+                                 .implicit_tls = p->implicit_tls,
+                                 .name = p->name};
     conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
     conf.ctx = p->service == APPLIANCE_SMTP ? (void *)&p->smtp : (void *)&p->imap;
     for (size_t i = 0; i < p->n_listeners; i++)
@@ -131,8 +134,9 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .loop = a->loop,
                                                          .store = a->store,
                                                          .directory = a->directory,
-                                                         .tls = a->tls});
-    a->control = control_new(a->loop, a->misc, a->data->path, a->store);
+                                                         .tls = a->tls,
+                                                         .guard = a->guard});
+    a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
     for (size_t i = 0; i < a->n_ports; i++)
         if (start_port(a, &a->ports[i], err))
             return -1;
@@ -150,6 +154,14 @@ static int start_monitor(struct appliance *a, struct err *err)
     return monitor_listen(a->monitor, a->metrics_listener, err);
 }
 
+static int open_guard(struct appliance *a, struct err *err)
+{
+    const struct guard_env env = {
+        .loop = a->loop, .store = a->store, .conf = &a->config->guard, .snapshot = a->snapshot};
+
+    return guard_open(&env, &a->guard, err);
+}
+
 int appliance_start(struct appliance *a, struct err *err)
 {
     struct lane_conf misc = {.name = "misc", .threads = 1, .depth = 100};
@@ -161,7 +173,8 @@ int appliance_start(struct appliance *a, struct err *err)
     if (a->on_reload)
         a->signals[2] = loop_signal_new(a->loop, SIGHUP, on_signal, a);
     if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
-        directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err))
+        directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err) ||
+        open_guard(a, err))
         return -1;
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
@@ -177,6 +190,9 @@ void appliance_reload(struct appliance *a, const struct config *c, struct snapsh
 {
     smtp_server_set_conf(a->smtp, &c->smtp, snapshot, tls);
     imap_server_set_conf(a->imap, &c->imap, snapshot, tls);
+    struct err err;
+    if (guard_set_conf(a->guard, &c->guard, snapshot, &err))
+        log_error(&log_app, "guard_not_reloaded", L_Z("error", err.text));
     for (size_t i = 0; i < a->n_ports; i++)
         for (size_t k = 0; k < a->ports[i].n_listeners; k++)
             listener_set(a->ports[i].listeners[k], a->ports[i].implicit_tls ? tls : NULL,
@@ -213,6 +229,7 @@ void appliance_stop(struct appliance *a)
         control_free(&a->control);
     if (a->misc)
         lane_free(&a->misc);
+    guard_close(&a->guard);
     filters_close(&a->filters);
     if (a->directory)
         directory_close(&a->directory);

@@ -49,6 +49,7 @@ struct appliance {
     struct store *store;
     struct directory *directory;
     struct filters *filters;
+    struct guard *guard;
     struct smtp_server *smtp;
     struct imap_server *imap;
     struct lane *misc;

@@ -98,6 +98,7 @@ static int answer_here(const struct command_line *cl, struct datadir *d, json_t 
                        json_t **reply_out, struct err *err)
 {
     struct store *store = NULL;
+    struct guard *guard = NULL;
     struct config config;
     struct loop *loop;
 
@@ -106,7 +107,10 @@ static int answer_here(const struct command_line *cl, struct datadir *d, json_t 
     const struct config *c = cl->configured ? cl->configured : &config;
     loop = loop_new();
     if (store_open(d->path, &c->store, loop, &store, err) == 0) {
-        *reply_out = control_answer(d->path, store, request);
+        const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
+        if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
+            *reply_out = control_answer(d->path, store, guard, request);
+        guard_close(&guard);
         store_close(&store);
         loop_turn(loop, false);
     }

@@ -25,6 +25,10 @@ const struct settings_section config_sections[] = {
     SECTION(imap, "Reading mail."),
     SECTION(store, "Where messages are kept."),
     SECTION(directory, "Domains, users, aliases and logging in."),
+    SECTION(
+        guard,
+        "Who may connect and try to log in, and who is banned. The stage `limits` says how much "
+        "mail per time."),
     {.name = NULL},
 };
 const struct settings_section config_port_section = {
@@ -327,6 +331,13 @@ static void finish(struct config *c, const char *path, struct buf *errors, struc
             err_context(&one, "listener \"%s\"", c->ports[i].name);
             note(errors, path, &one, err);
         }
+    struct cidr_set trusted;
+    if (cidr_set_parse(str_from(c->guard.trusted), &trusted, &one)) {
+        err_context(&one, "guard.trusted");
+        note(errors, path, &one, err);
+    } else {
+        cidr_set_free(&trusted);
+    }
     if (check_domain(c->main.origin, "main.origin", &one) ||
         check_postmaster(c->main.postmaster, &one))
         note(errors, path, &one, err);

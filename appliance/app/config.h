@@ -16,6 +16,7 @@
 #include "appliance/directory/directory.h"
 #include "appliance/io/listener.h"
 #include "appliance/store/store.h"
+#include "filters/guard.h"
 #include "imap/server.h"
 #include "smtp/server.h"
 
@@ -58,6 +59,7 @@ struct config {
     struct imap_conf imap;
     struct store_conf store;
     struct directory_conf directory;
+    struct guard_conf guard;
     /* Of `serve` only. */
     struct main_conf main;
     struct tls_conf tls;

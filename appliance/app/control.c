@@ -14,6 +14,7 @@ struct control {
     struct lane *misc;
     const char *dir;
     struct store *store;
+    struct guard *guard;
     unsigned open;
     bool stopping;
     void (*on_stopped)(void *ctx);
@@ -54,9 +55,9 @@ static json_t *answer_error(int code, const struct err *err)
     return json_pack("{si ss}", "exit", code, "error", err->text);
 }
 
-json_t *control_answer(const char *dir, struct store *store, json_t *request)
+json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request)
 {
-    struct admin_call call = {.dir = dir, .store = store};
+    struct admin_call call = {.dir = dir, .store = store, .guard = guard};
     const char *argv[WORDS_MAX];
     json_t *list = json_object_get(request, "argv"), *answer;
     size_t n = json_array_size(list);
@@ -79,16 +80,27 @@ json_t *control_answer(const char *dir, struct store *store, json_t *request)
     return answer;
 }
 
-static void request_run(struct job *j, void *worker)
+bool control_on_loop(json_t *request)
 {
-    struct request *r = CONTAINER_OF(j, struct request, job);
+    const char *group = json_string_value(json_array_get(json_object_get(request, "argv"), 0));
+
+    return group && admin_on_loop(group);
+}
+
+static void request_answer(struct request *r, struct guard *guard)
+{
     json_t *request = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL), *answer;
 
-    (void)worker;
-    answer = control_answer(r->control->dir, r->control->store, request);
+    answer = control_answer(r->control->dir, r->control->store, guard, request);
     r->answer = json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
     json_decref(request);
+}
+
+static void request_run(struct job *j, void *worker)
+{
+    (void)worker;
+    request_answer(CONTAINER_OF(j, struct request, job), NULL);
 }
 
 static void request_done(struct job *j)
@@ -106,8 +118,17 @@ static void request_done(struct job *j)
 /* ---- reading it */
 static void request_take(struct request *r, struct str line)
 {
+    json_t *request = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, NULL);
+    bool on_loop = control_on_loop(request);
+
+    json_decref(request);
     r->text = str_dup_z(line);
     r->job = (struct job){.run = request_run, .done = request_done};
+    if (on_loop) {
+        request_answer(r, r->control->guard);
+        request_done(&r->job);
+        return;
+    }
     if (lane_submit(r->control->misc, &r->job) == 0) {
         r->running = true;
         conn_pause(r->conn);
@@ -170,7 +191,8 @@ static void on_accept(void *ctx, struct conn *conn)
     conn_set_handler(conn, on_event, r);
 }
 
-struct control *control_new(struct loop *l, struct lane *misc, const char *dir, struct store *store)
+struct control *control_new(struct loop *l, struct lane *misc, const char *dir, struct store *store,
+                            struct guard *guard)
 {
     struct control *c = MEM_NEW(struct control);
 
@@ -178,6 +200,7 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
     c->misc = misc;
     c->dir = dir;
     c->store = store;
+    c->guard = guard;
     list_init(&c->defer.link);
     c->defer.fn = report_stopped;
     c->defer.ctx = c;

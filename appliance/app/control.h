@@ -15,8 +15,9 @@
 #define CONTROL_SOCKET "control.sock"
 
 struct control;
-struct control *control_new(struct loop *l, struct lane *misc, const char *dir,
-                            struct store *store);
+struct guard;
+struct control *control_new(struct loop *l, struct lane *misc, const char *dir, struct store *store,
+                            struct guard *guard);
 int control_start(struct control *c, struct listener *ln, struct err *err)
     __attribute__((warn_unused_result));
 /* No new requests; on_stopped on the loop when those under way are answered. */
@@ -28,5 +29,7 @@ void control_free(struct control **c);
 int control_ask(int dirfd, json_t *request, json_t **reply_out, struct err *err)
     __attribute__((warn_unused_result));
 /* What a request's run answers, in the daemon and in a program without one. Blocks. */
-json_t *control_answer(const char *dir, struct store *store, json_t *request);
+json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request);
+/* It has to run on the loop, with a guard. */
+bool control_on_loop(json_t *request);
 #endif

@@ -14,6 +14,7 @@ static const char help[] =
     "  posthouse alias ...        add, list, show, remove aliases and catch-alls\n"
     "  posthouse password ...     set and remove passwords\n"
     "  posthouse mailbox ...      list, show, check mailboxes\n"
+    "  posthouse ban ...          list, add, remove who is not let in\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"

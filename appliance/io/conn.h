@@ -72,6 +72,7 @@ struct conn_peer {
     char ip[46];  /* "192.0.2.1", "2001:db8::1"; v4-mapped addresses as v4; "" for AF_UNIX */
     uint16_t port;
     bool v6, local; /* local: AF_UNIX */
+    bool proxied;   /* behind a trusted proxy, and before CONN_OPEN */
     int64_t uid, pid; /* AF_UNIX peer credentials; else -1 */
 };
 const struct conn_peer *conn_peer(const struct conn *c);

@@ -6,7 +6,7 @@
 
 void conn_expect_proxy(struct conn *c, struct tls_ctx *tls)
 {
-    c->proxy = true;
+    c->proxy = c->peer.proxied = true;
     if (tls)
         c->after_proxy = tls_ctx_ref(tls);
     c->deadline_ms = loop_now_ms(c->loop) + CONN_PROXY_MS;
@@ -25,7 +25,7 @@ static void set_client(struct conn *c, const struct proxy_client *client)
 /* What came behind the header is the client's: for the handshake it lies in raw, else in `in`. */
 static void go_on(struct conn *c)
 {
-    c->proxy = false;
+    c->proxy = c->peer.proxied = false;
     c->deadline_ms = 0;
     conn_rearm(c);
     if (c->after_proxy) {

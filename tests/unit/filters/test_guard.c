@@ -234,10 +234,12 @@ static void slow_failures_do_not_ban(void **state)
     assert_int_equal(try("192.0.2.1", true), GUARD_OK);
 }
 
-static void as_many_tries_at_once_as_tokens(void **state)
+static void a_known_pair_has_as_many_tries_at_once_as_tokens(void **state)
 {
     (void)state;
     struct guard_client c[6];
+    conf.pair_logins = 5;
+    right("192.0.2.1", "a@example.com");
     for (int i = 0; i < 6; i++) {
         assert_int_equal(guard_connect(guard, &c[i], "192.0.2.1", true, &why), GUARD_OK);
         assert_int_equal(guard_login_ask(&c[i], STR("a@example.com"), &why), i < 5);
@@ -248,6 +250,23 @@ static void as_many_tries_at_once_as_tokens(void **state)
     for (int i = 0; i < 6; i++)
         guard_leave(&c[i]);
     assert_true(may_try("192.0.2.1", "b@example.com"));
+}
+
+static void many_users_come_at_once(void **state)
+{
+    (void)state;
+    struct guard_client c[80];
+    char name[32];
+    for (int i = 0; i < 80; i++) {
+        snprintf(name, sizeof name, "u%d@example.com", i);
+        assert_int_equal(guard_connect(guard, &c[i], "192.0.2.1", true, &why), GUARD_OK);
+        assert_true(guard_login_ask(&c[i], str_from(name), &why));
+    }
+    for (int i = 0; i < 80; i++) {
+        snprintf(name, sizeof name, "u%d@example.com", i);
+        guard_login_ok(&c[i], str_from(name), str_from(name));
+        guard_leave(&c[i]);
+    }
 }
 
 static void a_known_pair_is_slowed_and_never_banned(void **state)
@@ -432,7 +451,8 @@ int main(void)
         TEST(answers_to_failures_come_later_and_later),
         TEST(failures_ban_and_the_next_ban_is_longer),
         TEST(slow_failures_do_not_ban),
-        TEST(as_many_tries_at_once_as_tokens),
+        TEST(a_known_pair_has_as_many_tries_at_once_as_tokens),
+        TEST(many_users_come_at_once),
         TEST(a_known_pair_is_slowed_and_never_banned),
         TEST(a_ban_leaves_known_pairs_of_the_network_in),
         TEST(the_administrator_bans_everybody),

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* ban: who is not let in. */
+#include "appliance/app/admin.h"
+#include "appliance/base/mem.h"
+#include "filters/client.h"
+#include "filters/guard.h"
+#include <time.h>
+
+enum { REASON_MAX = 100 };
+
+struct ban_words {
+    uint64_t duration;
+};
+/* As times are written in the configuration. */
+static const struct ph_setting words_settings[] = {
+    PH_SETTING(TIME, ban_words, duration, 0, "0", 1000, INT64_C(3650) * 24 * 3600 * 1000,
+               "How long."),
+    PH_SETTING_END};
+
+static json_t *moment(int64_t at)
+{
+    char text[32];
+    time_t t = (time_t)at;
+    struct tm tm;
+
+    if (!at || !gmtime_r(&t, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return json_null();
+    return json_string(text);
+}
+
+static void add_row(void *ctx, const struct guard_ban *b)
+{
+    struct client_text net = client_text(&b->net);
+
+    json_array_append_new(ctx, json_pack("{ss so so si ss ss}", "client", net.z, "since",
+                                         moment(b->since), "until", moment(b->until), "times",
+                                         (int)b->times, "by", b->manual ? "hand" : "guard",
+                                         "reason", b->reason));
+}
+
+static int cmd_list(struct admin_call *c)
+{
+    c->result = json_array();
+    guard_ban_each(c->guard, add_row, c->result);
+    return 0;
+}
+
+static int cmd_add(struct admin_call *c)
+{
+    const char *reason = admin_option(c, "reason"), *duration = admin_option(c, "for");
+    struct ban_words words = {0};
+    struct cidr net;
+
+    if (client_net_parse(str_from(c->args[0]), &net, &c->err))
+        return -1;
+    if (duration &&
+        settings_set(words_settings, &words, STR("duration"), str_from(duration), &c->err))
+        return err_context(&c->err, "--for");
+    if (reason && strlen(reason) > REASON_MAX)
+        return ERR(&c->err, ERR_PROTO, "--reason: at most %d octets", REASON_MAX);
+    return guard_ban_add(c->guard, &net, words.duration, str_from(reason), &c->err);
+}
+
+static int cmd_remove(struct admin_call *c)
+{
+    struct cidr net;
+
+    if (client_net_parse(str_from(c->args[0]), &net, &c->err))
+        return -1;
+    if (!guard_ban_remove(c->guard, &net))
+        return ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                       "%s is not banned; posthouse ban list shows who is, as it is written there",
+                       c->args[0]);
+    return 0;
+}
+
+static const char *const add_options[] = {"for=", "reason=", NULL};
+
+const struct admin_command admin_ban_commands[] = {
+    {"ban", "list", "", 0, 0, NULL, false, cmd_list, "List who is banned."},
+    {"ban", "add", "ADDRESS|NETWORK", 1, 1, add_options, false, cmd_add,
+     "Refuse connections from there, at once and whoever has logged in from it before. --for=2h: "
+     "so long (units s min h d w), else until it is removed."},
+    {"ban", "remove", "ADDRESS|NETWORK", 1, 1, NULL, false, cmd_remove, "Lift a ban."},
+    {.group = NULL}};
