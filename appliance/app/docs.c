@@ -5,7 +5,7 @@
 #include "appliance/app/modes.h"
 #include <string.h>
 
-enum { WRAP = 100 };
+enum { WRAP = 100, MAN_WRAP = 78 };
 
 /* ---- the sample file */
 static void comment(const char *text, const char *indent, struct buf *out)
@@ -59,6 +59,10 @@ static void sample_section(const struct settings_section *s, const char *title, 
 
 static void sample(struct buf *out)
 {
+    struct config *none = MEM_NEW(struct config);
+    const struct settings_section *added;
+    void *conf;
+
     buf_add_z(out, "# posthouse.conf - see posthouse.conf(5). Everything here has its default and "
                    "is commented\n"
                    "# out; a working file needs little more than these lines:\n"
@@ -77,28 +81,60 @@ static void sample(struct buf *out)
     sample_section(&config_port_section, " \"name\"", out);
     for (const struct settings_section *s = config_sections; s->name; s++)
         sample_section(s, "", out);
+    for (size_t i = 0; (added = config_extra_section(i, &conf, none)); i++)
+        sample_section(added, "", out);
+    mem_free(none);
 }
 
-/* ---- man pages, in mdoc(7) */
-static void mdoc(const char *text, struct buf *out)
+/* ---- man pages, in prose(7) */
+static void escaped(char c, bool line_begins, struct buf *out)
+{
+    if (c == '\\')
+        buf_add_z(out, "\\e");
+    else if (line_begins && (c == '.' || c == '\''))
+        buf_printf(out, "\\&%c", c);
+    else if (c == '"') /* in a macro's line it would quote */
+        buf_add_z(out, "\\(dq");
+    else if (c == '-')
+        buf_add_z(out, "\\-");
+    else
+        buf_add_char(out, c);
+}
+
+static void literal(const char *text, struct buf *out)
 {
     bool line_begins = true;
 
+    buf_add_z(out, ".Bd -literal\n");
     for (; *text; text++) {
-        if (*text == '\\') {
-            buf_add_z(out, "\\e");
-        } else if (line_begins && (*text == '.' || *text == '\'')) {
-            buf_printf(out, "\\&%c", *text);
-        } else if (*text == ' ' && text > out->p && strchr(".!?", text[-1])) {
-            buf_add_char(out, '\n'); /* each sentence on a line of its own */
-            line_begins = true;
-            continue;
-        } else if (*text == '-') {
-            buf_add_z(out, "\\-");
-        } else {
-            buf_add_char(out, *text);
-        }
+        escaped(*text, line_begins, out);
         line_begins = *text == '\n';
+    }
+    buf_add_z(out, ".Ed\n");
+}
+
+/* Each sentence begins a line, and no line is long. Without a line's end behind it. */
+static void prose(const char *text, struct buf *out)
+{
+    struct str rest = str_from(text), word;
+    size_t column = 0;
+
+    while (rest.n) {
+        str_cut(rest, ' ', &word, &rest);
+        if (column)
+            buf_add_char(out, ' ');
+        if (column + word.n > MAN_WRAP) {
+            buf_truncate(out, out->n - (column > 0));
+            buf_add_char(out, '\n');
+            column = 0;
+        }
+        for (size_t i = 0; i < word.n; i++)
+            escaped(word.p[i], column + i == 0, out);
+        column += word.n + 1;
+        if (word.n && rest.n && strchr(".!?", word.p[word.n - 1])) {
+            buf_add_char(out, '\n');
+            column = 0;
+        }
     }
 }
 
@@ -111,13 +147,13 @@ static void man_setting(const struct ph_setting *t, struct buf *out)
     buf_init(&value, 4096);
     default_value(t, &value);
     buf_printf(out, ".It Va %s No = Li ", t->name);
-    mdoc(buf_z(&value), out);
+    prose(buf_z(&value), out);
     buf_add_char(out, '\n');
-    mdoc(t->doc, out);
+    prose(t->doc, out);
     buf_add_z(out, "\n.Pq ");
     buf_clear(&value);
     settings_type(t, &value);
-    mdoc(buf_z(&value), out);
+    prose(buf_z(&value), out);
     buf_printf(out, "%s\n", t->flags & PH_RELOAD ? "; reload" : "");
     buf_fini(&value);
 }
@@ -125,7 +161,7 @@ static void man_setting(const struct ph_setting *t, struct buf *out)
 static void man_section(const struct settings_section *s, const char *title, struct buf *out)
 {
     buf_printf(out, ".Ss %s%s\n", s->name, title);
-    mdoc(s->doc, out);
+    prose(s->doc, out);
     buf_add_z(out, "\n.Bl -tag -width Ds\n");
     for (const struct ph_setting *t = s->table; t->name; t++)
         man_setting(t, out);
@@ -134,52 +170,51 @@ static void man_section(const struct settings_section *s, const char *title, str
 
 static void man5(struct buf *out)
 {
-    buf_add_z(
-        out,
-        ".\\\" Made by posthouse serve --help-settings=man5 from the tables of settings.\n"
-        ".Dd $Mdocdate$\n.Dt POSTHOUSE.CONF 5\n.Os\n.Sh NAME\n.Nm posthouse.conf\n"
-        ".Nd configuration of the mail server posthouse\n.Sh DESCRIPTION\n"
-        "The file consists of sections with settings:\n"
-        ".Bd -literal -offset indent\n"
-        "main { hostname = mail.example.com   # a comment\n"
-        "       user = posthouse }\n"
-        "listener \"behind the proxy\" {\n"
-        "    service = imap\n"
-        "    port = 10143\n"
-        "    proxy_from = {10.0.0.0/8, \"2001:db8::/32\"}\n"
-        "}\n"
-        "include(\"more.conf\")\n"
-        ".Ed\n.Pp\n"
-        "A value is a word, or text within quotes;\n"
-        "within double quotes\n.Li ${NAME}\n"
-        "stands for a variable of the environment, within single quotes nothing has a meaning.\n"
-        "A list stands in braces.\n"
-        "Times have the units ms, s, min, h, d, w; sizes K, M, G.\n"
-        "Comments begin with # or // and go to the end of the line, or stand between /* and */.\n"
-        "An included file is found from the folder of the one that includes it; include is the "
-        "last on "
-        "its line and stands between sections.\n"
-        "Secrets may be\n.Li file:/path\nor\n.Li env:NAME .\n"
-        ".Pp\n"
-        "Settings marked reload take effect on SIGHUP for sessions that begin then; others at the "
-        "next "
-        "start.\n"
-        ".Sh SETTINGS\n"
-        "Each with its default and, in parentheses, what it may be.\n");
+    struct config *none = MEM_NEW(struct config);
+    const struct settings_section *added;
+    void *conf;
+
+    buf_add_z(out,
+              ".\\\" Made by posthouse serve --help-settings=man5 from the tables of settings.\n"
+              ".Dd November 20, 2026\n.Dt POSTHOUSE.CONF 5\n.Os\n.Sh NAME\n.Nm posthouse.conf\n"
+              ".Nd configuration of the mail server posthouse\n.Sh DESCRIPTION\n"
+              "The file consists of sections with settings:\n"
+              ".Bd -literal -offset indent\n"
+              "main { hostname = mail.example.com   # a comment\n"
+              "       user = posthouse }\n"
+              "listener \"behind the proxy\" {\n"
+              "    service = imap\n"
+              "    port = 10143\n"
+              "    proxy_from = {10.0.0.0/8, \"2001:db8::/32\"}\n"
+              "}\n"
+              "include(\"more.conf\")\n"
+              ".Ed\n.Pp\n"
+              "A value is a word, or text within quotes;\n"
+              "within double quotes\n.Li ${NAME}\n"
+              "stands for a variable of the environment,\n"
+              "within single quotes nothing has a meaning.\n"
+              "A list stands in braces.\n"
+              "Times have the units ms, s, min, h, d, w; sizes K, M, G.\n"
+              "Comments begin with # or // and go to the end of the line,\n"
+              "or stand between /* and */.\n"
+              "An included file is found from the folder of the one that includes it;\n"
+              "include is the last on its line and stands between sections.\n"
+              "Secrets may be\n.Li file:/path\nor\n.Li env:NAME .\n"
+              ".Pp\n"
+              "Settings marked reload take effect on SIGHUP for sessions that begin then;\n"
+              "others at the next start.\n"
+              ".Sh SETTINGS\n"
+              "Each with its default and, in parentheses, what it may be.\n");
     for (const struct settings_section *s = config_own_sections; s->name; s++)
         man_section(s, "", out);
-    man_section(&config_port_section, " \"name\"", out);
+    man_section(&config_port_section, " \\(dqname\\(dq", out);
     for (const struct settings_section *s = config_sections; s->name; s++)
         man_section(s, "", out);
+    for (size_t i = 0; (added = config_extra_section(i, &conf, none)); i++)
+        man_section(added, "", out);
+    mem_free(none);
     buf_add_z(out, ".Sh FILES\n.Bl -tag -width Ds\n.It Pa " CONFIG_DEFAULT "\n.El\n"
                    ".Sh SEE ALSO\n.Xr posthouse 8\n");
-}
-
-static void literal(const char *text, struct buf *out)
-{
-    buf_add_z(out, ".Bd -literal\n");
-    mdoc(text, out);
-    buf_add_z(out, ".Ed\n");
 }
 
 static void man8(struct buf *out)
@@ -188,11 +223,12 @@ static void man8(struct buf *out)
 
     buf_add_z(out,
               ".\\\" Made by posthouse serve --help-settings=man8 from the tables of commands.\n"
-              ".Dd $Mdocdate$\n.Dt POSTHOUSE 8\n.Os\n.Sh NAME\n.Nm posthouse\n"
+              ".Dd November 20, 2026\n.Dt POSTHOUSE 8\n.Os\n.Sh NAME\n.Nm posthouse\n"
               ".Nd a whole mail server in one program\n.Sh SYNOPSIS\n"
               ".Nm\n.Cm serve\n.Op options\n.Nm\n.Cm dev\n.Op options\n.Nm\n"
               ".Ar group verb\n.Op options\n.Sh DESCRIPTION\n"
-              "SMTP, submission and IMAP with their directory and message store, in one process.\n"
+              "SMTP, submission and IMAP with their directory and message store,\n"
+              "in one process.\n"
               "A message is acknowledged when it is in its mailbox and on stable storage.\n"
               ".Ss serve\n");
     literal(serve_help, out);
