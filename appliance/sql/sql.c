@@ -216,6 +216,11 @@ int sql_savepoint_rollback(struct sql *db, struct err *err)
     return run_text(db, "RELEASE SAVEPOINT member", err);
 }
 
+int64_t sql_free_bytes(struct sql *db)
+{
+    return db->driver->free_bytes(db->conn);
+}
+
 int64_t sql_wal_bytes(struct sql *db)
 {
     return db->driver->wal_bytes(db->conn);

@@ -72,6 +72,8 @@ int sql_migrate(struct sql *db, const char *what, const struct sql_migration *li
 
 /* SQLite: bytes in the WAL now, for metrics and the warning above 64 MB; truncates it when no reader needs it. */
 int64_t sql_wal_bytes(struct sql *db);
+/* Bytes within the database that deleted rows left and new ones will take first. */
+int64_t sql_free_bytes(struct sql *db);
 /* With own_checkpoints: moves the WAL into the database when it has grown enough; cheap when it hasn't. `gap`: nobody
  * waits now, so 1000 pages are enough; else 4000, for fewer flushes under load. */
 int sql_wal_checkpoint(struct sql *db, bool gap, struct err *err) __attribute__((warn_unused_result));

@@ -34,6 +34,7 @@ struct sql_driver {
     bool (*is_null)(void *st, int col);
 
     int64_t (*wal_bytes)(void *conn);
+    int64_t (*free_bytes)(void *conn);
     int (*wal_checkpoint)(void *conn, bool gap, struct err *err);
     int (*wal_truncate)(void *conn, struct err *err);
     bool (*flush_failed)(const void *conn);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHECKPOINT_FRAMES = 1000, CHECKPOINT_FRAMES_BUSY = 4000 };
+enum { PAGE_BYTES = 4096, CHECKPOINT_FRAMES = 1000, CHECKPOINT_FRAMES_BUSY = 4000 };
 
 static pthread_once_t configured = PTHREAD_ONCE_INIT;
 
@@ -132,6 +132,20 @@ static int64_t sqlite_wal_bytes(void *conn)
     struct stat st;
 
     return stat(c->wal_path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+static int64_t sqlite_free_bytes(void *conn)
+{
+    struct sqlite_conn *c = conn;
+    sqlite3_stmt *st;
+    int64_t pages = 0;
+
+    if (sqlite3_prepare_v2(c->db, "PRAGMA freelist_count", -1, &st, NULL) != SQLITE_OK)
+        return 0;
+    if (sqlite3_step(st) == SQLITE_ROW)
+        pages = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return pages * PAGE_BYTES;
 }
 
 static bool sqlite_flush_failed(const void *conn)
@@ -341,6 +355,7 @@ const struct sql_driver sql_driver_sqlite = {
     .get_blob = sqlite_get_blob,
     .is_null = sqlite_is_null,
     .wal_bytes = sqlite_wal_bytes,
+    .free_bytes = sqlite_free_bytes,
     .wal_checkpoint = sqlite_wal_checkpoint,
     .wal_truncate = sqlite_wal_truncate,
     .flush_failed = sqlite_flush_failed,

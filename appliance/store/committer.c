@@ -389,6 +389,8 @@ static void tend_wal(struct store *s, struct sql *db)
         if (atomic_load(&c->urgent) == 0 && sql_wal_truncate(db, &err) != 0)
             log_warn(&store_log, "checkpoint-failed", L_Z("why", err.text));
     }
+    if (atomic_load(&s->tight))
+        atomic_store(&s->spare, sql_free_bytes(db));
     pthread_mutex_lock(&c->lock);
     c->stats.wal_bytes = bytes;
     pthread_mutex_unlock(&c->lock);

@@ -14,6 +14,7 @@ enum {
         2, /* more large files at once make commits wait: 0.55 -> 16 ms p99 (DESIGN.md 4) */
     BODY_DEPTH = 4096,
     READER_DEPTH = 4096,
+    WAL_SHARE = 4, /* of min_free, always kept on the disk itself */
     SPACE_EVERY_MS =
         20 /* a fast disk takes a GB a second: min_free must last until the next look */
 };
@@ -76,8 +77,17 @@ bool store_low_on_space(struct store *s)
         return s->low_on_space;
     s->space_checked_ms = now;
     s->space_known = true;
-    if (store_space(s, &free_bytes, &min_free) == 0)
-        s->low_on_space = free_bytes < min_free;
+    if (store_space(s, &free_bytes, &min_free) != 0)
+        return s->low_on_space;
+    /* What is expunged leaves room within the database, not on the disk: it counts, as long as the
+     * disk has room for the WAL. */
+    bool tight = free_bytes < min_free;
+    if (tight && !atomic_exchange(&s->tight, true))
+        sweeper_soon(s);
+    if (!tight)
+        atomic_store(&s->tight, false);
+    s->low_on_space = tight && (free_bytes < min_free / WAL_SHARE ||
+                                free_bytes + (uint64_t)atomic_load(&s->spare) < min_free);
     return s->low_on_space;
 }
 

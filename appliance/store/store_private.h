@@ -272,6 +272,8 @@ struct store {
     struct loop_post sweep_post;
     uint64_t space_checked_ms;
     bool low_on_space, space_known;
+    atomic_bool tight;         /* the disk itself is below min_free */
+    atomic_int_fast64_t spare; /* while tight: bytes free within the database */
 };
 extern const struct log_ctx store_log;
 void store_ref(struct store *s);

@@ -13,6 +13,7 @@ enum {
     EXPUNGED_DAYS = 30,
     DAY_MS = 86400000,
     FIRST_AFTER_MS = 60000,
+    GRACE_TIGHT_MS = 10000,
     EVERY_MS_MIN = 1000,
     EVERY_MS_MAX = 600000
 };
@@ -211,9 +212,17 @@ static int bury(struct sweeper *w, struct store_tx *tx, const struct dead *d, st
     return found && refs == 0 ? remove_body(w, tx, d, err) : 0;
 }
 
+/* When space is short, only what a reader may have open right now is spared. */
+static int64_t grace_ms(struct store *s)
+{
+    uint64_t grace = s->conf->dead_grace;
+
+    return (int64_t)(atomic_load(&s->tight) && grace > GRACE_TIGHT_MS ? GRACE_TIGHT_MS : grace);
+}
+
 static int sweep_bodies(struct sweeper *w, struct store_tx *tx, struct err *err)
 {
-    uint64_t until = ids_first_at(clock_wall_ms() - (int64_t)tx->store->conf->dead_grace);
+    uint64_t until = ids_first_at(clock_wall_ms() - grace_ms(tx->store));
     struct dead list[CHUNK];
     size_t n;
 
@@ -341,9 +350,9 @@ static void call_waiters(struct list *waiters)
     }
 }
 
-static uint64_t interval_ms(const struct store_conf *conf)
+static uint64_t interval_ms(struct store *s)
 {
-    uint64_t ms = conf->dead_grace / 4;
+    uint64_t ms = (uint64_t)grace_ms(s) / 4;
 
     return ms < EVERY_MS_MIN ? EVERY_MS_MIN : ms > EVERY_MS_MAX ? EVERY_MS_MAX : ms;
 }
@@ -361,7 +370,7 @@ static void sweep_end(struct sweeper *w)
     if (w->again)
         sweep_start(w);
     else
-        timer_start(w->timer, interval_ms(w->store->conf));
+        timer_start(w->timer, interval_ms(w->store));
 }
 
 static void end_round(void *ctx)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 static int64_t clock_ahead_ms;
 
@@ -82,6 +83,33 @@ static void deliver_large(struct bed *b, uint64_t *body_out)
     bed_run(b, &d.op);
     *body_out = d.body;
     body_sink_free(&d.sink);
+}
+
+/* Low on space: what is expunged goes soon, and the room it leaves within the database counts. */
+static void a_full_disk_shortens_the_grace(void **state)
+{
+    struct bed *b = *state;
+    static char text[20000];
+    uint64_t free_bytes, min_free;
+    struct statvfs st;
+
+    memset(text, '\n', sizeof text);
+    memcpy(text, "A: b\r\n\r\n", 8);
+    for (int i = 0; i < 200; i++)
+        bed_deliver(b, "a@x", "INBOX", str_of(text, sizeof text));
+    expunge_all(b, bed_mailbox(b, bed_account(b, "a@x"), "INBOX").id);
+    assert_int_equal(fstatvfs(b->store->bodies_fd, &st), 0);
+    b->conf.min_free = (uint64_t)st.f_bavail * st.f_frsize + (2u << 20);
+    b->store->space_known = false;
+    assert_true(store_low_on_space(b->store));
+    clock_ahead_ms = 11000; /* far from the hour of dead_grace */
+    bed_sweep(b);
+    bed_sweep(b);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM body"), 0);
+    assert_int_equal(store_space(b->store, &free_bytes, &min_free), 0);
+    b->conf.min_free = free_bytes + (1u << 20);
+    b->store->space_known = false;
+    assert_false(store_low_on_space(b->store)); /* 4 MB of rows went */
 }
 
 static void dead_bodies_go_after_the_grace(void **state)
@@ -237,6 +265,7 @@ static void sweeping_may_be_cut_short_by_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_full_disk_shortens_the_grace, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_bodies_go_after_the_grace, setup, teardown),
         cmocka_unit_test_setup_teardown(many_dead_bodies_go_in_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_that_lives_again_stays, setup, teardown),
