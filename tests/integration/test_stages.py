@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""Filter stages as plug-ins: built outside the tree against the one installed header, loaded by the server; what they decide
+acts, and what they do wrong harms nobody else."""
+import re
+import shutil
+import smtplib
+import socket
+import struct
+import subprocess
+
+import pytest
+from conftest import BINARY, FAST, ROOT, Server, posthouse, wait_for
+
+XANDROS, VIVITA, KARL = "xandros@example.com", "vivita@example.com", "karl@example.com"
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    """Compiles the sample and the misbehaving ones; a folder with the header is all they get."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "include" / "posthouse").mkdir(parents=True)
+    shutil.copy(ROOT / "filters" / "stage.h", folder / "include" / "posthouse")
+
+    def build(source, name, *flags):
+        target = folder / (name + ".so")
+        subprocess.run(["cc", "-std=c11", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_POSIX_C_SOURCE=200809L",
+                        "-I", str(folder / "include"), "-o", str(target), str(source), *flags], check=True)
+        return str(target)
+
+    tests = ROOT / "tests" / "plugins"
+    empty = folder / "empty.c"
+    empty.write_text("int nothing;\n")
+    return {"subject": build(ROOT / "conf" / "sample-stage" / "subject.c", "subject"), "every": build(tests / "every.c", "every"),
+            "stuck": build(tests / "stuck.c", "stuck"), "abi": build(tests / "every.c", "abi", "-DABI=99"),
+            "empty": build(empty, "empty")}
+
+
+@pytest.fixture
+def run(plugins):
+    servers = []
+
+    def start(*names, settings=(), trouble=False, data=None):
+        options = [word for name in names for word in ("--plugin", plugins[name])]
+        server = Server(*options, settings=FAST + tuple(settings), data=data)
+        server.trouble_expected = trouble
+        servers.append(server)
+        return server
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def send(server, text="Subject: x\r\n\r\nHello\r\n", sender="a@example.org", to=(XANDROS,), helo="client.example"):
+    """The last reply: of MAIL, RCPT (all refused), or the message."""
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+        client.ehlo(helo)
+        code, words = client.mail(sender)
+        if code != 250:
+            return code, words.decode()
+        answers = [client.rcpt(one) for one in to]
+        if all(code != 250 for code, _ in answers):
+            return answers[-1][0], answers[-1][1].decode()
+        code, words = client.data(text.replace("\r\n", "\n").replace("\n", "\r\n"))
+        return code, words.decode()
+
+
+def texts(server, user=XANDROS, folder="INBOX"):
+    return [m.decode() for m in server.messages(user, folder)]
+
+
+def explain(server, ident):
+    shown = posthouse("explain", ident, "--json", data=server.data)
+    assert shown.code == 0, shown.err + shown.out
+    return shown.json
+
+
+def last_id(server):
+    return re.findall(r"mid=(\d+)", server.log())[-1]
+
+
+# ---- the sample
+
+def test_sample_verdicts(run):
+    for then, reply, folder, count in (("tag", 250, "INBOX", 1), ("junk", 250, "Junk", 1), ("discard", 250, "INBOX", 0),
+                                       ("defer", 451, "INBOX", 0), ("reject", 554, "INBOX", 0)):
+        server = run("subject", settings=("subject.word=gold", "subject.then=" + then))
+        code, words = send(server, "Subject: cheap\r\n GOLD\r\n\r\nx\r\n")
+        assert code == reply, words
+        found = texts(server, folder=folder)
+        assert len(found) == count
+        if count:
+            assert "X-Posthouse-Tags: subject\r\n" in found[0]
+            assert "X-Subject-Stage: gold\r\n" in found[0]
+            assert found[0].index("Received:") < found[0].index("X-Subject-Stage:") < found[0].index("Subject: cheap")
+        if then == "reject":
+            assert "We don't want to hear of gold" in words
+        tree = explain(server, last_id(server))
+        mine = [s for s in tree["stages"] if s["stage"] == "subject"][0]
+        assert mine["reason"] == "its Subject holds gold" and mine["score"] == 5 and tree["score"] == 5
+        assert mine["facts"] == {"subject.looked": "yes"}
+        assert mine["verdict"] == {"tag": "pass"}.get(then, then)
+        assert tree["outcome"].startswith({"tag": "delivered", "junk": "delivered to Junk", "discard": "discarded"}.get(then, "refused: "))
+        assert send(server)[0] == 250
+
+
+def test_explain_text_and_ids(run, folder):
+    server = run("subject", data=folder)
+    code, words = send(server)
+    ident = re.search(r"Kept as (\d+)", words).group(1)
+    assert "id " + ident in texts(server)[0]
+    shown = posthouse("explain", ident, data=server.data)
+    assert shown.code == 0 and re.search(r"message +subject +pass", shown.out) and "outcome: delivered\n" in shown.out
+    assert posthouse("explain", "12345", data=server.data).code == 1
+    assert posthouse("explain", "x", data=server.data).code == 2
+    server.stop()
+    assert posthouse("explain", ident, data=folder).out == shown.out  # without a server, from the store
+
+
+def test_refuses_to_start(run, plugins):
+    for options, words in ((["--plugin", plugins["abi"]], "version 99"), (["--plugin", plugins["empty"]], "ph_stage_export"),
+                           (["--plugin", "/nonexistent.so"], "/nonexistent.so"),
+                           (["--plugin", plugins["subject"], "--set", "subject.word=two words"], "must be one word"),
+                           (["--plugin", plugins["every"], "--set", "every.refuse=I don't want to"], "I don't want to"),
+                           (["--plugin", plugins["every"], "--plugin", plugins["every"]], "every already"),
+                           (["--plugin", plugins["subject"], "--set", "subject.wort=x"], "did you mean 'word'")):
+        done = subprocess.run([BINARY, "dev", "--port-base", "0", "--json", *options], capture_output=True, text=True, timeout=30)
+        assert done.returncode != 0 and words in done.stderr, (options, done.stderr)
+    shown = posthouse("dev", "--plugin", plugins["subject"], "--show-config")
+    assert "subject {" in shown.out and "deadline = 30s" in shown.out
+
+
+# ---- every point, every action
+
+@pytest.mark.parametrize("how", ("at_once", "later"))
+def test_points(run, how):
+    for point in ("connect", "helo", "mail", "rcpt", "message"):
+        for verdict, reply, expected in (("defer", "450 4.7.9 Later", 450), ("reject", "557 5.7.9 No", 557)):
+            server = run("every", settings=("every.point=" + point, "every.verdict=" + verdict, "every.reply=" + reply,
+                                            "every.how=" + how, "limits.mode=off"))
+            if point == "connect":
+                with socket.create_connection(("127.0.0.1", server.ports["smtp"]), timeout=15) as raw:
+                    greeting = raw.makefile("rb").read().decode()
+                assert greeting.startswith("421 4.7.9 Later" if verdict == "defer" else "554 5.7.9 No")
+            elif point == "helo":
+                with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=15) as client:
+                    assert client.ehlo("x")[0] == expected
+                    assert client.docmd("MAIL", "FROM:<a@b.example>")[0] == 503
+            else:
+                assert send(server)[0] == expected
+                assert texts(server) == []
+            assert server.alive()
+            server.stop()
+
+
+def test_one_recipient_of_two(run):
+    server = run("every", settings=("every.point=rcpt", "every.verdict=reject", "every.needle=vivita"))
+    assert send(server, to=(VIVITA, XANDROS))[0] == 250
+    assert len(texts(server)) == 1 and texts(server, VIVITA) == []
+    server = run("every", settings=("every.point=rcpt", "every.verdict=discard", "every.needle=vivita"))
+    assert send(server, to=(VIVITA, XANDROS))[0] == 250
+    assert len(texts(server)) == 1 and texts(server, VIVITA) == []
+    assert send(server, to=(VIVITA,))[0] == 250
+    assert texts(server, VIVITA) == []
+
+
+def test_decided_early_holds(run):
+    server = run("every", settings=("every.point=mail", "every.verdict=junk"))
+    assert send(server)[0] == 250
+    assert texts(server) == [] and len(texts(server, folder="Junk")) == 1
+
+
+def test_login(run):
+    server = run("every", settings=("every.point=auth", "every.verdict=reject", "every.reply=535 5.7.8 Not you", "every.how=later"))
+    client = smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=15)
+    client.starttls()
+    with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        client.login(XANDROS, server.passwords[XANDROS])
+    assert refused.value.smtp_code == 535 and b"Not you" in refused.value.smtp_error
+    assert client.docmd("MAIL", "FROM:<%s>" % XANDROS)[0] == 530
+    client.close()
+
+
+def test_head_recipients_sender(run):
+    acts = "insert=X-Top|1;add=X-End|2;change=Subject|new;delete=X-Secret;tag=a;tag=b;norcpt=vivita@example.com;rcpt=karl@example.com;sender=b@example.org"
+    server = run("every", settings=("every.act=" + acts, "every.how=later"))
+    assert send(server, "Subject: old\r\nX-Secret: 1\r\nX-Secret: 2\r\nX-Posthouse-Tags: forged\r\n\r\nBody\r\n",
+                to=(XANDROS, VIVITA))[0] == 250
+    for user in (XANDROS, KARL):
+        text, = texts(server, user)
+        assert "Return-Path: <b@example.org>\r\n" in text
+        assert text.endswith("X-Posthouse-Tags: a, b\r\nX-Top: 1\r\nSubject: new\r\nX-End: 2\r\n\r\nBody\r\n")
+    assert texts(server, VIVITA) == []
+    with server.imap(XANDROS) as client:
+        client.select("INBOX", readonly=True)
+        assert b'"new"' in client.fetch("1", "(ENVELOPE)")[1][0]
+
+
+@pytest.mark.parametrize("size", (100, 40_000, 3_000_000))
+def test_body(run, size):
+    """Read by the stage as received, replaced by another one, whatever the size of either."""
+    for new in (100, 3_000_000):
+        server = run("every", settings=("every.act=read=;change=Content-Type|text/html;body=%d" % new, "every.how=later"))
+        text = "Subject: x\r\nContent-Type: text/plain\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72)
+        code, words = send(server, text)
+        assert code == 250, words
+        ident = re.search(r"Kept as (\d+)", words).group(1)
+        facts = [s for s in explain(server, ident)["stages"] if s["stage"] == "every" and s["point"] == "message"][0]["facts"]
+        assert facts["every.read"] == "%d %d" % (len(text), sum(text.encode()))
+        head, body = texts(server)[0].split("\r\n\r\n", 1)
+        assert len(body) == new and set(body) == {"x", "\r", "\n"}
+        with server.imap(XANDROS) as client:
+            client.select("INBOX", readonly=True)
+            structure = client.fetch("1", "(BODYSTRUCTURE RFC822.SIZE)")[1][0]
+        assert b'"html"' in structure.lower() and b" %d " % new in structure
+
+
+def test_kv_outlives_a_restart(run, folder):
+    for expected in ("1", "2", "3"):
+        server = run("every", settings=("every.act=count=mails",), data=folder)
+        ident = re.search(r"Kept as (\d+)", send(server)[1]).group(1)
+        facts = [s.get("facts") for s in explain(server, ident)["stages"] if s["stage"] == "every"][-1]
+        assert facts == {"every.count": expected}
+        server.stop()
+
+
+# ---- misbehaviour
+
+def test_waits_for_ever(run):
+    for on_error, code in (("defer", 451), ("pass", 250), ("reject", 550), ("junk", 250)):
+        server = run("every", settings=("every.how=never", "every.deadline=50ms", "every.on_error=" + on_error), trouble=True)
+        assert send(server)[0] == code
+        assert "did not answer before its deadline" in server.log()
+        assert len(texts(server, folder="Junk")) == (on_error == "junk")
+
+
+def test_answers_twice_or_late(run):
+    for how in ("twice", "late"):
+        server = run("every", settings=("every.how=" + how, "every.deadline=50ms", "every.on_error=pass"), trouble=True)
+        assert send(server)[0] == 250
+        assert send(server)[0] == 250
+        wait_for(lambda: "answer_ignored" in server.log(), "a line about the answer")
+        assert len(texts(server)) == 2 and server.alive()
+
+
+def test_client_goes(run):
+    server = run("every", settings=("every.how=never",))
+    raw = socket.create_connection(("127.0.0.1", server.ports["smtp"]), timeout=15)
+    raw.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<xandros@example.com>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n")
+    with raw.makefile("rb") as lines:
+        while not lines.readline().startswith(b"354"):
+            pass
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset: an end of input would wait
+    raw.close()
+    wait_for(lambda: "cancelled" in server.log(), "the stage's word")
+    assert texts(server) == []
+
+
+def test_stuck_threads(run):
+    """Two are replaced, the third turns the stage off; others' mail goes on all the time."""
+    server = run("stuck", settings=("stuck.deadline=200ms", "stuck.on_error=pass"), trouble=True)
+    for n in range(3):
+        assert send(server, sender="stuck@example.org")[0] == 250
+        assert send(server, sender="slow10@example.org")[0] == 250
+    assert len(re.findall("stage_lost_thread", server.log())) == 3
+    assert "it is off until a restart" in server.log()
+    assert len(texts(server, folder="Junk")) == 2  # those that it judged before it was off
+    assert len(texts(server)) == 4
+    server.stop()
+
+
+def test_slow_thread_comes_back(run):
+    server = run("stuck", settings=("stuck.deadline=100ms", "stuck.on_error=pass"), trouble=True)
+    assert send(server, sender="slow400@example.org")[0] == 250
+    wait_for(lambda: "came back after its deadline" in server.log(), "the late work")
+    assert send(server, sender="slow10@example.org")[0] == 250
+    assert len(texts(server, folder="Junk")) == 1
+
+
+def test_blocked_loop_ends_the_server(run):
+    server = run("every", settings=("every.how=block", "filters.watchdog=300ms"), trouble=True)
+    with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
+        send(server)
+    assert server.process.wait(15) == -6
+    server.process.stdout.close()
+    server.remove()
+    assert re.search(r"stage_blocks_loop stage=every", server.log())
