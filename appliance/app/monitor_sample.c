@@ -100,8 +100,10 @@ void sampling_kick(struct sampling *s)
 {
     uint64_t now = clock_mono_ms();
 
-    s->size_it = s->running ? s->size_it : now >= s->due_ms;
-    if (s->running || (!s->size_it && now < s->fds_due_ms))
+    if (s->running)
+        return;
+    s->size_it = now >= s->due_ms;
+    if (!s->size_it && now < s->fds_due_ms)
         return;
     s->job.run = run;
     s->job.done = done;
