@@ -39,9 +39,21 @@ install_packages() {
     quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 }
 
+# The version of clang that Debian's package of that name stands for.
+clang_version() {
+    apt-cache show clang 2>/dev/null | sed -n 's/^Depends:.*clang-\([0-9]*\).*/\1/p' | head -n 1
+}
+
+# build_in FOLDER OPTIONS TARGET...: OPTIONS are CMake's, blanks within one behind a backslash
+build_in() {
+    folder=$root/$1 options=$2
+    shift 2
+    [ -f "$folder/build.ninja" ] || say "building in $(basename "$folder")/ (cmake, ninja)"
+    eval "quietly cmake -S \"\$root\" -B \"\$folder\" -G Ninja $options" || return 1
+    quietly ninja -C "$folder" "$@"
+}
+
 # build TARGET...
 build() {
-    [ -f "$root/build/build.ninja" ] || say "building (cmake, ninja)"
-    quietly cmake -S "$root" -B "$root/build" -G Ninja -DCMAKE_BUILD_TYPE=Release || return 1
-    quietly ninja -C "$root/build" "$@"
+    build_in build -DCMAKE_BUILD_TYPE=Release "$@"
 }

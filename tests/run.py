@@ -3,17 +3,42 @@
 
 Every program of ours that tests prints a line `N passed, M failed`; cmocka programs print TAP; pytest prints its summary.
 """
+import concurrent.futures
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.abspath(sys.argv[1])
-BUILD = os.path.join(ROOT, "build")
-BINARY = os.path.join(BUILD, "posthouse")
+TIMEOUT = 240
+SUPPRESSIONS = os.path.join(ROOT, "tests/tsan.supp")
 
 
+class Build:
+    """A folder with what was built there, and how its programs are run."""
+
+    def __init__(self, folder, label="", slower=1, **env):
+        self.folder, self.label, self.slower = os.path.join(ROOT, folder), label, slower
+        self.binary = os.path.join(self.folder, "posthouse")
+        self.env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", POSTHOUSE=self.binary, PYTHONDONTWRITEBYTECODE="1", **env)
+
+    def program(self, name):
+        return os.path.join(self.folder, name)
+
+
+PLAIN = Build("build")
+# Leaks of the daemon can't be looked for: the tracer of LeakSanitizer doesn't run under the seal (tests say so themselves).
+ASAN = Build("build-asan", "asan ", 4, UBSAN_OPTIONS="print_stacktrace=1")
+TSAN = Build("build-tsan", "tsan ", 8, TSAN_OPTIONS="second_deadlock_stack=1:exitcode=66"
+             + (":suppressions=" + SUPPRESSIONS if os.path.exists(SUPPRESSIONS) else ""))
+# Under TSan: what has threads and doesn't measure. The clients of others add time, not threads of ours.
+TSAN_INTEGRATION = ("abuse", "commands", "imaplib", "serve", "smtplib")
+
+
+# ---- what a program printed: passed, failed
 def tap(text):
     return len(re.findall(r"^ok ", text, re.M)), len(re.findall(r"^not ok ", text, re.M))
 
@@ -33,78 +58,120 @@ def corpus(text):
     return len(re.findall(r": \d+ inputs$", text, re.M)), 0
 
 
-def run(name, command, parse, timeout=240):
-    started = time.monotonic()
-    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", POSTHOUSE=BINARY, PYTHONDONTWRITEBYTECODE="1")
+def fuzzed(text):
+    return len(re.findall(r"^Done \d+ runs", text, re.M)), 0
+
+
+def execute(command, env, timeout):
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        text = process.communicate(timeout=timeout)[0].decode("utf-8", "replace")
-        code = process.returncode
+        return process.communicate(timeout=timeout)[0].decode("utf-8", "replace"), process.returncode
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
-        text, code = process.communicate()[0].decode("utf-8", "replace"), "timeout"
+        return process.communicate()[0].decode("utf-8", "replace"), "timeout"
+
+
+def run(build, name, command, parse, timeout=TIMEOUT):
+    started = time.monotonic()
+    text, code = execute(command, build.env, timeout * build.slower)
     passed, failed = parse(text)
     if code != 0 and failed == 0:
         failed = 1  # it ended badly without saying which test did
     skipped = sorted(set(re.findall(r"^SKIPPED \[\d+\] \S+ (.*)$", text, re.M)))
     if passed + failed == 0 and not skipped:
         failed = 1  # a test that tests nothing
-    print("%-28s %4d passed, %d failed  (%.1f s)%s" % (name, passed, failed, time.monotonic() - started,
+    print("%-28s %4d passed, %d failed  (%.1f s)%s" % (build.label + name, passed, failed, time.monotonic() - started,
                                                        "".join("  skipped: " + why for why in skipped)), flush=True)
     if failed:
         print("".join("    " + line + "\n" for line in text.splitlines()[-80:]), end="", flush=True)
     return passed, failed
 
 
-def unit():
-    names = sorted(n for n in os.listdir(BUILD) if n.startswith("unit_") and os.access(os.path.join(BUILD, n), os.X_OK))
+# ---- the kinds: each yields name, command, parser
+def unit(build):
+    names = sorted(n for n in os.listdir(build.folder)
+                   if n.startswith("unit_") and os.access(build.program(n), os.X_OK))
     for name in names:
-        yield name[5:], [os.path.join(BUILD, name)], tap
-    for name in sorted(os.listdir(os.path.join(ROOT, "tests/fuzz/corpus"))):
-        yield "corpus " + name, [os.path.join(BUILD, "fuzz_" + name), os.path.join("tests/fuzz/corpus", name)], corpus
+        yield name[5:], [build.program(name)], tap
+    for name in corpora():
+        yield "corpus " + name, [build.program("fuzz_" + name), os.path.join("tests/fuzz/corpus", name)], corpus
 
 
-def checks():
+def corpora():
+    return sorted(os.listdir(os.path.join(ROOT, "tests/fuzz/corpus")))
+
+
+def checks(build):
     for name in sorted(os.listdir(os.path.join(ROOT, "tests/checks"))):
         if name.endswith(".py"):
             yield "check " + name[:-3], [sys.executable, os.path.join("tests/checks", name), ROOT], ours
 
 
-def dialogs():
-    yield "dialogs", [sys.executable, "tests/dialogs/run.py", BINARY], ours
+def dialogs(build):
+    yield "dialogs", [sys.executable, "tests/dialogs/run.py", build.binary], ours
 
 
-def python_tests(folder):
+def python_tests(folder, only=None):
     for name in sorted(os.listdir(os.path.join(ROOT, "tests", folder))):
-        if name.startswith("test_") and name.endswith(".py"):
+        if name.startswith("test_") and name.endswith(".py") and (only is None or name[5:-3] in only):
             yield (folder + " " + name[5:-3],
                    ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-rs",
                     os.path.join("tests", folder, name)], pytest)
 
 
-def integration():
-    return python_tests("integration")
+def integration(build):
+    return python_tests("integration", TSAN_INTEGRATION if build is TSAN else None)
 
 
-def faults():
+def faults(build):
     return python_tests("faults")
 
 
 KINDS = {f.__name__: f for f in (unit, checks, dialogs, integration, faults)}
+SANITIZED = {ASAN: ("unit", "dialogs", "integration", "faults"), TSAN: ("unit", "dialogs", "integration")}
+
+
+def run_kinds(build, kinds):
+    passed = failed = 0
+    for kind in kinds:
+        for name, command, parse in KINDS[kind](build):
+            p, f = run(build, name, command, parse)
+            passed, failed = passed + p, failed + f
+    return passed, failed
+
+
+# ---- fuzzing
+def fuzz(name, seconds):
+    """One target: what it finds stays in build-fuzz/, what it learns goes with the copy of its corpus."""
+    build = Build("build-fuzz", "fuzz ")
+    with tempfile.TemporaryDirectory(prefix="posthouse-fuzz-") as scratch:
+        shutil.copytree(os.path.join(ROOT, "tests/fuzz/corpus", name), scratch, dirs_exist_ok=True)
+        return run(build, name, [build.program("fuzz_" + name), "-max_total_time=%d" % seconds, "-timeout=10",
+                                 "-rss_limit_mb=1500", "-print_final_stats=0",
+                                 "-artifact_prefix=build-fuzz/%s-" % name, scratch],
+                   fuzzed, seconds + TIMEOUT)
+
+
+def fuzz_all(seconds):
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ends = list(pool.map(lambda name: fuzz(name, seconds), corpora()))
+    return sum(p for p, _ in ends), sum(f for _, f in ends)
 
 
 def main():
-    passed = failed = 0
-    kinds = sys.argv[2:] or list(KINDS)
-    for kind in kinds:
-        if kind not in KINDS:
-            sys.exit("tests/run.sh: no such kind of tests: %s (%s)" % (kind, " ".join(KINDS)))
-    for kind in kinds:
-        for name, command, parse in KINDS[kind]():
-            p, f = run(name, command, parse)
-            passed += p
-            failed += f
+    words = sys.argv[2:]
+    mode = words.pop(0) if words and words[0].startswith("--") else None
+    wrong = [w for w in words if w not in KINDS]
+    if mode == "--fuzz" and all(w.isdigit() for w in words[:1]) and len(words) <= 1:
+        passed, failed = fuzz_all(int(words[0]) if words else 60)
+    elif mode not in (None, "--san") or wrong:
+        sys.exit("tests/run.sh: no such kind of tests: %s (%s)" % (" ".join([mode or ""] + wrong).strip(), " ".join(KINDS)))
+    elif mode == "--san":
+        sums = [run_kinds(build, [k for k in kinds if k in words or not words]) for build, kinds in SANITIZED.items()]
+        passed, failed = sum(p for p, _ in sums), sum(f for _, f in sums)
+    else:
+        passed, failed = run_kinds(PLAIN, words or list(KINDS))
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)
 
