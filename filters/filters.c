@@ -112,7 +112,7 @@ static void stage_close(struct stage *s)
     s->open = false;
     stage_timers_free(s);
     if (s->lost) { /* a thread may still be in it */
-        kv_flush(s->kv);
+        kv_orphan(s->kv);
         return;
     }
     if (stage_def(s)->close)
@@ -267,7 +267,7 @@ void filters_close(struct filters **fp)
     works_orphan(f);
     for (size_t i = f->n; i-- > 0;) {
         struct stage *s = &f->stages[f->opened ? f->order[i] : i];
-        s->lost += !all && s->lane_user; /* who knows whose */
+        s->lost = all ? 0 : s->lost + (s->lane_user != NULL); /* who knows whose */
         stage_close(s);
     }
     keep_free(&f->keep);

@@ -25,7 +25,7 @@ struct kv {
     struct map *map;   /* this and all below under lock */
     struct list dirty; /* to be written */
     unsigned n_dirty;
-    bool posted;
+    bool posted, memory_only;
     struct loop_post post;
     /* loop */
     struct timer *timer;
@@ -98,7 +98,7 @@ static void mark(struct kv *kv, struct entry *e)
         list_add(&kv->dirty, &e->link);
         kv->n_dirty++;
     }
-    if (kv->posted || !kv->filters->env.store)
+    if (kv->posted || kv->memory_only)
         return;
     kv->posted = true;
     loop_post(kv->filters->env.loop, &kv->post, on_posted);
@@ -246,7 +246,7 @@ static void on_posted(struct loop_post *p)
         timer_start(kv->timer, WRITE_AFTER_MS);
 }
 
-void kv_flush(struct kv *kv)
+static void flush(struct kv *kv)
 {
     if (!kv || !kv->filters->env.store)
         return;
@@ -260,6 +260,15 @@ void kv_flush(struct kv *kv)
     write_free(w);
 }
 
+void kv_orphan(struct kv *kv)
+{
+    flush(kv);
+    timer_free(&kv->timer);
+    pthread_mutex_lock(&kv->lock);
+    kv->memory_only = true;
+    pthread_mutex_unlock(&kv->lock);
+}
+
 void kv_close(struct kv **kvp)
 {
     struct kv *kv = *kvp;
@@ -267,7 +276,7 @@ void kv_close(struct kv **kvp)
     if (!kv)
         return;
     *kvp = NULL;
-    kv_flush(kv);
+    flush(kv);
     timer_free(&kv->timer);
     kv->closed = true;
     if (!kv->write && !kv->posted) /* else at their answer */
@@ -306,6 +315,7 @@ int kv_open(struct filters *f, const char *stage, struct kv **out, struct err *e
 
     kv->filters = f;
     kv->stage = stage;
+    kv->memory_only = !f->env.store;
     kv->map = map_new();
     list_init(&kv->dirty);
     pthread_mutexattr_t attr; /* a visitor of kv_each may ask for another key */

@@ -38,7 +38,7 @@ struct kv;
 int kv_open(struct filters *f, const char *stage, struct kv **out, struct err *err)
     __attribute__((warn_unused_result));
 void kv_close(struct kv **kv); /* writes what isn't written */
-void kv_flush(struct kv *kv);
+void kv_orphan(struct kv *kv); /* a thread may still come to it: written, and then memory only */
 void kv_host(struct ph_host *host);
 
 /* ---- lanes.c: threads that may be lost. */

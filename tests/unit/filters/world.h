@@ -79,6 +79,7 @@ static inline void world_set(struct world *w, const char *assignment)
 static inline int world_try_open(struct world *w, struct err *err)
 {
     world_set(w, "headers.mode=off");
+    world_set(w, "limits.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
     const struct filters_env env = {
         .loop = w->loop, .registry = w->registry, .config = w->config, .store = w->store};
