@@ -37,22 +37,23 @@ static void finish(struct smtp_session *s)
     arena_clear(s->command);
 }
 
-static void set_name(struct smtp_session *s, struct str name)
+static void set_name(char out[SMTP_LOGIN_NAME_MAX], struct str name)
 {
-    struct str fits = str_take(name, sizeof s->auth_name - 1);
-    memcpy(s->auth_name, fits.p, fits.n);
-    s->auth_name[fits.n] = '\0';
+    struct str fits = str_take(name, SMTP_LOGIN_NAME_MAX - 1);
+    memcpy(out, fits.p, fits.n);
+    out[fits.n] = '\0';
 }
 
 static void login_failed(struct smtp_session *s)
 {
     unsigned n = ++s->auth_failures;
+    uint64_t mine = s->conf->auth_delay * (n + 1) / 2;
     smtp_count_login(SMTP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_Z("ip", conn_peer(s->conn)->ip), L_UINT("failures", n));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
     else
-        smtp_reply_after(s, s->conf->auth_delay * (n + 1) / 2, 535, "5.7.8",
+        smtp_reply_after(s, mine > s->auth_delay ? mine : s->auth_delay, 535, "5.7.8",
                          "Wrong name or password");
 }
 
@@ -64,6 +65,7 @@ void smtp_auth_accept(struct smtp_session *s)
         return;
     }
     s->account = str_dup_z(str_from(s->auth_name));
+    guard_login_ok(&s->guard, str_from(s->auth_asked), str_from(s->account));
     s->submitting = true;
     log_info(&s->log, "login", L_Z("account", s->account), L_Z("ip", conn_peer(s->conn)->ip));
     smtp_count_login(SMTP_LOGIN_OK);
@@ -77,11 +79,14 @@ static void on_login(void *ctx, const struct directory_login *l)
         smtp_session_enter(s, SMTP_READY);
         if (l->failed) {
             smtp_count_login(SMTP_LOGIN_UNDECIDED);
+            guard_login_undecided(&s->guard, str_from(s->auth_asked));
             smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
         } else {
             s->auth_failed = !l->ok;
             if (l->ok)
-                set_name(s, l->account);
+                set_name(s->auth_name, l->account);
+            else
+                s->auth_delay = guard_login_failed(&s->guard, str_from(s->auth_asked));
             smtp_filter_command(s);
         }
     }
@@ -90,13 +95,20 @@ static void on_login(void *ctx, const struct directory_login *l)
 
 static void ask_directory(struct smtp_session *s)
 {
-    set_name(s, s->sasl.user);
-    if (directory_login(s->server->conf.directory, s->sasl.user, s->sasl.password, on_login,
-                        smtp_session_ref(s)) == 0) {
+    struct guard_text why;
+    set_name(s->auth_name, s->sasl.user);
+    set_name(s->auth_asked, s->sasl.user);
+    if (!guard_login_ask(&s->guard, str_from(s->auth_asked), &why)) {
+        smtp_session_enter(s, SMTP_READY);
+        smtp_count_error(s);
+        smtp_reply_after(s, s->conf->auth_delay, 454, "4.7.0", why.z);
+    } else if (directory_login(s->server->conf.directory, s->sasl.user, s->sasl.password, on_login,
+                               smtp_session_ref(s)) == 0) {
         smtp_session_wait(s, SMTP_WAIT_WORK);
     } else {
         struct smtp_session *mine = s;
         smtp_session_unref(&mine);
+        guard_login_undecided(&s->guard, str_from(s->auth_asked));
         smtp_session_enter(s, SMTP_READY);
         smtp_reply(s, 454, "4.7.0", "Too busy at the moment");
     }

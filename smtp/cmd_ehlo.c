@@ -22,14 +22,27 @@ static void hello(struct smtp_session *s, bool esmtp)
     smtp_session_enter(s, SMTP_READY);
 }
 
+/* RFC 9422 */
+static const char *limits(struct smtp_session *s)
+{
+    unsigned mails = smtp_mail_limit(s);
+    struct str text = arena_printf(s->command, "LIMITS RCPTMAX=%" PRId64, s->conf->rcpt_limit);
+    if (mails)
+        text = arena_printf(s->command, "%s MAILMAX=%u", text.p, mails);
+    if (s->conf->rcpt_domain_limit && !s->account && !guard_trusts(&s->guard))
+        text = arena_printf(s->command, "%s RCPTDOMAINMAX=%" PRId64, text.p,
+                            s->conf->rcpt_domain_limit);
+    return text.p;
+}
+
 void smtp_ehlo_accept(struct smtp_session *s)
 {
     hello(s, true);
     smtp_reply(s, 250, NULL,
                "%s\nPIPELINING\nSIZE %" PRIu64
-               "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING",
+               "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\n%s",
                s->server->hostname, s->conf->message_limit, smtp_offers_tls(s) ? "\nSTARTTLS" : "",
-               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "");
+               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "", limits(s));
 }
 
 void smtp_helo_accept(struct smtp_session *s)

@@ -13,6 +13,11 @@ int smtp_mail_check(struct smtp_session *s, struct str args, struct smtp_refusal
     /* RFC 4954 5: the parameter exists where AUTH is offered; what it says is not believed. */
     if (m->auth && !s->account && !smtp_offers_auth(s))
         return smtp_refuse(why, 555, "5.5.4", "Parameter AUTH is not known here");
+    if (m->dsn || m->requiretls) /* RFC 3461, 8689: for mail that leaves; not announced */
+        return smtp_refuse(why, 555, "5.5.4", "Parameter %s is not known here",
+                           m->requiretls ? "REQUIRETLS"
+                           : m->ret      ? "RET"
+                                         : "ENVID");
     if (m->size > s->conf->message_limit) /* RFC 1870 6.1 */
         return smtp_refuse(why, 552, "5.3.4", "The message is larger than %llu octets",
                            (unsigned long long)s->conf->message_limit);
@@ -57,9 +62,20 @@ static void on_may_send(void *ctx, const struct directory_answer *a)
     smtp_session_unref(&s);
 }
 
+/* RFC 9422 4.1 */
+static bool too_many(struct smtp_session *s)
+{
+    return smtp_mail_limit(s) && ++s->mails > smtp_mail_limit(s);
+}
+
 void smtp_mail_proceed(struct smtp_session *s)
 {
     const struct smtp_mail_args *m = &s->pending.mail;
+    if (too_many(s)) {
+        smtp_session_close_421(s, "4.5.3", "Too many messages in one session; connect again",
+                               "mail_limit");
+        return;
+    }
     /* The null sender belongs to everybody: a mail reader sends receipts with it (RFC 8098 3). */
     if (!s->account || !s->conf->sender_check || m->path.null) {
         accept_sender(s);

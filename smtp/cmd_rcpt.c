@@ -2,7 +2,29 @@
 /* cmd_rcpt.c - RCPT TO: one recipient. RFC 5321 4.1.1.3. Whether a recipient is taken is decided
  * here, in decide(): the directory says where the address leads -> ours and known, or to be
  * captured -> has it room? -> what do the filters say? -> smtp_rcpt_accept(). */
+#include "appliance/base/mem.h"
 #include "smtp/commands.h"
+
+/* RFC 9422 4.3. False: it is one too many. */
+static bool domain_fits(struct smtp_session *s, struct str domain)
+{
+    size_t limit = (size_t)s->conf->rcpt_domain_limit;
+    if (!limit || s->account || guard_trusts(&s->guard))
+        return true;
+    char *lower = arena_dup(s->command, domain.p, domain.n);
+    for (size_t i = 0; i < domain.n; i++)
+        lower[i] = ascii_lower(lower[i]);
+    uint64_t hash = str_hash(str_of(lower, domain.n));
+    for (size_t i = 0; i < s->n_rcpt_domains; i++)
+        if (s->rcpt_domains[i] == hash)
+            return true;
+    if (s->n_rcpt_domains >= limit)
+        return false;
+    if (!s->rcpt_domains)
+        s->rcpt_domains = mem_alloc(limit * sizeof *s->rcpt_domains);
+    s->rcpt_domains[s->n_rcpt_domains++] = hash;
+    return true;
+}
 
 int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
 {
@@ -13,6 +35,10 @@ int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal
         return smtp_refuse(why, 553, "5.6.7", "This address needs SMTPUTF8 at MAIL");
     if (s->tx.rcpts >= (size_t)s->conf->rcpt_limit) /* RFC 5321 4.5.3.1.10 */
         return smtp_refuse(why, 452, "4.5.3", "Too many recipients; send the rest again");
+    if (r->dsn) /* RFC 3461: for mail that leaves; not announced */
+        return smtp_refuse(why, 555, "5.5.4", "NOTIFY and ORCPT are not known here");
+    if (!domain_fits(s, r->path.domain))
+        return smtp_refuse(why, 452, "4.5.3", "Too many domains in one session; connect again");
     return 0;
 }
 
@@ -143,6 +169,7 @@ static void refuse_unknown(struct smtp_session *s)
     bool later = s->conf->unknown_local_code == SMTP_UNKNOWN_450;
     if (later) /* whoever guesses addresses is slowed down all the same */
         smtp_count_error(s);
+    guard_fault(&s->guard, GUARD_UNKNOWN_RECIPIENT);
     refuse(s, later ? 450 : 550, later ? "4.1.1" : "5.1.1", "No such address here");
 }
 

@@ -66,6 +66,11 @@ bool smtp_offers_auth(const struct smtp_session *s)
     return s->port->role != SMTP_RECEPTION && conn_has_tls(s->conn) && !s->account;
 }
 
+unsigned smtp_mail_limit(const struct smtp_session *s)
+{
+    return s->account || guard_trusts(&s->guard) ? 0 : (unsigned)s->conf->mail_limit;
+}
+
 int smtp_any_args(struct smtp_session *s, struct str args, struct smtp_refusal *why)
 {
     (void)why;

@@ -30,8 +30,9 @@ struct smtp_command {
 /* One command line without its CRLF, in s->command. */
 void smtp_command_run(struct smtp_session *s, struct str line);
 
-bool smtp_offers_tls(const struct smtp_session *s);  /* STARTTLS now */
-bool smtp_offers_auth(const struct smtp_session *s); /* AUTH now */
+bool smtp_offers_tls(const struct smtp_session *s);     /* STARTTLS now */
+bool smtp_offers_auth(const struct smtp_session *s);    /* AUTH now */
+unsigned smtp_mail_limit(const struct smtp_session *s); /* transactions in it; 0: no limit */
 
 int smtp_any_args(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 int smtp_no_args(struct smtp_session *s, struct str args, struct smtp_refusal *why);

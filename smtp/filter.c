@@ -32,7 +32,8 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
                           .auth_user = point == PH_AUTH ? s->auth_name : s->account,
                           .auth_failed = point == PH_AUTH && s->auth_failed,
                           .message_size = tx->declared,
-                          .utf8 = tx->utf8};
+                          .utf8 = tx->utf8,
+                          .trusted = guard_trusts(&s->guard)};
     if (!tx->id)
         return;
     v->mail_from = tx->sender.p;

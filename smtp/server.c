@@ -8,6 +8,8 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, REPLY_MAX = 8192 };
 
+static const char *const early_talker_names[] = {
+    [SMTP_EARLY_IGNORE] = "ignore", [SMTP_EARLY_REFUSE] = "refuse", NULL};
 static const char *const unknown_local_names[] = {
     [SMTP_UNKNOWN_550] = "550", [SMTP_UNKNOWN_450] = "450", NULL};
 
@@ -21,6 +23,15 @@ const struct ph_setting smtp_settings[] = {
                "Largest message taken, in octets as received; announced as SIZE."),
     PH_SETTING(INT, smtp_conf, rcpt_limit, PH_RELOAD, "100", 1, 1000,
                "Most recipients of one message (RFC 5321 4.5.3.1.8 wants at least 100)."),
+    PH_SETTING(INT, smtp_conf, mail_limit, PH_RELOAD, "1000", 0, 999999,
+               "Messages that a client which hasn't logged in may begin in one session; it is told so (LIMITS MAILMAX, RFC 9422) and has to "
+               "connect again then. Trusted networks (guard.trusted) may go on. 0: no limit."),
+    PH_SETTING(INT, smtp_conf, rcpt_domain_limit, PH_RELOAD, "0", 0, 1000,
+               "Different domains of recipients in one session (LIMITS RCPTDOMAINMAX), likewise. 0: no limit."),
+    PH_SETTING(TIME, smtp_conf, greet_delay, PH_RELOAD, "0", 0, MINUTE,
+               "How long other hosts wait for the greeting, to see who talks before it. Not on submission ports nor for trusted networks."),
+    PH_SETTING_ENUM(smtp_conf, early_talker, PH_RELOAD, "refuse", early_talker_names,
+               "What becomes of a client that talks within greet_delay, as programs do that send without listening. refuse: it gets 554."),
     PH_SETTING_ENUM(smtp_conf, unknown_local_code, PH_RELOAD, "550", unknown_local_names,
                "The answer to mail for an address in our domains that doesn't exist. 450 makes the sender try again: "
                "for the time when accounts are being moved here."),
@@ -97,6 +108,18 @@ static void set_hostname(struct smtp_server *s)
         memcpy(s->hostname, "localhost", sizeof "localhost");
 }
 
+static void on_ban(struct guard_watch *w)
+{
+    struct smtp_server *s = CONTAINER_OF(w, struct smtp_server, watch);
+    LIST_EACH(&s->sessions, it)
+    {
+        struct smtp_session *session = LIST_ITEM(it, struct smtp_session, link);
+        if (!session->account && !smtp_session_in_message(session) &&
+            guard_is_banned(&session->guard))
+            smtp_session_close_421(session, "4.7.0", "Your address is blocked", "banned");
+    }
+}
+
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
 {
     struct smtp_server *s = MEM_NEW(struct smtp_server);
@@ -106,6 +129,8 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
         tls_ctx_ref(s->conf.tls);
     set_hostname(s);
     list_init(&s->sessions);
+    s->watch.on_ban = on_ban;
+    guard_watch_add(s->conf.guard, &s->watch);
     s->rooms = map_new();
     buf_init(&s->scratch, REPLY_MAX);
     s->drain = timer_new(conf->loop, on_drained, s);
@@ -149,6 +174,7 @@ void smtp_server_free(struct smtp_server **sp)
     if (!s)
         return;
     CHECK(!s->alive);
+    guard_watch_del(&s->watch);
     loop_defer_cancel(&s->defer);
     smtp_quota_free(s);
     buf_fini(&s->scratch);

@@ -16,9 +16,13 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     const char *banner;     /* what follows the name in the greeting */
     uint64_t message_limit; /* SIZE */
     int64_t rcpt_limit;
-    int unknown_local_code; /* enum smtp_unknown_local */
-    uint64_t line_limit;    /* longest text line in a message */
-    bool long_lines;        /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
+    int64_t mail_limit;        /* transactions of one session; 0: no limit */
+    int64_t rcpt_domain_limit; /* domains of recipients in one session; 0: no limit */
+    uint64_t greet_delay;      /* not on submission ports */
+    int early_talker;          /* enum smtp_early_talker: input before the greeting */
+    int unknown_local_code;    /* enum smtp_unknown_local */
+    uint64_t line_limit;       /* longest text line in a message */
+    bool long_lines;           /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
     uint64_t command_timeout, data_timeout, message_timeout;
     int64_t received_limit; /* loop detection: Received fields */
     int64_t soft_errors, hard_errors;
@@ -29,6 +33,7 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     bool sender_check; /* submission: the envelope sender must belong to the account */
     bool from_check;   /* submission: and so must the addresses in From */
 };
+enum smtp_early_talker { SMTP_EARLY_IGNORE, SMTP_EARLY_REFUSE };
 enum smtp_unknown_local { SMTP_UNKNOWN_550, SMTP_UNKNOWN_450 };
 extern const struct ph_setting smtp_settings[];
 
@@ -41,6 +46,7 @@ enum smtp_role {
     SMTP_OPEN
 };
 struct filters;
+struct guard;
 struct smtp_server;
 struct smtp_server_conf {
     const struct smtp_conf *smtp;
@@ -54,6 +60,7 @@ struct smtp_server_conf {
      * 550 with the reason that sending out isn't set up). */
     const char *capture_account;
     struct filters *filters; /* the stages that look at mail; NULL: none */
+    struct guard *guard;     /* who may connect and log in (filters/guard.h); NULL: everybody */
 };
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);
 /* Other settings and another certificate, for the sessions that begin from now on; those that are
@@ -65,8 +72,9 @@ void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
 struct smtp_port {
     struct smtp_server *server;
     enum smtp_role role;
-    bool no_starttls; /* a port that never has TLS, and so no AUTH */
-    const char *name; /* "smtp", "submission", "submissions": for the log */
+    bool no_starttls;  /* a port that never has TLS, and so no AUTH */
+    bool implicit_tls; /* words for a client that isn't let in can't be said */
+    const char *name;  /* "smtp", "submission", "submissions": for the log */
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);
 unsigned smtp_server_sessions(const struct smtp_server *s);

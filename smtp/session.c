@@ -10,7 +10,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { COMMAND_CHUNK = 1024, HELD_MAX = 8192, LINGER_MS = 5000 };
+enum {
+    COMMAND_CHUNK = 1024,
+    HELD_MAX = 8192,
+    LINGER_MS = 5000,
+    REFUSED_MS = 1000,
+    PRESSED_MS = 10000 /* patience when nearly all connections are taken */
+};
 
 const char *smtp_state_name(enum smtp_state state)
 {
@@ -38,6 +44,8 @@ void smtp_session_unref(struct smtp_session **sp)
     arena_free(&s->command);
     buf_fini(&s->held);
     timer_free(&s->delay);
+    timer_free(&s->greeting);
+    mem_free(s->rcpt_domains);
     mem_free(s->account);
     snapshot_unref(&s->snapshot);
     struct smtp_server *server = s->server;
@@ -53,6 +61,14 @@ bool smtp_session_in_message(const struct smtp_session *s)
            s->state == SMTP_ENDING;
 }
 
+static uint64_t patience(const struct smtp_session *s)
+{
+    uint64_t ms = s->conf->command_timeout;
+    if (s->account || guard_trusts(&s->guard) || !guard_pressed(s->server->conf.guard))
+        return ms;
+    return ms < PRESSED_MS ? ms : PRESSED_MS;
+}
+
 static uint64_t timeout_of(const struct smtp_session *s)
 {
     switch (s->state) {
@@ -65,7 +81,7 @@ static uint64_t timeout_of(const struct smtp_session *s)
     case SMTP_CLOSED:
         return 0;
     default:
-        return s->conf->command_timeout;
+        return patience(s);
     }
 }
 
@@ -118,6 +134,8 @@ void smtp_session_close(struct smtp_session *s, const char *why)
         conn_write_str(s->conn, buf_str(&s->held));
     if (s->delay)
         timer_stop(s->delay);
+    timer_free(&s->greeting);
+    guard_leave(&s->guard);
     bool committing = s->state == SMTP_ENDING && (s->waits & SMTP_WAIT_WORK);
     conn_close_flushed(&s->conn, LINGER_MS);
     smtp_session_enter(s, SMTP_CLOSED);
@@ -190,6 +208,7 @@ static uint64_t error_delay(const struct smtp_session *s)
 void smtp_count_error(struct smtp_session *s)
 {
     s->errors++;
+    guard_fault(&s->guard, GUARD_ERROR);
 }
 
 static void reply(struct smtp_session *s, uint64_t delay_ms, unsigned code, const char *status,
@@ -297,7 +316,7 @@ static bool too_slow(struct smtp_session *s)
 static void take_input(struct smtp_session *s)
 {
     bool more = true;
-    while (more && s->conn && !s->waits && s->state != SMTP_TLS) {
+    while (more && s->conn && !s->waits && s->state != SMTP_TLS && s->state != SMTP_CONNECTING) {
         struct str in = conn_input(s->conn);
         if (!in.n)
             break;
@@ -314,20 +333,57 @@ static void take_input(struct smtp_session *s)
         smtp_session_close(s, "eof");
 }
 
-static void greet_now(struct smtp_session *s)
+static void greet_now(void *session)
 {
+    struct smtp_session *s = session;
     smtp_session_enter(s, SMTP_GREETED);
+    smtp_session_resume(s, SMTP_WAIT_DELAY);
     if (s->server->stopping)
         smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
     else
         smtp_reply(s, 220, NULL, "%s %s", s->server->hostname, s->conf->banner);
 }
 
+/* RFC 5321 3.1: the client waits for the greeting. Submission is spared: its users wait as well. */
+static void greet_later(struct smtp_session *s)
+{
+    if (!s->conf->greet_delay || s->port->role == SMTP_SUBMISSION || guard_trusts(&s->guard)) {
+        greet_now(s);
+        return;
+    }
+    s->greeting = timer_new(s->server->conf.loop, greet_now, s);
+    timer_start(s->greeting, s->conf->greet_delay);
+}
+
+static void talks_early(struct smtp_session *s)
+{
+    guard_fault(&s->guard, GUARD_ERROR);
+    log_info(&s->log, "early_talker", L_Z("ip", s->ip));
+    if (s->conf->early_talker == SMTP_EARLY_IGNORE) {
+        smtp_session_wait(s, SMTP_WAIT_DELAY);
+        return;
+    }
+    smtp_session_enter(s, SMTP_GREETED);
+    smtp_reply(s, 554, "5.5.1", "Wait for the greeting before you talk");
+    smtp_session_close(s, "early");
+}
+
+static void refuse_client(struct smtp_session *s, const char *why)
+{
+    smtp_session_enter(s, SMTP_GREETED);
+    smtp_session_close_421(s, "4.7.0", why, "refused");
+}
+
 static void greet(struct smtp_session *s)
 {
+    struct guard_text why;
     snprintf(s->ip, sizeof s->ip, "%s", conn_peer(s->conn)->ip);
     conn_tls_text(s->conn, s->tls, sizeof s->tls);
-    smtp_filter(s, PH_CONNECT, greet_now);
+    if (!s->admitted && guard_connect(s->server->conf.guard, &s->guard, s->ip,
+                                      s->port->role != SMTP_RECEPTION, &why) != GUARD_OK)
+        refuse_client(s, why.z); /* behind a proxy it is known only now */
+    else
+        smtp_filter(s, PH_CONNECT, greet_later);
 }
 
 static void on_timeout(struct smtp_session *s)
@@ -350,7 +406,10 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
         smtp_session_enter(s, SMTP_GREETED);
         break;
     case CONN_INPUT:
-        take_input(s);
+        if (s->greeting && s->state == SMTP_CONNECTING)
+            talks_early(s);
+        else
+            take_input(s);
         break;
     case CONN_DRAINED:
         smtp_session_resume(s, SMTP_WAIT_OUTPUT);
@@ -369,15 +428,36 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
     smtp_session_unref(&s);
 }
 
+/* Cheap: a flood from one address costs neither a session nor a handshake. */
+static bool admit(const struct smtp_port *port, struct conn **c, struct guard_client *client)
+{
+    struct guard_text why;
+    if (guard_connect(port->server->conf.guard, client, conn_peer(*c)->ip,
+                      port->role != SMTP_RECEPTION, &why) == GUARD_OK)
+        return true;
+    if (!port->implicit_tls) {
+        conn_write_str(*c, STR("421 4.7.0 "));
+        conn_write_str(*c, str_from(why.z));
+        conn_write_str(*c, STR("\r\n"));
+    }
+    conn_close_flushed(c, REFUSED_MS);
+    return false;
+}
+
 void smtp_on_accept(void *smtp_port, struct conn *c)
 {
     struct smtp_port *port = smtp_port;
+    struct guard_client client = {0};
+    if (!conn_peer(c)->proxied && !admit(port, &c, &client))
+        return;
     struct smtp_session *s = MEM_NEW(struct smtp_session);
     s->server = port->server;
     s->conf = port->server->conf.smtp;
     s->snapshot = snapshot_ref(port->server->conf.snapshot);
     s->port = port;
     s->conn = c;
+    s->guard = client;
+    s->admitted = !conn_peer(c)->proxied;
     s->refs = 1;
     s->log = (struct log_ctx){.module = "smtp", .sid = store_new_id(port->server->conf.store)};
     s->submitting = port->role == SMTP_SUBMISSION;

@@ -11,6 +11,7 @@
 #include "appliance/directory/sasl.h"
 #include "appliance/store/message.h"
 #include "filters/chain.h"
+#include "filters/guard.h"
 #include "smtp/data_parser.h"
 #include "smtp/line.h"
 #include "smtp/params.h"
@@ -36,7 +37,10 @@ enum {
     SMTP_WAIT_SINK = 1u << 2,  /* the store writes slower than the client sends */
     SMTP_WAIT_OUTPUT = 1u << 3 /* the client doesn't read its replies */
 };
-enum { SMTP_COPIES_MAX = 1000 /* accounts, and captured recipients, of one message */ };
+enum {
+    SMTP_COPIES_MAX = 1000, /* accounts, and captured recipients, of one message */
+    SMTP_LOGIN_NAME_MAX = 256
+};
 
 struct smtp_list { /* of views into the transaction's arena */
     struct str *at;
@@ -102,7 +106,8 @@ struct smtp_session {
     void (*then)(struct smtp_session *s);   /* what follows the filters' answer, */
     void (*accept)(struct smtp_session *s); /* and when they let it pass */
     char ip[64];
-    char auth_name[256]; /* the name of the login under way */
+    /* the login under way: who it is for, and as it was typed */
+    char auth_name[SMTP_LOGIN_NAME_MAX], auth_asked[SMTP_LOGIN_NAME_MAX];
     bool auth_failed;
     struct smtp_line line;
     union { /* what check() found, for proceed() */
@@ -118,10 +123,16 @@ struct smtp_session {
         *remotes; /* of the RCPT under way: accounts that get a copy; to be captured */
     size_t n_dests, n_remotes;
     struct sasl sasl;
+    struct guard_client guard;
+    bool admitted;          /* by the guard */
+    struct timer *greeting; /* of greet_delay */
+    uint64_t auth_delay;    /* of the answer to the login that failed */
+    uint64_t *rcpt_domains; /* hashes, of rcpt_domain_limit */
+    size_t n_rcpt_domains;
     struct timer *delay;
     struct buf held; /* replies that wait for the delay */
     uint64_t timeout_ms, opened_ms, line_ms;
-    unsigned errors, junk, auth_failures, messages;
+    unsigned errors, junk, auth_failures, messages, mails;
     unsigned counted_as; /* commands.c: whose reply comes next */
     struct smtp_transaction tx;
 };
@@ -131,6 +142,7 @@ struct smtp_server {
     struct list sessions;
     unsigned open, alive; /* connections; session structs, which may outlive them */
     struct map *rooms;    /* quota.c: what accounts have left */
+    struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;
     struct timer *drain;

@@ -64,8 +64,11 @@ static int start_port(struct appliance *a, struct appliance_port *p, struct err 
                                  .implicit_tls = p->implicit_tls ? a->tls : NULL,
                                  .max_conns = p->max_conns ? p->max_conns : CONNECTIONS_MAX};
 
-    p->smtp = (struct smtp_port){
-        .server = a->smtp, .role = p->role, .no_starttls = p->no_starttls, .name = p->name};
+    p->smtp = (struct smtp_port){.server = a->smtp,
+                                 .role = p->role,
+                                 .no_starttls = p->no_starttls,
+                                 .implicit_tls = p->implicit_tls,
+                                 .name = p->name};
     p->imap = (struct imap_port){.server = a->imap,
                                  .no_starttls = p->no_starttls,
                                  .implicit_tls = p->implicit_tls,
@@ -127,6 +130,7 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .store = a->store,
                                                          .directory = a->directory,
                                                          .tls = a->tls,
+                                                         .guard = a->guard,
                                                          .capture_account = a->capture_account,
                                                          .filters = a->filters});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,

@@ -24,6 +24,8 @@ static void parse_line(struct arena *a, struct str line)
     str_cut(line, ' ', &verb, &args);
     if (smtp_mail_parse(a, args, &mail, &why) == 0) {
         check_harmless(mail.sender);
+        check_harmless(mail.envid);
+        CHECK(mail.envid.n <= 100);
         CHECK(mail.path.null == (mail.sender.n == 0));
         CHECK(mail.utf8 || text_ascii(mail.sender));
     } else {
@@ -32,6 +34,9 @@ static void parse_line(struct arena *a, struct str line)
     if (smtp_rcpt_parse(a, args, &rcpt, &why) == 0) {
         check_harmless(rcpt.rcpt);
         CHECK(rcpt.rcpt.n > 0);
+        check_harmless(rcpt.orcpt);
+        CHECK((rcpt.orcpt.n > 0) == (rcpt.orcpt_type.n > 0));
+        CHECK(!(rcpt.notify & SMTP_NOTIFY_NEVER) || rcpt.notify == SMTP_NOTIFY_NEVER);
         if (rcpt.path.domain.n) {
             struct str text = arena_printf(a, "TO:<" STR_FMT ">", STR_ARG(rcpt.rcpt));
             CHECK(smtp_rcpt_parse(a, text, &again, &why) == 0);

@@ -85,7 +85,16 @@ static void mail_refused(void **state)
         {"FROM:<a@b.example> AUTH=a=b", 501, "5.5.4"},
         {"FROM:<a@b.example> AUTH=a+4", 501, "5.5.4"},
         {"FROM:<a@b.example> AUTH=a+4g", 501, "5.5.4"},
-        {"FROM:<a@b.example> RET=HDRS", 555, "5.5.4"},
+        {"FROM:<a@b.example> RETURN=HDRS", 555, "5.5.4"},
+        {"FROM:<a@b.example> RET", 501, "5.5.4"},
+        {"FROM:<a@b.example> RET=", 501, "5.5.4"},
+        {"FROM:<a@b.example> RET=ALL", 501, "5.5.4"},
+        {"FROM:<a@b.example> RET=FULL RET=FULL", 501, "5.5.4"},
+        {"FROM:<a@b.example> ENVID=", 501, "5.5.4"},
+        {"FROM:<a@b.example> ENVID=a+2", 501, "5.5.4"},
+        {"FROM:<a@b.example> ENVID=a+0Ab", 501, "5.5.4"},
+        {"FROM:<a@b.example> ENVID=a=b", 501, "5.5.4"},
+        {"FROM:<a@b.example> REQUIRETLS=yes", 501, "5.5.4"},
         {"FROM:<a@b.example> =", 555, "5.5.4"},
         {"FROM:<\xc3\xa9@b.example>", 553, "5.6.7"},
         {"FROM:<a@\xc3\xa9.example>", 553, "5.6.7"},
@@ -118,7 +127,19 @@ static void rcpt(void **state)
         {"TO:<a@>", 501, "5.1.3"},
         {"TO:<@b.example>", 501, "5.1.3"},
         {"TO:<a@b..example>", 501, "5.1.3"},
-        {"TO:<a@b.example> NOTIFY=NEVER", 555, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=NEVER,DELAY", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=DELAY,DELAY", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=DELAY,", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=ALWAYS", 501, "5.5.4"},
+        {"TO:<a@b.example> NOTIFY=NEVER NOTIFY=NEVER", 501, "5.5.4"},
+        {"TO:<a@b.example> ORCPT=a@b.example", 501, "5.5.4"},
+        {"TO:<a@b.example> ORCPT=;a@b.example", 501, "5.5.4"},
+        {"TO:<a@b.example> ORCPT=rfc822;", 501, "5.5.4"},
+        {"TO:<a@b.example> ORCPT=rfc@822;a", 501, "5.5.4"},
+        {"TO:<a@b.example> ORCPT=rfc822;a+7F", 501, "5.5.4"},
+        {"TO:<a@b.example> SIZE=5", 555, "5.5.4"},
         {"TO:<a@b.example> x", 555, "5.5.4"},
         {"FROM:<a@b.example>", 501, "5.5.4"},
     };
@@ -128,6 +149,38 @@ static void rcpt(void **state)
         if (why.code != rows[i].code || strcmp(why.status, rows[i].status) != 0)
             fail_msg("%s: %u %s %s", rows[i].args, why.code, why.status, why.text);
     }
+}
+
+/* RFC 3461 4, RFC 8689 */
+static void dsn_and_requiretls(void **state)
+{
+    (void)state;
+    struct smtp_rcpt_args r;
+    struct smtp_refusal why = {0};
+    struct smtp_mail_args m = mail_ok("FROM:<a@b.example> ret=hdrs ENVID=QQ+2B3+3D requiretls");
+    assert_true(m.dsn && m.requiretls && m.ret == SMTP_RET_HDRS);
+    assert_text(m.envid, "QQ+3=");
+    m = mail_ok("FROM:<> RET=FULL");
+    assert_true(m.ret == SMTP_RET_FULL && !m.requiretls && !m.envid.n);
+    m = mail_ok("FROM:<a@b.example> SIZE=1");
+    assert_false(m.dsn || m.requiretls);
+    assert_int_equal(smtp_rcpt_parse(arena, STR("TO:<a@b.example>"), &r, &why), 0);
+    assert_false(r.dsn);
+    assert_int_equal(smtp_rcpt_parse(arena,
+                                     STR("TO:<a@b.example> NOTIFY=success,DELAY,Failure "
+                                         "ORCPT=rfc822;joe+2Bx@c.example"),
+                                     &r, &why),
+                     0);
+    assert_int_equal(r.notify, SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY);
+    assert_text(r.orcpt_type, "rfc822");
+    assert_text(r.orcpt, "joe+x@c.example");
+    assert_int_equal(smtp_rcpt_parse(arena, STR("TO:<a@b.example> NOTIFY=NEVER"), &r, &why), 0);
+    assert_int_equal(r.notify, SMTP_NOTIFY_NEVER);
+    char envid[160] = "FROM:<a@b.example> ENVID=";
+    memset(envid + strlen(envid), 'x', 100);
+    mail_ok(envid);
+    strcat(envid, "x");
+    assert_int_equal(smtp_mail_parse(arena, str_from(envid), &m, &why), -1);
 }
 
 static void bdat(void **state)
@@ -178,6 +231,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(mail_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mail_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rcpt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(dsn_and_requiretls, set_up, tear_down),
         cmocka_unit_test(bdat),
         cmocka_unit_test_setup_teardown(helo, set_up, tear_down),
     };
