@@ -74,7 +74,8 @@ static void serve(int socket, const char *config_path)
 
 static void close_all_but(int keep)
 {
-    close_range(3, (unsigned)keep - 1, 0);
+    if (keep > 3)
+        close_range(3, (unsigned)keep - 1, 0);
     close_range((unsigned)keep + 1, ~0u, 0);
 }
 
@@ -82,8 +83,7 @@ static void helper_main(int socket, pid_t parent, const char *config_path)
 {
     struct err err;
 
-    if (socket > 3)
-        close_all_but(socket);
+    close_all_but(socket);
     prctl(PR_SET_NAME, "posthouse-help", 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent)
