@@ -3,6 +3,8 @@
 #include "appliance/app/admin.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/text.h"
+#include <string.h>
 #include <unistd.h>
 
 enum { REQUEST_MAX = 64 * 1024, REQUEST_MS = 10000, LINGER_MS = 30000, WORDS_MAX = 64 };
@@ -50,9 +52,18 @@ static void request_free(struct request *r)
 }
 
 /* ---- running it */
+/* JSON is UTF-8; a name in the text may have been cut within a character. */
 static json_t *answer_error(int code, const struct err *err)
 {
-    return json_pack("{si ss}", "exit", code, "error", err->text);
+    char text[sizeof err->text];
+
+    memcpy(text, err->text, sizeof text);
+    if (!text_utf8_valid(str_from(text))) {
+        for (char *p = text; *p; p++)
+            if ((unsigned char)*p >= 0x80)
+                *p = '?';
+    }
+    return json_pack("{si ss}", "exit", code, "error", text);
 }
 
 json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request)
@@ -132,6 +143,7 @@ static void request_take(struct request *r, struct str line)
     if (lane_submit(r->control->misc, &r->job) == 0) {
         r->running = true;
         conn_pause(r->conn);
+        conn_set_timeout(r->conn, 0); /* it waits for us now, however long that takes */
         return;
     }
     conn_write_str(r->conn, STR("{\"exit\":75,\"error\":\"too many commands at once\"}\n"));
