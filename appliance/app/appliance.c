@@ -149,7 +149,11 @@ static int start_servers(struct appliance *a, struct err *err)
 
 static int start_monitor(struct appliance *a, struct err *err)
 {
-    struct monitor_conf conf = {.loop = a->loop, .store = a->store, .directory = a->directory};
+    struct monitor_conf conf = {.loop = a->loop,
+                                .store = a->store,
+                                .directory = a->directory,
+                                .filters = a->filters,
+                                .guard = a->guard};
 
     if (!a->metrics_listener)
         return 0;
@@ -183,8 +187,8 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (start_monitor(a, err) ||
-        stages_open(a->config, a->snapshot, a->loop, a->store, &a->filters, err))
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, &a->filters, err) ||
+        start_monitor(a, err))
         return -1;
     return start_servers(a, err);
 }

@@ -63,12 +63,6 @@ int monitor_listen(struct monitor *m, struct listener *ln, struct err *err)
     return http_server_listen(m->http, ln, "metrics", err);
 }
 
-void monitor_add(struct monitor *m, void (*write)(void *ctx, struct buf *out), void *ctx)
-{
-    CHECK(m->n_sources < MONITOR_SOURCES);
-    m->sources[m->n_sources++] = (struct monitor_source){write, ctx};
-}
-
 void monitor_stopping(struct monitor *m)
 {
     if (m)

@@ -14,6 +14,8 @@
 #include "appliance/io/listener.h"
 #include "appliance/store/store.h"
 
+struct filters;
+struct guard;
 struct metrics_conf { /* section "metrics" */
     const char *address;
     int64_t port; /* 0: none */
@@ -24,6 +26,8 @@ struct monitor_conf {
     struct loop *loop;
     struct store *store;
     struct directory *directory;
+    const struct filters *filters; /* or NULL */
+    const struct guard *guard;     /* or NULL */
 };
 struct monitor;
 /* Once /proc is in reach: before a sandbox is closed, or with /proc open in it. */
@@ -33,9 +37,5 @@ int monitor_new(const struct monitor_conf *conf, struct monitor **out, struct er
 int monitor_listen(struct monitor *m, struct listener *ln, struct err *err)
     __attribute__((warn_unused_result));
 void monitor_stopping(struct monitor *m); /* from now on /readyz says no; m may be NULL */
-void monitor_free(struct monitor **m);    /* before directory and store are closed */
-
-/* Adds what a room knows to each scrape (metrics_family, metrics_sample). Loop. At most 8; kept
- * until monitor_free. */
-void monitor_add(struct monitor *m, void (*write)(void *ctx, struct buf *out), void *ctx);
+void monitor_free(struct monitor **m);    /* before what conf names is closed */
 #endif

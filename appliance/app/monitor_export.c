@@ -201,7 +201,9 @@ void monitor_write(struct monitor *m, struct buf *out)
     put_disk(out, m->conf.store);
     put_sizes(out, sampling_last(m->sampling));
     put_process(out, m->sampling);
-    for (size_t i = 0; i < m->n_sources; i++)
-        m->sources[i].write(m->sources[i].ctx, out);
+    if (m->conf.filters)
+        monitor_put_filters(out, m->conf.filters);
+    if (m->conf.guard)
+        monitor_put_guard(out, m->conf.guard);
     mem_free(t);
 }

@@ -9,20 +9,12 @@
 #include "appliance/io/http_server.h"
 #include <dirent.h>
 
-enum { MONITOR_SOURCES = 8 };
-
-struct monitor_source {
-    void (*write)(void *ctx, struct buf *out);
-    void *ctx;
-};
 struct monitor {
     struct monitor_conf conf;
     struct http_server *http;
     struct list checks; /* ready.c: under way */
     bool stopping;
     struct sampling *sampling;
-    struct monitor_source sources[MONITOR_SOURCES];
-    size_t n_sources;
 };
 extern const struct log_ctx monitor_log;
 
@@ -45,6 +37,10 @@ struct process { /* of the kernel, cheap */
     int64_t started_ms; /* wall clock */
 };
 void sampling_process(const struct sampling *s, struct process *out);
+
+/* monitor_filters.c */
+void monitor_put_filters(struct buf *out, const struct filters *f);
+void monitor_put_guard(struct buf *out, const struct guard *g);
 
 /* monitor_export.c */
 void monitor_write(struct monitor *m, struct buf *out);
