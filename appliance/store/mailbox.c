@@ -183,6 +183,25 @@ int mailbox_delete_tx(struct store_tx *tx, uint64_t account, struct str name, bo
     return mailbox_doom_tx(tx, id, err);
 }
 
+static int check_subscriptions(struct store_tx *tx, uint64_t account, struct err *err)
+{
+    struct sql_stmt *st;
+    int64_t n = 0;
+    int rc;
+
+    if (sql_prepare(tx->db, "SELECT COUNT(*) FROM subscription WHERE account = ?", &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)account);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        n = sql_int(st, 0);
+    sql_reset(st);
+    if (rc == 1 && n >= SUBSCRIPTIONS_PER_ACCOUNT)
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT,
+                       "the account has as many subscriptions as it may");
+    return rc < 0 ? -1 : 0;
+}
+
 int mailbox_subscribe_tx(struct store_tx *tx, uint64_t account, struct str name, bool on,
                          struct err *err)
 {
@@ -199,7 +218,8 @@ int mailbox_subscribe_tx(struct store_tx *tx, uint64_t account, struct str name,
         return -1;
     if (!on)
         return 0;
-    if (sql_prepare(tx->db, "INSERT INTO subscription(account, name) VALUES (?, ?)", &st, err) != 0)
+    if (check_subscriptions(tx, account, err) != 0 ||
+        sql_prepare(tx->db, "INSERT INTO subscription(account, name) VALUES (?, ?)", &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)account);
     sql_bind_text(st, 2, checked);

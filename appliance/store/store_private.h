@@ -192,7 +192,8 @@ enum {
     MAILBOX_NAME_MAX = 1000,
     MAILBOX_LEVEL_MAX = 255,
     MAILBOX_LEVELS = 16,
-    MAILBOXES_PER_ACCOUNT = 10000
+    MAILBOXES_PER_ACCOUNT = 10000,
+    SUBSCRIPTIONS_PER_ACCOUNT = 20000 /* they may name what isn't there (RFC 3501 6.3.6) */
 };
 /* Validates and brings INBOX to its one form. Out in `a`. */
 int mailbox_name_check(struct arena *a, struct str name, struct str *out, struct err *err)

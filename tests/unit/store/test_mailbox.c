@@ -244,6 +244,36 @@ static void subscriptions_are_names_only(void **state)
     assert_int_equal(n, 6);
 }
 
+static int fill_subscriptions_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    char text[300];
+
+    snprintf(text, sizeof text,
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
+             "INSERT INTO subscription SELECT %lld, 'none-' || i FROM n",
+             SUBSCRIPTIONS_PER_ACCOUNT - 6, /* a new account has so many */
+             (long long)*(uint64_t *)ctx);
+    return sql_exec(store_tx_sql(tx), text, err);
+}
+
+static void subscriptions_have_a_limit(void **state)
+{
+    struct bed *b = *state;
+    uint64_t a = bed_account(b, "a@x"), other = bed_account(b, "b@x");
+    struct named c = {.account = a, .name = STR("one more"), .on = true};
+    struct err err;
+
+    bed_call(b, fill_subscriptions_fn, &a);
+    assert_int_equal(bed_try_call(b, subscribe_fn, &c, &err), -1);
+    assert_int_equal(err.why, ERR_WHY_LIMIT);
+    c.name = STR("none-1"); /* is there already */
+    bed_call(b, subscribe_fn, &c);
+    c.account = other;
+    bed_call(b, subscribe_fn, &c);
+    c = (struct named){.account = a, .name = STR("Archive"), .on = false};
+    bed_call(b, subscribe_fn, &c);
+}
+
 static void keywords_get_bits(void **state)
 {
     struct bed *b = *state;
@@ -295,6 +325,7 @@ int main(void)
         BED_TEST(deleting_leaves_inferiors_and_a_new_uidvalidity),
         BED_TEST(a_deleted_mailbox_takes_no_mail),
         BED_TEST(subscriptions_are_names_only),
+        BED_TEST(subscriptions_have_a_limit),
         BED_TEST(keywords_get_bits),
         BED_TEST(recent_is_taken_once),
     };
