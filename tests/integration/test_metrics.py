@@ -17,6 +17,7 @@ from conftest import ROOT, SANITIZED, WAIT, Server, ok, posthouse, wait_for
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 from prometheus import Page  # noqa: E402
+from test_serve import Appliance  # noqa: E402
 
 TEXT = "Subject: figures\r\n\r\nOne line.\r\n"
 
@@ -375,6 +376,30 @@ def test_a_port_that_is_taken(watched):
 
 def test_no_metrics_unless_asked_for(server):
     assert "metrics" not in server.info
+
+
+def test_in_serve():
+    """Under its sandbox, from the section of the configuration, across a reload."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    a = Appliance()
+    try:
+        a.start(more='metrics {\n    port = %d\n}\n' % port)
+        a.seed()
+        served = Watched.__new__(Watched)
+        served.info = {"metrics": {"host": "127.0.0.1", "port": port}}
+        before = served.page()
+        a.deliver()
+        a.hup()
+        wait_for(lambda: "posthouse_store_accounts" in served.page().families, "the first count")
+        page = served.page()
+        assert page("posthouse_smtp_messages_total", result="accepted") == before("posthouse_smtp_messages_total") + 1
+        assert {dict(key[1:])["listener"] for key in page.families["posthouse_listener_accepted_total"].samples} >= {
+            "smtp", "submission", "submissions", "imap", "imaps", "control", "metrics"}
+        assert page("process_open_fds") > 20 and page("process_resident_memory_bytes") > 1 << 20
+        assert served.ready() == (200, {"ready": True})
+    finally:
+        a.stop()
 
 
 # ---- alerts
