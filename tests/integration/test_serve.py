@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import BINARY, ROOT, WAIT, posthouse, read_until, wait_for
+from conftest import BINARY, SANITIZED, WAIT, posthouse, read_until, wait_for
 
 USER = "nobody"
 AS_ROOT = os.geteuid() == 0
@@ -360,7 +360,6 @@ def test_imap_connections_of_one_user(appliance):
     with pytest.raises(Exception, match="LIMIT"):
         appliance.imap()
     open_ones.pop().logout()
-    wait_for(lambda: appliance.log().count("during=LOGOUT") or True, "the end of a session")
     open_ones.append(wait_for(lambda: try_imap(appliance), "room for one more"))
     for client in open_ones:
         client.logout()
@@ -424,7 +423,7 @@ def test_helper_has_one_capability_and_ends_with_the_daemon(appliance):
     helper, = children(appliance.pid)
     s = status(pathlib.Path("/proc/%d/status" % helper))
     assert int(s["CapEff"], 16) == 1 << 2 == int(s["CapPrm"], 16)  # CAP_DAC_READ_SEARCH
-    assert s["NoNewPrivs"] == "1" and s["Threads"] == "1"
+    assert s["NoNewPrivs"] == "1" and (SANITIZED or s["Threads"] == "1")  # TSan has one of its own
     os.kill(appliance.pid, signal.SIGTERM)
     assert appliance.wait_end() == 0
     wait_for(lambda: not os.path.exists("/proc/%d" % helper), "the end of the helper")
