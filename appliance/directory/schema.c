@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/schema.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 /* Names and meaning are Flurdy's, so that rows can be loaded as they are. uid, gid, home and
  * maildir are kept for programs that share the tables; nothing here reads them. */
@@ -23,6 +27,19 @@ static const struct sql_migration migrations[] = {
     {"domains, users, aliases", version_1},
 };
 
+/* It holds password hashes: nobody else reads it, whatever the umask and the folder's mode. SQLite
+ * gives its other files the same mode. Only a new file is opened here: closing one that SQLite has
+ * open in this process would drop SQLite's locks (POSIX). */
+static int make_private(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST)
+        return ERR(err, ERR_PERM, "cannot make %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
 int directory_schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
 {
     char path[4096];
@@ -31,7 +48,7 @@ int directory_schema_open(const char *dir, bool read_only, struct sql **out, str
         return ERR(err, ERR_PERM, "the name of the data folder is too long");
     const struct sql_conf conf = {
         .path = path, .read_only = read_only, .sync = SQL_SYNC_FULL, .busy_ms = 5000};
-    if (sql_open(&conf, out, err) < 0)
+    if ((!read_only && make_private(path, err) < 0) || sql_open(&conf, out, err) < 0)
         return -1;
     if (!read_only && sql_migrate(*out, "directory", migrations, 1, err) < 0) {
         sql_close(out);

@@ -2,12 +2,8 @@
 #include "appliance/directory/schema.h"
 
 #include "appliance/base/mem.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "scratch.h"
+#include <sys/stat.h>
 
 static void quota(void **state)
 {
@@ -44,8 +40,31 @@ static void quota(void **state)
     assert_int_equal(schema_quota(STR_NULL), 0);
 }
 
+static void hashes_are_private(void **state)
+{
+    struct scratch s = {0};
+    struct stat st;
+    struct sql *db;
+    char path[128];
+    mode_t before = umask(0);
+
+    (void)state;
+    scratch_init(&s);
+    assert_int_equal(directory_schema_open(s.dir, false, &db, &s.err), 0);
+    umask(before);
+    snprintf(path, sizeof path, "%s/directory.db", s.dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    snprintf(path, sizeof path, "%s/directory.db-wal", s.dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    sql_close(&db);
+    scratch_fini(&s);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(quota)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quota),
+                                       cmocka_unit_test(hashes_are_private)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
