@@ -6,9 +6,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,7 +20,8 @@ enum {
     BACKLOG = 4096, /* the kernel caps it by somaxconn */
     BATCH = 64,     /* accepted in one turn, then the others have theirs */
     DEFAULT_MAX_CONNS = 1000,
-    RETRY_MS = 100 /* after running out of file descriptors or memory */
+    RETRY_MS = 100, /* after running out of file descriptors or memory */
+    RESERVE = 64    /* file descriptors that connections leave to the rest of the program */
 };
 
 union address {
@@ -39,8 +42,9 @@ struct listener {
     unsigned open;
     uint64_t accepted, failed;
     struct conn_traffic traffic;
-    struct list link; /* loop->listeners */
+    struct list link;     /* loop->listeners */
     bool watching, tired; /* tired: out of resources, waits for `retry` */
+    bool scarce;          /* the last descriptor came near the limit */
     uint16_t port;
     char host[46];
     int dirfd; /* AF_UNIX: to remove the socket at the end; else -1 */
@@ -293,6 +297,27 @@ static bool hand_over(struct listener *ln, int fd, const union address *a, sockl
     return true;
 }
 
+/* Whoever opens connections without end must not keep us from opening the file of a message, or the
+ * database. The socket for commands is not held back. */
+static int most_for_conns(const struct listener *ln)
+{
+    struct rlimit files;
+    if (ln->dirfd >= 0 || getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
+        return INT_MAX;
+    int most = (int)files.rlim_cur;
+    return most - (most / 8 < RESERVE ? most / 8 : RESERVE);
+}
+
+/* The kernel gives the lowest free number: the next one tells how many are taken. */
+static bool scarce_still(struct listener *ln)
+{
+    int next = fcntl(ln->fd, F_DUPFD_CLOEXEC, 0);
+    if (next >= 0)
+        close(next);
+    ln->scarce = next < 0 || next >= most_for_conns(ln);
+    return ln->scarce;
+}
+
 /* False: nothing more to accept for now. */
 static bool accept_one(struct listener *ln)
 {
@@ -312,7 +337,8 @@ static bool accept_one(struct listener *ln)
         return false;
     }
     ln->accepted++;
-    return true;
+    ln->scarce = fd >= most_for_conns(ln);
+    return !ln->scarce;
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -321,6 +347,11 @@ static void on_poll(uv_poll_t *h, int status, int events)
     struct listener *ln = h->data;
     if (status < 0)
         ln->watching = false; /* libuv stopped it */
+    if (ln->scarce && scarce_still(ln)) {
+        rest(ln, EMFILE);
+        watch(ln);
+        return;
+    }
     /* on_accept may stop the listener; its handle keeps it in memory. */
     for (int i = 0; i < BATCH && ln->fd >= 0 && ln->open < ln->conf.max_conns; i++)
         if (!accept_one(ln))

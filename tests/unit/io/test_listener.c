@@ -300,6 +300,54 @@ static void out_of_descriptors(void **state)
     log_set_fd(2);
 }
 
+/* Connections never take the last descriptors: files are opened with those. */
+static void some_descriptors_are_kept(void **state)
+{
+    enum { CLIENTS = 100, ROOM = 20, KEPT = 60, LIMIT = 1024 };
+    static const struct clock_source fake = {.mono_ms = fake_mono};
+    struct rlimit old, few;
+    int fd[CLIENTS], kept[KEPT];
+
+    (void)state;
+    clock_replace(&fake);
+    log_set_fd(-1);
+    struct listener *ln = start("127.0.0.1", 0);
+    for (int i = 0; i < CLIENTS; i++)
+        fd[i] = dial(ln);
+    int next = dup(fd[0]);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = LIMIT;
+    int filled = next;
+    while (filled < LIMIT - 64 - ROOM)
+        filled = dup(fd[0]) + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int i = 0; i < 20; i++) {
+        fake_ms += 100;
+        spin(loop);
+    }
+    int while_scarce = accepted, n_kept = 0;
+    while (n_kept < KEPT && (kept[n_kept] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        n_kept++;
+    for (int i = 0; i < n_kept; i++)
+        close(kept[i]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    fake_ms += 100;
+    for (int i = 0; i < 10; i++)
+        spin(loop);
+    for (int i = next; i < filled; i++)
+        close(i);
+    close_all();
+    for (int i = 0; i < CLIENTS; i++)
+        close(fd[i]);
+    listener_stop(&ln);
+    log_set_fd(2);
+    assert_in_range(while_scarce, ROOM - 1, ROOM + 2);
+    assert_int_equal(n_kept, KEPT);
+    assert_int_equal(accepted, CLIENTS); /* the others waited */
+}
+
 static void on_accept_closes(void *ctx, struct conn *c)
 {
     accepted++;
@@ -486,6 +534,7 @@ int main(void)
         T(resets),
         T(many_come_and_go),
         T(out_of_descriptors),
+        T(some_descriptors_are_kept),
         T(closed_in_on_accept),
         T(flushed_close_over_unread_input),
         T(unix_socket),
