@@ -7,8 +7,8 @@ static struct bed *bed;
 static struct guard *guard;
 static struct guard_conf conf;
 static struct guard_text why;
-static uint64_t mono;
-static int64_t wall;
+static _Atomic uint64_t mono; /* threads of the store look at it */
+static _Atomic int64_t wall;
 static unsigned told;
 
 static uint64_t now_mono(void)
