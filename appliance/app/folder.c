@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/folder.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/stages.h"
 #include <errno.h>
 #include <grp.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@ const char *folder_find(const char *data, const char *config_path, struct config
     *configured = NULL;
     if (!config_path && (data || access(CONFIG_DEFAULT, R_OK) != 0))
         return data ? data : DATA_DEFAULT;
+    stages_declare(); /* their sections are not unknown ones */
     buf_init(&errors, 1 << 16);
     rc = config_load(config_path ? config_path : CONFIG_DEFAULT, configured, &errors, err);
     buf_fini(&errors);

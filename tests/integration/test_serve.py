@@ -672,7 +672,7 @@ def test_proxy(appliance):
 
 
 def test_commands_use_the_folder_of_the_configuration(appliance):
-    appliance.start()
+    appliance.start("limits { mode = shadow }\n")  # a filter stage's section is one a command knows, too
     appliance.seed()
     os.kill(appliance.pid, signal.SIGTERM)
     appliance.wait_end()
