@@ -3,6 +3,7 @@
  * is kept. Options, the new folder, the report. */
 #include "appliance/app/selftest.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/folder.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
@@ -97,7 +98,7 @@ void selftest_close(struct loop **l, struct store **s)
 /* ---- Options. */
 
 struct options {
-    const char *folder;
+    const char *folder; /* NULL: the data folder */
     uint64_t seconds;
     bool json, help;
 };
@@ -110,9 +111,7 @@ static int parse(int argc, char **argv, struct options *o, struct err *err)
                                           {NULL, 0, NULL, 0}};
     int c;
 
-    *o = (struct options){.folder = getenv("POSTHOUSE_DATA"), .seconds = SECONDS_DEFAULT};
-    if (!o->folder || !o->folder[0])
-        o->folder = DATA_DEFAULT;
+    *o = (struct options){.seconds = SECONDS_DEFAULT};
     optind = 0;
     while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
         if (c == 's' && str_to_u64(str_from(optarg), SECONDS_MAX, &o->seconds) == 0 &&
@@ -321,6 +320,19 @@ static int run_all(struct selftest *t, struct report *r, struct err *err)
     return 0;
 }
 
+static int in_data_folder(struct selftest *t, struct err *err)
+{
+    const char *data = getenv("POSTHOUSE_DATA");
+    struct config *c = NULL;
+    int rc = -1;
+
+    data = folder_find(data && data[0] ? data : NULL, NULL, &c, err);
+    if (data)
+        rc = make_folder(data, t, err);
+    config_unref(&c);
+    return rc;
+}
+
 static int run(const struct options *o, struct report *r, struct err *err)
 {
     struct selftest t = {.seconds = o->seconds};
@@ -329,7 +341,7 @@ static int run(const struct options *o, struct report *r, struct err *err)
     if (settings_defaults(store_settings, &t.conf, err) != 0)
         return -1;
     t.conf.readers = 1;
-    rc = make_folder(o->folder, &t, err);
+    rc = o->folder ? make_folder(o->folder, &t, err) : in_data_folder(&t, err);
     if (rc == 0) {
         say(r, "posthouse selftest crash, in %s\n\n", t.folder);
         rc = run_all(&t, r, err);

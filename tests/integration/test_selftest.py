@@ -75,6 +75,13 @@ def test_refused(words, code, text):
     assert done.code == code and text in done.err, (done.code, done.err)
 
 
+def test_in_the_data_folder(place, monkeypatch):
+    monkeypatch.setenv("POSTHOUSE_DATA", place)
+    done = selftest("crash", "--seconds", "2")
+    assert done.code == 0 and "in " + os.path.realpath(place) in done.out, done.out + done.err
+    assert os.listdir(place) == []
+
+
 def test_error_in_json():
     done = selftest("crash", "/nowhere/at/all", "--json")
     assert done.code == 1
