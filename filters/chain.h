@@ -129,6 +129,7 @@ struct chain_subject {
         outcome; /* outcome: "accepted", "refused", "discarded", ... with the reply */
     size_t rcpts;
     uint64_t size;
+    bool more; /* about one that was kept before: its stages are added to those */
 };
 void chain_keep(struct chain *c, const struct chain_subject *about);
 

@@ -2,6 +2,7 @@
 /* filters.c - opens the stages in the right order, gives each its host and its lane, closes them.
  */
 #include "appliance/base/mem.h"
+#include "filters/held.h"
 #include "filters/private.h"
 #include <stdio.h>
 
@@ -196,6 +197,8 @@ int filters_open(const struct filters_env *env, struct filters **out, struct err
         filters_close(&f);
         return -1;
     }
+    if (f->env.store)
+        f->held = held_new(f);
     *out = f;
     return 0;
 }
@@ -257,6 +260,7 @@ void filters_close(struct filters **fp)
     if (!f)
         return;
     *fp = NULL;
+    held_free(&f->held);
     CHECK(f->chains == 0);
     LIST_EACH(&f->lanes, it)
     {

@@ -13,6 +13,7 @@ enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 256 << 10 };
 struct row {
     struct row *next;
     uint64_t id;
+    bool more;
     struct str detail;
     char bytes[];
 };
@@ -123,26 +124,67 @@ void chain_keep(struct chain *c, const struct chain_subject *about)
         put_records(&out, c->of_message.records, &first);
     buf_add_z(&out, "]}");
     if (buf_ok(&out))
-        keep_put(c->filters->keep, id, c->session, buf_str(&out));
+        keep_put(c->filters->keep, id, about->more, buf_str(&out));
     buf_fini(&out);
 }
 
 /* ---- Writing behind. */
 
-static int insert(struct sql *db, const struct row *r, struct err *err)
+/* `new` with the stages of the row that is there put before its own. Both end as chain_keep() makes
+ * them. */
+static int merge(struct sql *db, const struct row *r, struct buf *out, struct err *err)
+{
+    struct str mark = STR(",\"stages\":["), old;
+    struct sql_stmt *st;
+    size_t at_old, at_new;
+    int rc;
+
+    if (sql_prepare(db, "SELECT detail FROM verdict WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)r->id);
+    rc = sql_step(st, err);
+    old = rc == 1 ? sql_blob(st, 0) : STR_NULL;
+    if (rc == 1 && str_find(old, mark, &at_old) && str_find(r->detail, mark, &at_new)) {
+        struct str before = str_skip(old, at_old + mark.n),
+                   own = str_skip(r->detail, at_new + mark.n);
+        before = str_take(before, before.n - 2);
+        buf_add_str(out, str_take(r->detail, at_new + mark.n));
+        buf_add_str(out, before);
+        buf_add_z(out, before.n && own.n > 2 ? "," : "");
+        buf_add_str(out, own);
+    }
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static int write_row(struct sql *db, uint64_t id, struct str detail, struct err *err)
 {
     struct sql_stmt *st;
 
     /* A session's row is written anew with each command that is refused. */
     if (sql_prepare(db, "DELETE FROM verdict WHERE id = ?", &st, err))
         return -1;
-    sql_bind_int(st, 1, (int64_t)r->id);
+    sql_bind_int(st, 1, (int64_t)id);
     if (sql_run(st, err) ||
         sql_prepare(db, "INSERT INTO verdict(id, detail) VALUES (?, ?)", &st, err))
         return -1;
-    sql_bind_int(st, 1, (int64_t)r->id);
-    sql_bind_blob(st, 2, r->detail);
+    sql_bind_int(st, 1, (int64_t)id);
+    sql_bind_blob(st, 2, detail);
     return sql_run(st, err);
+}
+
+static int insert(struct sql *db, const struct row *r, struct err *err)
+{
+    struct buf merged;
+    int rc = 0;
+
+    buf_init(&merged, 4 * DETAIL_MAX);
+    if (r->more)
+        rc = merge(db, r, &merged, err);
+    if (rc == 0)
+        rc = write_row(db, r->id, merged.n && buf_ok(&merged) ? buf_str(&merged) : r->detail, err);
+    buf_fini(&merged);
+    return rc;
 }
 
 /* Some of those older than that, so that no commit waits for it. */
@@ -237,11 +279,10 @@ static void on_timer(void *ctx)
     on_written(&w->op);
 }
 
-void keep_put(struct keep *k, uint64_t id, uint64_t session, struct str detail)
+void keep_put(struct keep *k, uint64_t id, bool more, struct str detail)
 {
     struct row *r;
 
-    (void)session;
     if (k->n >= PENDING_MAX) {
         k->dropped++;
         return;
@@ -249,6 +290,7 @@ void keep_put(struct keep *k, uint64_t id, uint64_t session, struct str detail)
     r = mem_alloc(sizeof *r + detail.n);
     memcpy(r->bytes, detail.p, detail.n);
     r->id = id;
+    r->more = more;
     r->detail = str_of(r->bytes, detail.n);
     *k->last = r;
     k->last = &r->next;

@@ -110,6 +110,7 @@ struct filters {
     bool opened;                  /* `order` is complete */
     struct filters_config *first; /* of open(), once there is a newer one */
     struct keep *keep;
+    struct held *held;
 };
 /* Around each call of a stage's code on the loop. */
 void stage_enter(struct stage *s);
@@ -227,5 +228,5 @@ void reply_parse(struct decision *d, const char *reply);
 struct keep;
 struct keep *keep_new(struct filters *f);
 void keep_free(struct keep **k);
-void keep_put(struct keep *k, uint64_t id, uint64_t session, struct str detail);
+void keep_put(struct keep *k, uint64_t id, bool more, struct str detail);
 #endif

@@ -43,6 +43,8 @@ static const struct ph_setting general_settings[] = {
                "Most octets in quarantine and held for a stage."),
     PH_SETTING(TIME, filters_conf, hold_time, PH_RELOAD, "1h", SECOND, 30LL * DAY,
                "How long a message is held for a stage that can't judge it; then it goes into quarantine."),
+    PH_SETTING(TIME, filters_conf, hold_retry, PH_RELOAD, "30s", 10, 3600 * SECOND,
+               "How often a held message is given back to the stage that holds it."),
     PH_SETTING(TIME, filters_conf, quarantine_time, PH_RELOAD, "30d", 60 * SECOND, 3650LL * DAY,
                "How long mail stays in quarantine before it is removed."),
     PH_SETTING_END};

@@ -177,6 +177,8 @@ static enum smtp_step step_commit(struct smtp_session *s)
         d->rcpts[i] = (struct message_recipient){.account = tx->accounts.at[i],
                                                  .mailbox = tx->junk ? STR("Junk") : STR("INBOX"),
                                                  .prefix = prefix_for(s, tx->accounts.at[i])};
+    if (tx->hold)
+        return smtp_step_hold(s, d->rcpts, d->n_rcpts);
     if (store_submit(s->server->conf.store, &d->op)) {
         smtp_store_failed(s, &d->op.err);
         return SMTP_STEP_REFUSE;
@@ -196,7 +198,11 @@ static void note_outcome(struct smtp_session *s)
                  why->text);
     else
         snprintf(s->tx.outcome, sizeof s->tx.outcome, "%s",
-                 s->tx.discard ? "discarded" : s->tx.junk ? "delivered to Junk" : "delivered");
+                 s->tx.discard                    ? "discarded"
+                 : s->tx.hold == QUEUE_HELD       ? "held until it can be judged"
+                 : s->tx.hold == QUEUE_QUARANTINE ? "in quarantine"
+                 : s->tx.junk                     ? "delivered to Junk"
+                                                  : "delivered");
 }
 
 static void answer(struct smtp_session *s)

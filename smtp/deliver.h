@@ -14,6 +14,9 @@ enum smtp_step {
 void smtp_deliver_go_on(struct smtp_session *s);
 enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const char *status,
                                 const char *text);
+/* hold.c: into the queue instead of these mailboxes. */
+enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recipient *rcpts,
+                              size_t n);
 enum smtp_step smtp_step_from(struct smtp_session *s); /* from.c */
 /* The store said no: tx->refused accordingly. */
 void smtp_store_failed(struct smtp_session *s, const struct err *err);

@@ -41,6 +41,7 @@ static enum smtp_step apply(struct smtp_session *s)
     struct smtp_transaction *tx = &s->tx;
     tx->junk = a->verdict == PH_JUNK;
     tx->discard = a->verdict == PH_DISCARD;
+    tx->hold = a->hold ? QUEUE_HELD : a->verdict == PH_QUARANTINE ? QUEUE_QUARANTINE : 0;
     if (a->verdict < PH_DEFER)
         return SMTP_STEP_NEXT;
     smtp_refuse(&tx->refused, a->code, a->status, "%s", a->text);

@@ -9,7 +9,7 @@
 #define PH_SMTP_SESSION_H
 #include "appliance/base/log.h"
 #include "appliance/directory/sasl.h"
-#include "appliance/store/message.h"
+#include "appliance/store/queue.h"
 #include "filters/chain.h"
 #include "filters/guard.h"
 #include "smtp/data_parser.h"
@@ -64,8 +64,10 @@ struct smtp_transaction {
     size_t rcpts; /* accepted */
     struct smtp_recipient *list;
     size_t n_list, cap_list;
-    bool junk, discard; /* what the filters decided */
-    char outcome[320];  /* for `posthouse explain`; empty: given up before its end */
+    bool junk, discard;   /* what the filters decided */
+    enum queue_held hold; /* 0: it isn't */
+    struct queue_put put;
+    char outcome[320]; /* for `posthouse explain`; empty: given up before its end */
     /* of filter_message.c */
     const struct chain_action *action; /* the one under way */
     bool in_envelope;

@@ -37,9 +37,9 @@ struct question {
 
 static const struct question store_questions[] = {
     {"SELECT b.id, b.refs, COALESCE(m.n, 0) FROM body b LEFT JOIN (SELECT body, COUNT(*) AS n FROM "
-     "message "
+     "(SELECT body FROM message UNION ALL SELECT body FROM queue) AS all_refs "
      "GROUP BY body) m ON m.body = b.id WHERE b.refs <> COALESCE(m.n, 0)",
-     "body %" PRId64 ": refs is %" PRId64 ", messages that refer to it: %" PRId64},
+     "body %" PRId64 ": refs is %" PRId64 ", messages and queue rows that refer to it: %" PRId64},
     {"SELECT m.mailbox, m.uid, m.body FROM message m WHERE NOT EXISTS (SELECT 1 FROM body b WHERE "
      "b.id = m.body)",
      "mailbox %" PRId64 " uid %" PRId64 ": body %" PRId64 " is missing"},

@@ -19,11 +19,11 @@ static int find_mailbox(struct store_tx *tx, uint64_t account, struct str name, 
     return 0;
 }
 
-static int deliver_to(struct store_tx *tx, struct message_delivery *d, struct message_recipient *r,
-                      struct err *err)
+int delivery_to_tx(struct store_tx *tx, uint64_t body, int64_t internal_ms,
+                   struct message_recipient *r, struct err *err)
 {
     struct message_new m = {
-        .body = d->body, .flags = r->flags, .internal_ms = d->internal_ms, .prefix = r->prefix};
+        .body = body, .flags = r->flags, .internal_ms = internal_ms, .prefix = r->prefix};
     uint64_t account;
 
     if (account_open_tx(tx, r->account, &account, err) != 0 ||
@@ -39,7 +39,7 @@ static int delivery_run(struct store_op *op, struct store_tx *tx)
     if (body_insert_tx(tx, d->sink, &d->body, &op->err) != 0)
         return -1;
     for (size_t i = 0; i < d->n_rcpts; i++) {
-        if (deliver_to(tx, d, &d->rcpts[i], &op->err) != 0)
+        if (delivery_to_tx(tx, d->body, d->internal_ms, &d->rcpts[i], &op->err) != 0)
             return err_context(&op->err, "delivery to " STR_FMT, STR_ARG(d->rcpts[i].account));
     }
     return STORE_DONE;

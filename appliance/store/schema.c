@@ -42,17 +42,20 @@ static const char *const version_1[] = {
     NULL};
 
 static const char *const version_2[] = {
-    /* What filter stages decided about a transaction, as JSON (filters/keep.c); id: of its message, else of its session */
+    /* What filter stages decided about a transaction, as JSON (filters/keep.c); id: of its message,
+       else of its session */
     "CREATE TABLE verdict(id %KEY%, detail LONGBLOB NOT NULL)",
     /* Each stage's own small table (filters/kv.c); until: wall ms, 0 for ever */
-    "CREATE TABLE stage_kv(stage VARCHAR(31) NOT NULL, k VARBINARY(256) NOT NULL, v LONGBLOB NOT NULL, "
+    "CREATE TABLE stage_kv(stage VARCHAR(31) NOT NULL, k VARBINARY(256) NOT NULL, v LONGBLOB NOT "
+    "NULL, "
     "until BIGINT NOT NULL, PRIMARY KEY(stage, k)) %CLUSTERED%",
     NULL};
 
-/* Who is banned, and from which networks an account has logged in (filters/guard_rows.c). Networks as
- * text; times in s, until 0: for ever. */
+/* Who is banned, and from which networks an account has logged in (filters/guard_rows.c). Networks
+ * as text; times in s, until 0: for ever. */
 static const char *const guard_1[] = {
-    "CREATE TABLE ban(net VARCHAR(50) NOT NULL PRIMARY KEY, since BIGINT NOT NULL, until BIGINT NOT "
+    "CREATE TABLE ban(net VARCHAR(50) NOT NULL PRIMARY KEY, since BIGINT NOT NULL, until BIGINT "
+    "NOT "
     "NULL, times INTEGER NOT NULL, manual SMALLINT NOT NULL, reason VARCHAR(200) NOT NULL) "
     "%CLUSTERED%",
     "CREATE TABLE login_seen(net VARCHAR(50) NOT NULL, account VARCHAR(320) NOT NULL, last BIGINT "
@@ -60,9 +63,23 @@ static const char *const guard_1[] = {
     NULL};
 static const struct sql_migration guard_migrations[] = {{"bans and logins", guard_1}};
 
+static const char *const version_3[] = {
+    /* Mail that is acknowledged and not in its mailboxes (queue.h). held: enum queue_held; times:
+       wall ms */
+    "CREATE TABLE queue(id %KEY%, body BIGINT NOT NULL, held SMALLINT NOT NULL, since BIGINT NOT "
+    "NULL, "
+    "until BIGINT NOT NULL, next_try BIGINT NOT NULL, sender VARBINARY(1024) NOT NULL, stage "
+    "VARCHAR(512) NOT NULL, "
+    "reason VARBINARY(1024) NOT NULL, info LONGBLOB NOT NULL)",
+    "CREATE TABLE queue_rcpt(queue BIGINT NOT NULL, n INTEGER NOT NULL, account VARCHAR(320) NOT "
+    "NULL, "
+    "mailbox VARCHAR(1000) NOT NULL, prefix LONGBLOB NOT NULL, PRIMARY KEY(queue, n)) %CLUSTERED%",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
+    {"held mail", version_3},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

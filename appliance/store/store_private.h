@@ -172,6 +172,11 @@ int message_pick_tx(struct store_tx *tx, struct arena *a, const struct message_p
                     struct message_info **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* ---- delivery.c: a message whose body is in this transaction or older, to one recipient */
+int delivery_to_tx(struct store_tx *tx, uint64_t body, int64_t internal_ms,
+                   struct message_recipient *r, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* ---- keyword.c */
 struct keyword_map { /* what the keywords of one mailbox are in another; made as they are met */
     uint64_t to, known;

@@ -284,3 +284,94 @@ def test_blocked_loop_ends_the_server(run):
     server.process.stdout.close()
     server.remove()
     assert re.search(r"stage_blocks_loop stage=every", server.log())
+
+
+# ---- quarantine and held mail
+
+def queue(server, *words, data=None):
+    done = posthouse("queue", *words, *([] if words[0] in ("release", "remove") else ["--json"]), data=data or server.data)
+    assert done.code == 0, done.err + done.out
+    return done.json if words[0] in ("list", "show") else None
+
+
+def no_problems(server):
+    assert posthouse("mailbox", "check", data=server.data).code == 0
+
+
+@pytest.mark.parametrize("size", (100, 200_000))
+def test_quarantine(run, size):
+    server = run("subject", settings=("subject.word=gold", "subject.then=quarantine"))
+    text = "Subject: gold\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72 + 1)
+    idents = []
+    for _ in range(3):
+        code, words = send(server, text, to=(XANDROS, VIVITA))
+        assert code == 250, words
+        idents.append(re.search(r"Kept as (\d+)", words).group(1))
+    assert send(server)[0] == 250  # another one passes
+    assert len(texts(server)) == 1
+    listed = queue(server, "list")
+    assert [e["id"] for e in listed] == idents
+    assert listed[0]["state"] == "quarantine" and listed[0]["stage"] == "subject" and listed[0]["reason"] == "its Subject holds gold"
+    shown = queue(server, "show", idents[0])
+    assert shown["recipients"] == [XANDROS, VIVITA] and "X-Subject-Stage: gold" in shown["head"]
+    assert explain(server, idents[0])["outcome"] == "in quarantine"
+    no_problems(server)
+    queue(server, "release", idents[0])
+    queue(server, "release", idents[1], "--junk")
+    queue(server, "remove", idents[2])
+    assert queue(server, "list") == []
+    assert posthouse("queue", "release", idents[0], data=server.data).code == 1
+    for user, had in ((XANDROS, 1), (VIVITA, 0)):
+        inbox, junk = texts(server, user), texts(server, user, "Junk")
+        assert len(inbox) == had + 1 and len(junk) == 1
+        assert inbox[-1].endswith(text.split("\r\n\r\n", 1)[1]) and "id " + idents[0] in inbox[-1]
+        assert inbox[-1].startswith("Return-Path: <a@example.org>\r\nDelivered-To: " + user)
+    no_problems(server)
+
+
+def test_quarantine_is_bounded(run):
+    server = run("subject", settings=("subject.word=gold", "subject.then=quarantine", "filters.hold_count=2"))
+    assert [send(server, "Subject: gold\r\n\r\nx\r\n")[0] for _ in range(3)] == [250, 250, 451]
+    assert send(server)[0] == 250
+
+
+@pytest.mark.parametrize("verdict,folder_name,act", (("pass", "INBOX", "tag=late;insert=X-Late|1"), ("junk", "Junk", ""), ("discard", None, ""),
+                                                   ("reject", "quarantine", "")))
+def test_held(run, folder, verdict, folder_name, act):
+    """A stage can't judge it: acknowledged and kept; when it can again, its verdict decides."""
+    held = ("every.deadline=50ms", "every.on_error=hold", "filters.hold_retry=50ms")
+    server = run("every", "subject", settings=held + ("every.how=never", "subject.word=gold"), trouble=True, data=folder)
+    code, words = send(server, "Subject: gold\r\n\r\nx\r\n")
+    assert code == 250
+    ident = re.search(r"Kept as (\d+)", words).group(1)
+    assert texts(server) == [] and queue(server, "list")[0]["state"] == "held"
+    wait_for(lambda: server.log().count("stage_failed") >= 3, "it is asked again")
+    assert queue(server, "list")[0]["stage"] == "every"
+    server.stop()
+    server = run("every", "subject", settings=held + ("every.verdict=" + verdict, "every.act=" + act), trouble=True, data=folder)
+    if folder_name == "quarantine":
+        wait_for(lambda: queue(server, "list")[0]["state"] == "quarantine", "quarantine")
+    else:
+        wait_for(lambda: queue(server, "list") == [], "it leaves the queue")
+    if folder_name in ("INBOX", "Junk"):
+        text, = texts(server, folder=folder_name)
+        assert "X-Subject-Stage: gold\r\n" in text and text.count("Received: ") == 1
+        if act:
+            assert text.index("Received:") < text.index("X-Late: 1") and "X-Posthouse-Tags: late\r\n" in text
+            with server.imap(XANDROS) as client:
+                client.select("INBOX", readonly=True)
+                assert int(re.search(rb"RFC822.SIZE (\d+)", client.fetch("1", "(RFC822.SIZE)")[1][0])[1]) == len(text)
+                assert b"gold" in client.fetch("1", "(ENVELOPE)")[1][0]
+    stages = [(s["stage"], s["verdict"]) for s in explain(server, ident)["stages"] if s["point"] == "message"]
+    assert ("subject", "pass") in stages and ("every", "defer") in stages and stages[-1] == ("every", verdict)
+    assert stages.count(("subject", "pass")) == 1  # it had been judged by that one
+    no_problems(server)
+
+
+def test_held_too_long(run):
+    server = run("every", settings=("every.deadline=20ms", "every.on_error=hold", "filters.hold_retry=50ms", "filters.hold_time=1s",
+                                    "every.how=never"), trouble=True)
+    assert send(server)[0] == 250
+    wait_for(lambda: queue(server, "list")[0]["state"] == "quarantine", "quarantine after hold_time")
+    assert "filters.hold_time" in queue(server, "list")[0]["reason"]
+    assert texts(server) == []

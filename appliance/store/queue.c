@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* queue.c - rows of held mail: into the queue, listed, out of it again. */
+#include "appliance/store/queue.h"
+#include "appliance/store/store_private.h"
+
+enum { EXPIRE_MAX = 100 };
+
+#define COLUMNS                                                                                    \
+    "q.id, q.held, q.since, q.until, q.next_try, q.sender, q.stage, q.reason, q.info, q.body, "    \
+    "b.size, "                                                                                     \
+    "(SELECT COUNT(*) FROM queue_rcpt r WHERE r.queue = q.id) FROM queue q JOIN body b ON b.id = " \
+    "q.body "
+
+static void read_entry(struct sql_stmt *st, struct arena *a, struct queue_entry *e)
+{
+    *e = (struct queue_entry){.id = (uint64_t)sql_int(st, 0),
+                              .held = (enum queue_held)sql_int(st, 1),
+                              .since_ms = sql_int(st, 2),
+                              .until_ms = sql_int(st, 3),
+                              .next_ms = sql_int(st, 4),
+                              .sender = arena_str(a, sql_blob(st, 5)),
+                              .stage = arena_str(a, sql_text(st, 6)),
+                              .reason = arena_str(a, sql_blob(st, 7)),
+                              .view = arena_str(a, sql_blob(st, 8)),
+                              .body = (uint64_t)sql_int(st, 9),
+                              .size = (uint64_t)sql_int(st, 10),
+                              .n_rcpts = (uint64_t)sql_int(st, 11)};
+}
+
+/* ---- In */
+
+static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
+{
+    struct sql_stmt *st;
+    uint64_t n = 0, bytes = 0;
+    int rc;
+
+    if (sql_prepare(tx->db,
+                    "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM queue q JOIN body b ON b.id = "
+                    "q.body WHERE q.held <> 0",
+                    &st, err))
+        return -1;
+    rc = sql_step(st, err);
+    if (rc == 1) {
+        n = (uint64_t)sql_int(st, 0);
+        bytes = (uint64_t)sql_int(st, 1);
+    }
+    sql_reset(st);
+    if (rc < 0)
+        return -1;
+    if (n >= q->count_max || bytes >= q->bytes_max)
+        return ERR_WHY(err, ERR_TEMP, ERR_WHY_LIMIT,
+                       "%llu messages with %llu octets are held already", (unsigned long long)n,
+                       (unsigned long long)bytes);
+    return 0;
+}
+
+static int insert_entry(struct store_tx *tx, const struct queue_entry *e, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db,
+                    "INSERT INTO queue(id, body, held, since, until, next_try, sender, stage, "
+                    "reason, info) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)e->id);
+    sql_bind_int(st, 2, (int64_t)e->body);
+    sql_bind_int(st, 3, e->held);
+    sql_bind_int(st, 4, e->since_ms);
+    sql_bind_int(st, 5, e->until_ms);
+    sql_bind_int(st, 6, e->next_ms);
+    sql_bind_blob(st, 7, e->sender.p ? e->sender : STR(""));
+    sql_bind_text(st, 8, e->stage.p ? e->stage : STR(""));
+    sql_bind_blob(st, 9, e->reason.p ? e->reason : STR(""));
+    sql_bind_blob(st, 10, e->view.p ? e->view : STR(""));
+    return sql_run(st, err);
+}
+
+static int insert_rcpt(struct store_tx *tx, uint64_t id, size_t n,
+                       const struct message_recipient *r, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(
+            tx->db,
+            "INSERT INTO queue_rcpt(queue, n, account, mailbox, prefix) VALUES (?, ?, ?, ?, ?)",
+            &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    sql_bind_int(st, 2, (int64_t)n);
+    sql_bind_text(st, 3, r->account);
+    sql_bind_text(st, 4, r->mailbox);
+    sql_bind_blob(st, 5, r->prefix.p ? r->prefix : STR(""));
+    return sql_run(st, err);
+}
+
+static int put_run(struct store_op *op, struct store_tx *tx)
+{
+    struct queue_put *q = CONTAINER_OF(op, struct queue_put, op);
+
+    if (check_room(tx, q, &op->err) || body_insert_tx(tx, q->sink, &q->entry.body, &op->err) ||
+        body_ref_tx(tx, q->entry.body, &op->err) || insert_entry(tx, &q->entry, &op->err))
+        return -1;
+    for (size_t i = 0; i < q->n_rcpts; i++)
+        if (insert_rcpt(tx, q->entry.id, i, &q->rcpts[i], &op->err))
+            return -1;
+    return STORE_DONE;
+}
+
+void queue_put_init(struct queue_put *q, void (*done)(struct store_op *))
+{
+    *q = (struct queue_put){.op = {.run = put_run, .done = done, .cls = STORE_DELIVERY}};
+}
+
+/* ---- Read */
+
+int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t due_ms,
+               uint64_t after, size_t max, struct queue_entry **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc = 0;
+
+    *n_out = 0;
+    *out = ARENA_ARRAY(a, struct queue_entry, max);
+    if (sql_prepare(r->db,
+                    "SELECT " COLUMNS "WHERE q.id > ? AND q.held <> 0 AND (? = 0 OR q.held = ?) "
+                                      "AND (? = 0 OR q.next_try <= ?) "
+                    "ORDER BY q.id LIMIT ?",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)after);
+    sql_bind_int(st, 2, held);
+    sql_bind_int(st, 3, held);
+    sql_bind_int(st, 4, due_ms);
+    sql_bind_int(st, 5, due_ms);
+    sql_bind_int(st, 6, (int64_t)max);
+    while (*n_out < max && (rc = sql_step(st, err)) == 1)
+        read_entry(st, a, &(*out)[(*n_out)++]);
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static int not_there(uint64_t id, struct err *err)
+{
+    return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND, "no message %llu is held",
+                   (unsigned long long)id);
+}
+
+static int get(struct sql *db, struct arena *a, uint64_t id, struct queue_entry *out,
+               struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db, "SELECT " COLUMNS "WHERE q.id = ? AND q.held <> 0", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        read_entry(st, a, out);
+    sql_reset(st);
+    return rc == 1 ? 0 : rc == 0 ? not_there(id, err) : -1;
+}
+
+static int rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
+                 struct message_recipient **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc = 0;
+
+    *n_out = 0;
+    *out = ARENA_ARRAY(a, struct message_recipient, max + 1);
+    if (sql_prepare(db,
+                    "SELECT account, mailbox, prefix FROM queue_rcpt WHERE queue = ? ORDER BY n",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    while (*n_out < max && (rc = sql_step(st, err)) == 1)
+        (*out)[(*n_out)++] = (struct message_recipient){.account = arena_str(a, sql_text(st, 0)),
+                                                        .mailbox = arena_str(a, sql_text(st, 1)),
+                                                        .prefix = arena_str(a, sql_blob(st, 2))};
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int queue_get(struct store_reader *r, struct arena *a, uint64_t id, struct queue_entry *out,
+              struct err *err)
+{
+    return get(r->db, a, id, out, err);
+}
+
+int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
+                struct message_recipient **out, size_t *n_out, struct err *err)
+{
+    struct queue_entry e;
+
+    if (get(r->db, a, id, &e, err))
+        return -1;
+    return rcpts(r->db, a, id, (size_t)e.n_rcpts, out, n_out, err);
+}
+
+/* ---- Out */
+
+static int run_by_id(struct store_tx *tx, const char *text, uint64_t id, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db, text, &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    return sql_run(st, err);
+}
+
+static int remove_rows(struct store_tx *tx, const struct queue_entry *e, struct err *err)
+{
+    if (run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", e->id, err) ||
+        run_by_id(tx, "DELETE FROM queue WHERE id = ?", e->id, err))
+        return -1;
+    return body_unref_tx(tx, e->body, err);
+}
+
+int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
+{
+    struct message_recipient *list;
+    struct queue_entry e;
+    size_t n;
+
+    if (get(tx->db, tx->arena, id, &e, err) ||
+        rcpts(tx->db, tx->arena, id, (size_t)e.n_rcpts, &list, &n, err))
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (mailbox)
+            list[i].mailbox = str_from(mailbox);
+        if (delivery_to_tx(tx, e.body, clock_wall_ms(), &list[i], err))
+            return -1;
+    }
+    return remove_rows(tx, &e, err);
+}
+
+int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)
+{
+    struct queue_entry e;
+
+    return get(tx->db, tx->arena, id, &e, err) ? -1 : remove_rows(tx, &e, err);
+}
+
+int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_t until_ms,
+                  int64_t next_ms, struct str stage, struct str reason, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db,
+                    "UPDATE queue SET held = ?, until = ?, next_try = ?, stage = ?, reason = ? "
+                    "WHERE id = ? AND held <> 0",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, held);
+    sql_bind_int(st, 2, until_ms);
+    sql_bind_int(st, 3, next_ms);
+    sql_bind_text(st, 4, stage);
+    sql_bind_blob(st, 5, reason);
+    sql_bind_int(st, 6, (int64_t)id);
+    if (sql_run(st, err))
+        return -1;
+    return sql_changes(tx->db) == 1 ? 0 : not_there(id, err);
+}
+
+int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct err *err)
+{
+    struct queue_entry e;
+    struct sql_stmt *st;
+
+    if (get(tx->db, tx->arena, id, &e, err) ||
+        sql_prepare(tx->db, "UPDATE body_head SET head = ? WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_blob(st, 1, head);
+    sql_bind_int(st, 2, (int64_t)e.body);
+    if (sql_run(st, err) ||
+        sql_prepare(tx->db, "UPDATE body SET size = data_size + ? WHERE id = ? AND refs = 1", &st,
+                    err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)head.n);
+    sql_bind_int(st, 2, (int64_t)e.body);
+    if (sql_run(st, err))
+        return -1;
+    if (sql_changes(tx->db) != 1)
+        return ERR(err, ERR_BUG, "the head of a message that is in mailboxes can't be changed");
+    /* Without meta the structure is scanned anew when it is asked for. */
+    if (sql_prepare(tx->db, "UPDATE body_meta SET meta = ? WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_blob(st, 1, STR(""));
+    sql_bind_int(st, 2, (int64_t)e.body);
+    return sql_run(st, err);
+}
+
+int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct err *err)
+{
+    uint64_t ids[EXPIRE_MAX];
+    struct sql_stmt *st;
+    int rc = 0;
+
+    *n_out = 0;
+    if (sql_prepare(tx->db, "SELECT id FROM queue WHERE held = 2 AND until < ? LIMIT 100", &st,
+                    err))
+        return -1;
+    sql_bind_int(st, 1, now_ms);
+    while (*n_out < EXPIRE_MAX && (rc = sql_step(st, err)) == 1)
+        ids[(*n_out)++] = (uint64_t)sql_int(st, 0);
+    sql_reset(st);
+    for (size_t i = 0; rc >= 0 && i < *n_out; i++)
+        if (queue_remove_tx(tx, ids[i], err))
+            return -1;
+    return rc < 0 ? -1 : 0;
+}

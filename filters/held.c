@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* held.c - one message after the other: read on lane store, judged by the chain, moved by an
+ * operation. What is known of its transaction lies in queue.info as "key NUL value NUL ...". It was
+ * acknowledged, so it can't be refused any more: what a stage rejects now goes into quarantine,
+ * never into a bounce to a sender that may be forged. */
+#include "filters/held.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "appliance/mail/header.h"
+#include "appliance/store/queue.h"
+#include "filters/private.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { EXPIRE_EVERY_MS = 600000, HEAD_MAX = BODY_HEAD_MAX + (512 << 10), RCPTS_MAX = 1000 };
+
+struct plan {             /* what becomes of it; the commit thread's while it moves */
+    enum queue_held held; /* 0: it leaves the queue */
+    bool release;
+    const char *mailbox;
+    int64_t until_ms, next_ms;
+    struct str stage, reason;
+    const char *outcome; /* NULL: it waits on */
+};
+struct held {
+    struct filters *filters; /* NULL: closed; whoever is under way frees it */
+    struct timer *timer;
+    bool busy, again;
+    uint64_t after; /* the last one looked at in this round */
+    int64_t expired_ms;
+    /* the one under way */
+    struct job job;
+    struct store_op op;
+    struct arena *arena;
+    struct queue_entry entry;
+    struct chain_message message;
+    struct err err;
+    bool found, loaded;
+    struct chain *chain;
+    struct buf head; /* edited; empty: not */
+    struct plan plan;
+};
+
+/* ---- What is kept of the transaction. */
+
+static void put(struct buf *out, const char *key, const char *value)
+{
+    if (!value || !value[0])
+        return;
+    buf_add(out, key, strlen(key) + 1);
+    buf_add(out, value, strlen(value) + 1);
+}
+
+static void put_number(struct buf *out, const char *key, double v)
+{
+    char text[40];
+
+    snprintf(text, sizeof text, "%.17g", v);
+    put(out, key, text);
+}
+
+static void put_decision(struct buf *out, const char *key, const struct decision *d)
+{
+    if (d->verdict == PH_PASS)
+        return;
+    put(out, key, ph_verdict_name(d->verdict));
+}
+
+static void put_facts(struct buf *out, const struct fact_node *n)
+{
+    for (; n; n = n->next) {
+        buf_add_z(out, "fact ");
+        put(out, n->fact->name.p, n->fact->value.p);
+    }
+}
+
+void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
+               struct queue_entry *e)
+{
+    const struct filters_conf *conf = filters_config_general(c->config);
+    char session[24];
+
+    snprintf(session, sizeof session, "%llu", (unsigned long long)c->session);
+    put(out, "session", session);
+    put(out, "ip", v->client_ip);
+    put(out, "name", v->client_name);
+    put(out, "port", v->port);
+    put(out, "service", v->service);
+    put(out, "tls", v->tls);
+    put(out, "helo", v->helo);
+    put(out, "auth", v->auth_user);
+    put(out, "utf8", v->utf8 ? "yes" : "");
+    for (size_t i = 0; i < v->n_rcpts; i++)
+        put(out, "rcpt", v->rcpts[i]);
+    put(out, "accepted", c->of_message.accepted ? "yes" : "");
+    put_decision(out, "soft", &c->of_message.soft);
+    put_decision(out, "firm", &c->of_message.firm);
+    put_number(out, "score", c->of_message.score);
+    put_facts(out, c->of_message.facts);
+    e->since_ms = clock_wall_ms();
+    e->until_ms =
+        e->since_ms + (int64_t)(e->held == QUEUE_HELD ? conf->hold_time : conf->quarantine_time);
+    e->next_ms = e->since_ms + (int64_t)conf->hold_retry;
+    e->stage = str_from(c->answer.stage);
+    e->reason = e->held == QUEUE_HELD ? STR("waits for a stage that can't judge it yet")
+                                      : str_from(c->answer.reason);
+}
+
+static enum ph_verdict verdict_named(struct str name)
+{
+    for (int v = 0; v < PH_VERDICTS; v++)
+        if (str_eq(name, str_from(ph_verdict_name(v))))
+            return v;
+    return PH_QUARANTINE;
+}
+
+static void restore_fact(struct scope *s, struct str name, struct str value)
+{
+    struct chain_fact *f = ARENA_NEW(s->arena, struct chain_fact);
+    struct fact_node *n = ARENA_NEW(s->arena, struct fact_node);
+
+    *f =
+        (struct chain_fact){.name = arena_str(s->arena, name), .value = arena_str(s->arena, value)};
+    *n = (struct fact_node){.next = s->facts, .fact = f};
+    s->facts = n;
+}
+
+static void restore(struct chain *c, struct ph_view *v, const char **rcpts, struct str key,
+                    struct str value)
+{
+    struct scope *s = &c->of_message;
+    const struct {
+        const char *key, **field;
+    } texts[] = {{"ip", &v->client_ip},    {"name", &v->client_name}, {"port", &v->port},
+                 {"service", &v->service}, {"tls", &v->tls},          {"helo", &v->helo},
+                 {"auth", &v->auth_user}};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (str_eq(key, str_from(texts[i].key)))
+            *texts[i].field = value.p;
+    if (str_eq(key, STR("rcpt")) && v->n_rcpts < RCPTS_MAX)
+        rcpts[v->n_rcpts++] = value.p;
+    else if (str_eq(key, STR("utf8")))
+        v->utf8 = true;
+    else if (str_eq(key, STR("accepted")))
+        s->accepted = true;
+    else if (str_eq(key, STR("soft")) || str_eq(key, STR("firm")))
+        *(str_eq(key, STR("soft")) ? &s->soft : &s->firm) = (struct decision){
+            .verdict = verdict_named(value), .stage = "", .reason = "decided before it was held"};
+    else if (str_eq(key, STR("score")))
+        s->score = strtod(value.p, NULL);
+    else if (str_starts(key, STR("fact ")))
+        restore_fact(s, str_skip(key, 5), value);
+}
+
+/* Facts were saved newest first: they are taken in from the end. */
+static void restore_all(struct held *h, struct ph_view *v, const char **rcpts)
+{
+    struct str rest = h->entry.view, key, value;
+    struct str *items = ARENA_ARRAY(h->arena, struct str, rest.n + 2);
+    size_t n = 0;
+
+    while (rest.n) {
+        str_cut(rest, '\0', &key, &rest);
+        str_cut(rest, '\0', &value, &rest);
+        items[n++] = key;
+        items[n++] = value;
+    }
+    for (size_t i = 0; i < n; i += 2)
+        if (!str_starts(items[i], STR("fact ")))
+            restore(h->chain, v, rcpts, items[i], items[i + 1]);
+    while (n) {
+        n -= 2;
+        if (str_starts(items[n], STR("fact ")))
+            restore(h->chain, v, rcpts, items[n], items[n + 1]);
+    }
+}
+
+/* ---- The round. */
+
+static void next(struct held *h);
+
+static void forget(struct held *h)
+{
+    chain_free(&h->chain);
+    if (h->message.fd >= 0)
+        close(h->message.fd);
+    h->message = (struct chain_message){.fd = -1};
+    buf_fini(&h->head);
+    arena_clear(h->arena);
+}
+
+static void dispose(struct held *h)
+{
+    forget(h);
+    arena_free(&h->arena);
+    mem_free(h);
+}
+
+static void round_over(struct held *h)
+{
+    h->busy = false;
+    if (!h->filters)
+        dispose(h);
+    else
+        timer_start(h->timer, h->again ? 0 : filters_settings(h->filters)->hold_retry);
+    h->again = false;
+}
+
+/* ---- It is judged. */
+
+static void plan(struct held *h)
+{
+    const struct chain_answer *a = chain_answer(h->chain);
+    const struct filters_conf *conf = filters_settings(h->filters);
+    const int64_t now = clock_wall_ms();
+    struct plan *p = &h->plan;
+    bool undecided = a->hold || a->verdict == PH_DEFER;
+
+    *p = (struct plan){.held = QUEUE_QUARANTINE,
+                       .until_ms = now + (int64_t)conf->quarantine_time,
+                       .stage =
+                           arena_str(h->arena, a->stage[0] ? str_from(a->stage) : h->entry.stage),
+                       .reason = arena_str(h->arena, str_from(a->reason)),
+                       .outcome = "in quarantine"};
+    if (undecided && now < h->entry.until_ms) {
+        p->held = QUEUE_HELD;
+        p->until_ms = h->entry.until_ms;
+        p->next_ms = now + (int64_t)conf->hold_retry;
+        p->reason = h->entry.reason;
+        p->stage = a->hold ? p->stage : h->entry.stage;
+        p->outcome = NULL;
+    } else if (undecided) {
+        p->reason = STR("could not be judged within filters.hold_time");
+    } else if (a->verdict == PH_DISCARD) {
+        p->held = 0;
+        p->outcome = "discarded";
+    } else if (a->verdict < PH_QUARANTINE) {
+        p->held = 0;
+        p->release = true;
+        p->mailbox = a->verdict == PH_JUNK ? "Junk" : NULL;
+        p->outcome = a->verdict == PH_JUNK ? "delivered to Junk" : "delivered";
+    }
+}
+
+static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit thread */
+{
+    const struct plan *p = &h->plan;
+    const uint64_t id = h->entry.id;
+
+    if (p->held)
+        return queue_keep_tx(tx, id, p->held, p->until_ms, p->next_ms, p->stage, p->reason, err);
+    if (!p->release)
+        return queue_remove_tx(tx, id, err);
+    if (h->head.n && queue_set_head_tx(tx, id, buf_str(&h->head), err))
+        return -1;
+    return queue_release_tx(tx, id, p->mailbox, err);
+}
+
+static int run_move(struct store_op *op, struct store_tx *tx)
+{
+    struct held *h = CONTAINER_OF(op, struct held, op);
+
+    return move(h, tx, &op->err) ? -1 : STORE_DONE;
+}
+
+static void on_moved(struct store_op *op)
+{
+    struct held *h = CONTAINER_OF(op, struct held, op);
+
+    if (!h->filters) {
+        dispose(h);
+        return;
+    }
+    const struct log_ctx ctx = {.module = "filters", .sid = h->chain->session, .mid = h->entry.id};
+    const char *what = h->plan.outcome;
+    if (op->failed)
+        log_warn(&ctx, "held_not_moved", L_Z("why", op->err.text));
+    else if (what)
+        log_info(&ctx, "held_judged", L_Z("outcome", what), L_STR("from", h->entry.sender),
+                 L_Z("reason", chain_answer(h->chain)->reason));
+    if (what && !op->failed)
+        chain_keep(h->chain, &(struct chain_subject){.sender = h->entry.sender,
+                                                     .outcome = str_from(what),
+                                                     .rcpts = (size_t)h->entry.n_rcpts,
+                                                     .size = h->entry.size,
+                                                     .more = true});
+    next(h);
+}
+
+/* Our Received stays on top of what is inserted. */
+static void edit(struct held *h)
+{
+    struct str head = h->message.head, rest = head;
+    struct header_field first;
+    size_t ours =
+        header_next(&rest, &first) && str_ieq(first.name, STR("Received")) ? first.raw.n : 0;
+
+    buf_init(&h->head, HEAD_MAX);
+    buf_add_str(&h->head, str_take(head, ours));
+    struct buf edited;
+    buf_init(&edited, HEAD_MAX);
+    bool changed = chain_edit_head(h->chain, str_skip(head, ours), &edited) && buf_ok(&edited);
+    buf_add_str(&h->head, buf_str(&edited));
+    buf_fini(&edited);
+    if (!changed || !buf_ok(&h->head))
+        buf_clear(&h->head);
+}
+
+static void on_judged(void *ctx)
+{
+    struct held *h = ctx;
+
+    edit(h);
+    plan(h);
+    h->op = (struct store_op){.run = run_move, .done = on_moved, .cls = STORE_INTERACTIVE};
+    if (store_submit(h->filters->env.store, &h->op) == 0)
+        return;
+    h->op.failed = true;
+    on_moved(&h->op);
+}
+
+static void judge(struct held *h)
+{
+    struct ph_view v = {.mail_from = arena_str(h->arena, h->entry.sender).p};
+    const char **rcpts = ARENA_ARRAY(h->arena, const char *, RCPTS_MAX + 1);
+    struct str rest = h->entry.view, key, value;
+    uint64_t session = 0;
+
+    str_cut(rest, '\0', &key, &rest);
+    str_cut(rest, '\0', &value, &rest); /* the session comes first */
+    if (!str_eq(key, STR("session")) || str_to_u64(value, UINT64_MAX, &session))
+        session = 0;
+    h->chain = chain_new(h->filters, session);
+    chain_transaction(h->chain, h->entry.id);
+    v.rcpts = rcpts;
+    restore_all(h, &v, rcpts);
+    if (chain_run(h->chain, PH_MESSAGE, &v, &h->message, h->entry.stage.p, on_judged, h) ==
+        CHAIN_DONE)
+        on_judged(h);
+}
+
+/* ---- Read on lane store. */
+
+static int load(struct held *h, struct store_reader *r, struct err *err)
+{
+    struct body_reader b;
+
+    if (body_open(r, h->arena, h->entry.body, BODY_WANT_HEAD | BODY_WANT_DATA, &b, err))
+        return -1;
+    h->message =
+        (struct chain_message){.head = b.head, .data = b.data, .fd = -1, .data_size = b.data_size};
+    if (b.fd >= 0)
+        h->message.fd = fcntl(b.fd, F_DUPFD_CLOEXEC, 0);
+    bool bad = b.fd >= 0 && h->message.fd < 0;
+    body_close(&b);
+    return bad ? ERR(err, ERR_TEMP, "out of file descriptors") : 0;
+}
+
+static void run_load(struct job *j, void *worker)
+{
+    struct held *h = CONTAINER_OF(j, struct held, job);
+    struct queue_entry *list;
+    size_t n = 0;
+
+    h->found = h->loaded = false;
+    if (!worker ||
+        queue_list(worker, h->arena, QUEUE_HELD, clock_wall_ms(), h->after, 1, &list, &n,
+                   &h->err) ||
+        !n)
+        return;
+    h->found = true;
+    h->entry = list[0];
+    h->loaded = load(h, worker, &h->err) == 0;
+}
+
+static void on_loaded(struct job *j)
+{
+    struct held *h = CONTAINER_OF(j, struct held, job);
+
+    if (!h->filters) {
+        dispose(h);
+        return;
+    }
+    if (!h->found) {
+        round_over(h);
+        return;
+    }
+    h->after = h->entry.id;
+    if (h->loaded) {
+        judge(h);
+        return;
+    }
+    log_warn(&(struct log_ctx){.module = "filters"}, "held_unreadable", L_UINT("id", h->entry.id),
+             L_Z("why", h->err.text));
+    next(h);
+}
+
+static void next(struct held *h)
+{
+    forget(h);
+    h->job = (struct job){.run = run_load, .done = on_loaded};
+    if (lane_submit(store_lane(h->filters->env.store), &h->job))
+        round_over(h);
+}
+
+/* ---- Quarantine */
+
+static int run_expire(struct store_op *op, struct store_tx *tx)
+{
+    size_t n;
+
+    if (queue_expire_tx(tx, clock_wall_ms(), &n, &op->err))
+        return -1;
+    return n ? STORE_AGAIN : STORE_DONE;
+}
+
+static void on_expired(struct store_op *op)
+{
+    struct held *h = CONTAINER_OF(op, struct held, op);
+
+    if (op->failed)
+        log_warn(&(struct log_ctx){.module = "filters"}, "quarantine_not_swept",
+                 L_Z("why", op->err.text));
+    if (h->filters)
+        next(h);
+    else
+        dispose(h);
+}
+
+static void on_timer(void *ctx)
+{
+    struct held *h = ctx;
+    int64_t now = clock_wall_ms();
+
+    h->busy = true;
+    h->after = 0;
+    if (now - h->expired_ms < EXPIRE_EVERY_MS && now >= h->expired_ms) {
+        next(h);
+        return;
+    }
+    h->expired_ms = now;
+    h->op = (struct store_op){.run = run_expire, .done = on_expired, .cls = STORE_BULK};
+    if (store_submit(h->filters->env.store, &h->op))
+        next(h);
+}
+
+void held_wake(struct held *h)
+{
+    h->again = h->busy;
+    if (!h->busy)
+        timer_start(h->timer, 0);
+}
+
+struct held *held_new(struct filters *f)
+{
+    struct held *h = MEM_NEW(struct held);
+
+    h->filters = f;
+    h->arena = arena_new(4096);
+    h->message.fd = -1;
+    h->timer = timer_new(f->env.loop, on_timer, h);
+    timer_start(h->timer, filters_settings(f)->hold_retry);
+    return h;
+}
+
+void held_free(struct held **hp)
+{
+    struct held *h = *hp;
+
+    if (!h)
+        return;
+    *hp = NULL;
+    timer_free(&h->timer);
+    bool judging = h->chain && h->chain->run.active;
+    bool deciding =
+        h->chain && h->chain->run.defer.link.next && !list_empty(&h->chain->run.defer.link);
+    chain_free(&h->chain);
+    h->filters = NULL;
+    if (!h->busy || judging || deciding)
+        dispose(h); /* else at the answer of its job or operation */
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* held.h - mail that no stage could judge yet (on_error = hold): given back to the chain at the
+ * stage that held it, again and again until it is judged or its time is over; and the end of what
+ * lies in quarantine. Floor 4 (filters). Threads: loop. */
+#ifndef PH_FILTERS_HELD_H
+#define PH_FILTERS_HELD_H
+#include "filters/chain.h"
+
+struct queue_entry;
+/* For who puts a message into the queue (appliance/store/queue.h) after a run at PH_MESSAGE: what
+ * the chain needs to go on with it, appended to `view`; times, stage and reason of the entry, whose
+ * `held` is set. Strings are the chain's. */
+void held_fill(const struct chain *c, const struct ph_view *v, struct buf *view,
+               struct queue_entry *e);
+
+struct held;
+struct held *held_new(struct filters *f);
+void held_free(struct held **h);
+void held_wake(struct held *h); /* looks now (tests) */
+#endif

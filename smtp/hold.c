@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* hold.c - a message that goes into quarantine, or waits for a filter stage that can't judge it
+ * yet: acknowledged, and kept in the store's queue instead of the mailboxes (DESIGN.md 4). */
+#include "appliance/base/mem.h"
+#include "filters/held.h"
+#include "smtp/deliver.h"
+
+enum { VIEW_MAX = 1 << 20 };
+
+static void log_kept(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    log_info(&s->log, tx->hold == QUEUE_HELD ? "held" : "quarantined", L_STR("from", tx->sender),
+             L_STR("to", tx->first_rcpt), L_UINT("rcpts", tx->rcpts),
+             L_UINT("size", body_sink_size(tx->sink)), L_STR("stage", tx->put.entry.stage),
+             L_STR("reason", tx->put.entry.reason));
+}
+
+static void on_kept(struct store_op *op)
+{
+    struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.put.op);
+    if (op->failed)
+        smtp_store_failed(s, &op->err);
+    else
+        log_kept(s);
+    if (smtp_session_back(s))
+        smtp_deliver_go_on(s);
+    smtp_session_unref(&s);
+}
+
+enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recipient *rcpts,
+                              size_t n)
+{
+    struct smtp_transaction *tx = &s->tx;
+    const struct filters_conf *conf = filters_settings(s->server->conf.filters);
+    struct ph_view v;
+    struct buf view;
+    smtp_filter_view(s, PH_MESSAGE, &v);
+    queue_put_init(&tx->put, on_kept);
+    tx->put.sink = tx->sink;
+    tx->put.rcpts = rcpts;
+    tx->put.n_rcpts = n;
+    tx->put.count_max = (uint64_t)conf->hold_count;
+    tx->put.bytes_max = conf->hold_bytes;
+    tx->put.entry.id = tx->id;
+    tx->put.entry.held = tx->hold;
+    tx->put.entry.sender = tx->sender;
+    buf_init(&view, VIEW_MAX);
+    held_fill(s->chain, &v, &view, &tx->put.entry);
+    tx->put.entry.view = arena_str(tx->arena, buf_str(&view));
+    buf_fini(&view);
+    if (store_submit(s->server->conf.store, &tx->put.op)) {
+        smtp_store_failed(s, &tx->put.op.err);
+        return SMTP_STEP_REFUSE;
+    }
+    smtp_session_ref(s);
+    smtp_session_wait(s, SMTP_WAIT_WORK);
+    return SMTP_STEP_WAIT;
+}
