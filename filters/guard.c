@@ -22,7 +22,8 @@ const struct ph_setting guard_settings[] = {
         "Addresses and networks that no limit and no ban is for: this host, the office. Filter stages are told of them too."),
     PH_SETTING(INT, guard_conf, connections, PH_RELOAD, "5000", 1, 1000000,
         "Connections of SMTP and IMAP together; trusted networks count, but are always let in. From three quarters on a client may "
-        "have 4 before it logs in, a network 16, so that a flood leaves room for others."),
+        "have 4 before it logs in, a network 16, so that a flood leaves room for others; the last eighth is for networks from which "
+        "somebody has logged in before."),
     PH_SETTING(INT, guard_conf, address_connections, PH_RELOAD, "100", 1, 1000000,
         "Connections at once of one client that hasn't logged in: one IPv4 address, or one /64 of IPv6."),
     PH_SETTING(INT, guard_conf, network_connections, PH_RELOAD, "300", 1, 1000000,
@@ -184,6 +185,13 @@ static bool crowded(const struct guard *g, const uint8_t ip[16])
            of_net >= (uint64_t)conf->network_connections;
 }
 
+/* The last eighth is for those who have been our users before. */
+static uint64_t room_for(const struct guard *g, const uint8_t ip[16])
+{
+    uint64_t all = (uint64_t)g->env.conf->connections;
+    return pairs_network(g, ip) ? all : all - all / 8;
+}
+
 static enum guard_verdict refuse(struct guard *g, const char *ip, enum guard_verdict verdict,
                                  int64_t until, struct guard_text *why)
 {
@@ -205,24 +213,35 @@ static enum guard_verdict refuse(struct guard *g, const char *ip, enum guard_ver
     return verdict;
 }
 
-enum guard_verdict guard_connect(struct guard *g, struct guard_client *c, const char *ip,
+/* Fills in who the client is. */
+static enum guard_verdict decide(struct guard *g, struct guard_client *c, const char *ip,
                                  bool logins, struct guard_text *why)
 {
     int64_t until = 0;
+    c->trusted = !client_parse(ip, c->ip) || cidr_set_has(&g->trusted, ip);
+    if (c->trusted)
+        return GUARD_OK;
+    enum ban_kind ban = bans_find(g, c->ip, &until);
+    c->restricted = ban == BAN_AUTOMATIC && logins && pairs_network(g, c->ip);
+    if (ban && !c->restricted)
+        return refuse(g, ip, GUARD_BANNED, until, why);
+    if (crowded(g, c->ip))
+        return refuse(g, ip, GUARD_CROWDED, 0, why);
+    if (g->open >= room_for(g, c->ip))
+        return refuse(g, ip, GUARD_FULL, 0, why);
+    return GUARD_OK;
+}
+
+enum guard_verdict guard_connect(struct guard *g, struct guard_client *c, const char *ip,
+                                 bool logins, struct guard_text *why)
+{
     *c = (struct guard_client){0};
     if (!g)
         return GUARD_OK;
-    c->trusted = !client_parse(ip, c->ip) || cidr_set_has(&g->trusted, ip);
-    if (!c->trusted) {
-        enum ban_kind ban = bans_find(g, c->ip, &until);
-        bool restricted = ban == BAN_AUTOMATIC && logins && pairs_network(g, c->ip);
-        if (ban && !restricted)
-            return refuse(g, ip, GUARD_BANNED, until, why);
-        if (crowded(g, c->ip))
-            return refuse(g, ip, GUARD_CROWDED, 0, why);
-        if (g->open >= (uint64_t)g->env.conf->connections)
-            return refuse(g, ip, GUARD_FULL, 0, why);
-        c->restricted = restricted;
+    enum guard_verdict verdict = decide(g, c, ip, logins, why);
+    if (verdict != GUARD_OK) {
+        *c = (struct guard_client){0};
+        return verdict;
     }
     c->guard = g;
     g->open++;
@@ -238,6 +257,12 @@ void guard_leave(struct guard_client *c)
     set_waiting(c, false);
     c->guard->open--;
     c->guard = NULL;
+}
+
+enum guard_verdict guard_check(struct guard *g, const char *ip, bool logins, struct guard_text *why)
+{
+    struct guard_client c = {0};
+    return g ? decide(g, &c, ip, logins, why) : GUARD_OK;
 }
 
 bool guard_trusts(const struct guard_client *c)

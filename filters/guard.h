@@ -66,6 +66,9 @@ struct guard_text { /* a sentence for the client */
  * zeroed. GUARD_OK: guard_leave() comes once, at the end. */
 enum guard_verdict guard_connect(struct guard *g, struct guard_client *c, const char *ip,
                                  bool logins, struct guard_text *why);
+/* The same question, nothing is counted. */
+enum guard_verdict guard_check(struct guard *g, const char *ip, bool logins,
+                               struct guard_text *why);
 void guard_leave(struct guard_client *c);
 bool guard_trusts(const struct guard_client *c);
 bool guard_pressed(const struct guard *g); /* over three quarters of all connections are taken */

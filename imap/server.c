@@ -2,6 +2,7 @@
 #include "imap/server.h"
 #include "appliance/base/map.h"
 #include "imap/session.h"
+#include <stdio.h>
 #include <unistd.h>
 
 // clang-format off
@@ -27,8 +28,6 @@ const struct ph_setting imap_settings[] = {
     PH_SETTING_END
 };
 // clang-format on
-
-enum { REFUSED_MS = 1000 };
 
 static char *system_name(void)
 {
@@ -78,28 +77,24 @@ void imap_server_set_conf(struct imap_server *s, const struct imap_conf *conf,
     tls_ctx_unref(&old_tls);
 }
 
-static bool admit(const struct imap_port *port, struct conn **c, struct guard_client *client)
+bool imap_admit(void *imap_port, const char *ip, struct listener_farewell *bye)
 {
+    const struct imap_port *port = imap_port;
     struct guard_text why;
-    if (guard_connect(port->server->conf.guard, client, conn_peer(*c)->ip, true, &why) == GUARD_OK)
+    if (guard_check(port->server->conf.guard, ip, true, &why) == GUARD_OK)
         return true;
-    if (!port->implicit_tls) {
-        conn_write_str(*c, STR("* BYE "));
-        conn_write_str(*c, str_from(why.z));
-        conn_write_str(*c, STR("\r\n"));
-    }
-    conn_close_flushed(c, REFUSED_MS);
+    if (!port->implicit_tls)
+        bye->n = (size_t)snprintf(bye->text, sizeof bye->text, "* BYE %s\r\n", why.z);
     return false;
 }
 
 void imap_on_accept(void *imap_port, struct conn *c)
 {
     const struct imap_port *port = imap_port;
-    struct guard_client client = {0};
     if (port->server->stopping)
         conn_close(&c);
-    else if (conn_peer(c)->proxied || admit(port, &c, &client)) /* else at CONN_OPEN */
-        imap_session_start(port, c, &client);
+    else
+        imap_session_start(port, c);
 }
 
 unsigned imap_server_sessions(const struct imap_server *s)

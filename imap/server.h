@@ -46,6 +46,7 @@ struct imap_port {
     const char *name;  /* "imap", "imaps" */
 };
 void imap_on_accept(void *imap_port, struct conn *c);
+bool imap_admit(void *imap_port, const char *ip, struct listener_farewell *bye);
 unsigned imap_server_sessions(const struct imap_server *s);
 /* BYE to all; on_stopped on the loop when none is left. */
 void imap_server_stop(struct imap_server *s, uint64_t drain_ms, void (*on_stopped)(void *ctx),

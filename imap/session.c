@@ -191,21 +191,21 @@ static void on_deadline(void *ctx)
     imap_session_bye(ctx, "login timeout", "You took too long to log in");
 }
 
-/* Behind a proxy the client is known only now. */
-static bool admit(struct imap_session *s)
+static bool admit(struct imap_session *s, struct guard_text *why)
 {
-    struct guard_text why;
-    if (s->admitted || guard_connect(s->server->conf.guard, &s->guard, conn_peer(s->conn)->ip, true,
-                                     &why) == GUARD_OK)
-        return true;
-    imap_session_bye(s, "refused", why.z);
-    return false;
+    if (!s->admitted)
+        s->admitted = guard_connect(s->server->conf.guard, &s->guard, conn_peer(s->conn)->ip, true,
+                                    why) == GUARD_OK;
+    return s->admitted;
 }
 
 static void greet(struct imap_session *s)
 {
-    if (!admit(s))
+    struct guard_text why;
+    if (!admit(s, &why)) { /* asked here for a client behind a proxy, else at accept */
+        imap_session_bye(s, "refused", why.z);
         return;
+    }
     struct buf b;
     buf_init(&b, 4096);
     buf_add_z(&b, "* OK [CAPABILITY ");
@@ -263,8 +263,7 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
     }
 }
 
-void imap_session_start(const struct imap_port *port, struct conn *c,
-                        const struct guard_client *client)
+void imap_session_start(const struct imap_port *port, struct conn *c)
 {
     struct imap_session *s = MEM_NEW(struct imap_session);
     struct imap_server *server = port->server;
@@ -272,8 +271,9 @@ void imap_session_start(const struct imap_port *port, struct conn *c,
     s->conf = server->conf.imap;
     s->snapshot = snapshot_ref(server->conf.snapshot);
     s->conn = c;
-    s->guard = *client;
-    s->admitted = !conn_peer(c)->proxied;
+    struct guard_text why;
+    if (!conn_peer(c)->proxied)
+        admit(s, &why);
     s->refs = 1;
     s->port = port;
     s->state = IMAP_PREAUTH;

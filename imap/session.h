@@ -110,9 +110,7 @@ bool imap_limit_enter(struct imap_session *s, struct str account);
 void imap_limit_leave(struct imap_session *s);
 
 /* ---- session.c: the life of a session */
-/* client: as guard_connect() left it; zeroed when it could not be asked yet. */
-void imap_session_start(const struct imap_port *port, struct conn *c,
-                        const struct guard_client *client);
+void imap_session_start(const struct imap_port *port, struct conn *c);
 struct imap_session *imap_session_ref(struct imap_session *s);
 void imap_session_unref(struct imap_session **s);
 void imap_session_end(struct imap_session *s, const char *why); /* at once */

@@ -77,6 +77,7 @@ struct smtp_port {
     const char *name;  /* "smtp", "submission", "submissions": for the log */
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);
+bool smtp_admit(void *smtp_port, const char *ip, struct listener_farewell *bye); /* its admit */
 unsigned smtp_server_sessions(const struct smtp_server *s);
 /* Ends all sessions: those within a message get drain_ms to finish, others 421 at once. on_stopped
  * on the loop when none is left. */

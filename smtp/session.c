@@ -14,7 +14,6 @@ enum {
     COMMAND_CHUNK = 1024,
     HELD_MAX = 8192,
     LINGER_MS = 5000,
-    REFUSED_MS = 1000,
     PRESSED_MS = 10000 /* patience when nearly all connections are taken */
 };
 
@@ -368,10 +367,12 @@ static void talks_early(struct smtp_session *s)
     smtp_session_close(s, "early");
 }
 
-static void refuse_client(struct smtp_session *s, const char *why)
+static bool admit(struct smtp_session *s, struct guard_text *why)
 {
-    smtp_session_enter(s, SMTP_GREETED);
-    smtp_session_close_421(s, "4.7.0", why, "refused");
+    if (!s->admitted)
+        s->admitted = guard_connect(s->server->conf.guard, &s->guard, conn_peer(s->conn)->ip,
+                                    s->port->role != SMTP_RECEPTION, why) == GUARD_OK;
+    return s->admitted;
 }
 
 static void greet(struct smtp_session *s)
@@ -379,11 +380,12 @@ static void greet(struct smtp_session *s)
     struct guard_text why;
     snprintf(s->ip, sizeof s->ip, "%s", conn_peer(s->conn)->ip);
     conn_tls_text(s->conn, s->tls, sizeof s->tls);
-    if (!s->admitted && guard_connect(s->server->conf.guard, &s->guard, s->ip,
-                                      s->port->role != SMTP_RECEPTION, &why) != GUARD_OK)
-        refuse_client(s, why.z); /* behind a proxy it is known only now */
-    else
+    if (admit(s, &why)) { /* asked here for a client behind a proxy, else at accept */
         smtp_filter(s, PH_CONNECT, greet_later);
+        return;
+    }
+    smtp_session_enter(s, SMTP_GREETED);
+    smtp_session_close_421(s, "4.7.0", why.z, "refused");
 }
 
 static void on_timeout(struct smtp_session *s)
@@ -428,37 +430,30 @@ static void on_event(void *ctx, struct conn *c, enum conn_event ev)
     smtp_session_unref(&s);
 }
 
-/* Cheap: a flood from one address costs neither a session nor a handshake. */
-static bool admit(const struct smtp_port *port, struct conn **c, struct guard_client *client)
+bool smtp_admit(void *smtp_port, const char *ip, struct listener_farewell *bye)
 {
+    const struct smtp_port *port = smtp_port;
     struct guard_text why;
-    if (guard_connect(port->server->conf.guard, client, conn_peer(*c)->ip,
-                      port->role != SMTP_RECEPTION, &why) == GUARD_OK)
+    if (guard_check(port->server->conf.guard, ip, port->role != SMTP_RECEPTION, &why) == GUARD_OK)
         return true;
-    if (!port->implicit_tls) {
-        conn_write_str(*c, STR("421 4.7.0 "));
-        conn_write_str(*c, str_from(why.z));
-        conn_write_str(*c, STR("\r\n"));
-    }
-    conn_close_flushed(c, REFUSED_MS);
+    if (!port->implicit_tls)
+        bye->n = (size_t)snprintf(bye->text, sizeof bye->text, "421 4.7.0 %s\r\n", why.z);
     return false;
 }
 
 void smtp_on_accept(void *smtp_port, struct conn *c)
 {
     struct smtp_port *port = smtp_port;
-    struct guard_client client = {0};
-    if (!conn_peer(c)->proxied && !admit(port, &c, &client))
-        return;
     struct smtp_session *s = MEM_NEW(struct smtp_session);
     s->server = port->server;
     s->conf = port->server->conf.smtp;
     s->snapshot = snapshot_ref(port->server->conf.snapshot);
     s->port = port;
     s->conn = c;
-    s->guard = client;
-    s->admitted = !conn_peer(c)->proxied;
     s->refs = 1;
+    struct guard_text why;
+    if (!conn_peer(c)->proxied)
+        admit(s, &why);
     s->log = (struct log_ctx){.module = "smtp", .sid = store_new_id(port->server->conf.store)};
     s->submitting = port->role == SMTP_SUBMISSION;
     s->command = arena_new(COMMAND_CHUNK);

@@ -74,6 +74,7 @@ static int start_port(struct appliance *a, struct appliance_port *p, struct err 
                                  .implicit_tls = p->implicit_tls,
                                  .name = p->name};
     conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
+    conf.admit = p->service == APPLIANCE_SMTP ? smtp_admit : imap_admit;
     conf.ctx = p->service == APPLIANCE_SMTP ? (void *)&p->smtp : (void *)&p->imap;
     for (size_t i = 0; i < p->n_listeners; i++)
         if (listener_start(p->listeners[i], a->loop, &conf, err))

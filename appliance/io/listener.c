@@ -19,6 +19,8 @@
 enum {
     BACKLOG = 4096, /* the kernel caps it by somaxconn */
     BATCH = 64,     /* accepted in one turn, then the others have theirs */
+    COST_ACCEPTED = 8,
+    COST_REFUSED = 1, /* so many times as many are turned away */
     DEFAULT_MAX_CONNS = 1000,
     RETRY_MS = 100, /* after running out of file descriptors or memory */
     RESERVE = 64    /* file descriptors that connections leave to the rest of the program */
@@ -40,7 +42,7 @@ struct listener {
     int fd;
     unsigned refs; /* owner, handle, every connection */
     unsigned open;
-    uint64_t accepted, failed;
+    uint64_t accepted, failed, refused;
     struct conn_traffic traffic;
     struct list link;     /* loop->listeners */
     bool watching, tired; /* tired: out of resources, waits for `retry` */
@@ -272,28 +274,16 @@ void listener_socket_closed(struct listener *ln)
     on_conn_gone(ln);
 }
 
-/* False: no resources. */
-static bool hand_over(struct listener *ln, int fd, const union address *a, socklen_t len)
+/* Nothing is waited for: who doesn't get the words gets a closed connection. */
+static bool turned_away(struct listener *ln, int fd, const char *ip)
 {
-    if (ln->conf.on_socket) {
-        ln->refs++;
-        ln->open++;
-        ln->conf.on_socket(ln->conf.ctx, ln, fd, &a->any, len);
-        return true;
-    }
-    struct conn_peer peer;
-    describe_peer(fd, a, &peer);
-    bool proxied = ln->conf.proxies && cidr_set_has(ln->conf.proxies, peer.ip);
-    struct tls_ctx *tls = ln->conf.implicit_tls;
-    struct conn *c = conn_new(ln->loop, fd, &peer, proxied ? NULL : tls, on_conn_gone, ln);
-    if (!c)
+    struct listener_farewell bye = {.n = 0};
+    if (!ln->conf.admit || ln->conf.admit(ln->conf.ctx, ip, &bye))
         return false;
-    if (proxied)
-        conn_expect_proxy(c, tls);
-    c->traffic = &ln->traffic;
-    ln->refs++;
-    ln->open++;
-    ln->conf.on_accept(ln->conf.ctx, c);
+    if (bye.n && send(fd, bye.text, bye.n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        bye.n = 0;
+    close(fd);
+    ln->refused++;
     return true;
 }
 
@@ -318,8 +308,35 @@ static bool scarce_still(struct listener *ln)
     return ln->scarce;
 }
 
-/* False: nothing more to accept for now. */
-static bool accept_one(struct listener *ln)
+enum handed { HANDED_OVER, TURNED_AWAY, NO_RESOURCES };
+static enum handed hand_over(struct listener *ln, int fd, const union address *a, socklen_t len)
+{
+    if (ln->conf.on_socket) {
+        ln->refs++;
+        ln->open++;
+        ln->conf.on_socket(ln->conf.ctx, ln, fd, &a->any, len);
+        return HANDED_OVER;
+    }
+    struct conn_peer peer;
+    describe_peer(fd, a, &peer);
+    bool proxied = ln->conf.proxies && cidr_set_has(ln->conf.proxies, peer.ip);
+    if (!proxied && turned_away(ln, fd, peer.ip))
+        return TURNED_AWAY;
+    struct tls_ctx *tls = ln->conf.implicit_tls;
+    struct conn *c = conn_new(ln->loop, fd, &peer, proxied ? NULL : tls, on_conn_gone, ln);
+    if (!c)
+        return NO_RESOURCES;
+    if (proxied)
+        conn_expect_proxy(c, tls);
+    c->traffic = &ln->traffic;
+    ln->refs++;
+    ln->open++;
+    ln->conf.on_accept(ln->conf.ctx, c);
+    return HANDED_OVER;
+}
+
+/* What it cost; 0: nothing more to accept for now. */
+static int accept_one(struct listener *ln)
 {
     union address a;
     socklen_t len = sizeof(a);
@@ -329,16 +346,20 @@ static bool accept_one(struct listener *ln)
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             rest(ln, errno);
         /* Others (ECONNABORTED, EPROTO, ...) are about one connection: accept(2) says go on. */
-        return errno != EAGAIN && errno != EINVAL && errno != EBADF && !ln->tired;
+        return errno != EAGAIN && errno != EINVAL && errno != EBADF && !ln->tired ? COST_REFUSED
+                                                                                  : 0;
     }
-    if (!hand_over(ln, fd, &a, len)) {
+    enum handed handed = hand_over(ln, fd, &a, len);
+    if (handed == NO_RESOURCES) {
         close(fd);
         rest(ln, ENOMEM);
-        return false;
+        return 0;
     }
+    if (handed == TURNED_AWAY)
+        return COST_REFUSED;
     ln->accepted++;
     ln->scarce = fd >= most_for_conns(ln);
-    return !ln->scarce;
+    return ln->scarce ? 0 : COST_ACCEPTED;
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -353,9 +374,10 @@ static void on_poll(uv_poll_t *h, int status, int events)
         return;
     }
     /* on_accept may stop the listener; its handle keeps it in memory. */
-    for (int i = 0; i < BATCH && ln->fd >= 0 && ln->open < ln->conf.max_conns; i++)
-        if (!accept_one(ln))
-            break;
+    for (int spent = 0, cost = 1;
+         cost && spent < BATCH * COST_ACCEPTED && ln->fd >= 0 && ln->open < ln->conf.max_conns;
+         spent += cost)
+        cost = accept_one(ln);
     if (ln->fd >= 0)
         watch(ln);
 }
@@ -434,6 +456,7 @@ void listeners_each(struct loop *l, void (*fn)(void *ctx, const struct listener_
                                     .max = ln->conf.max_conns,
                                     .accepted = ln->accepted,
                                     .failed = ln->failed,
+                                    .refused = ln->refused,
                                     .received = ln->traffic.received,
                                     .sent = ln->traffic.sent};
         if (st.name)

@@ -18,6 +18,10 @@ uint16_t listener_port(const struct listener *ln);
 const char *listener_host(const struct listener *ln);
 
 struct sockaddr;
+struct listener_farewell {
+    char text[256];
+    size_t n;
+};
 struct listener_conf {
     const char *name;             /* static: its service, for metrics; NULL: not shown there */
     struct tls_ctx *implicit_tls; /* NULL: plain start. Else the handshake comes before CONN_OPEN */
@@ -25,6 +29,9 @@ struct listener_conf {
      * listener_set() or listener_stop(). NULL: nobody does, and whoever sends one is not understood. */
     const struct cidr_set *proxies;
     unsigned max_conns;           /* open at once on this listener; more wait in the kernel's queue. 0 = 1000 */
+    /* Asked first, unless a PROXY header is to come. False: the farewell is sent if there is one, and the socket closed; that
+     * costs nothing else, so that a flood which is turned away doesn't hold up the others. NULL: all are let in. */
+    bool (*admit)(void *ctx, const char *ip, struct listener_farewell *bye);
     /* Gets a conn (one reference, its own from now on); sets a handler or closes it. */
     void (*on_accept)(void *ctx, struct conn *c);
     /* Instead of on_accept, for a library that reads and writes itself: gets the socket (non-blocking), which it closes; it then
@@ -46,6 +53,7 @@ struct listener_stats {
     uint16_t port;
     unsigned open, max;
     uint64_t accepted, failed; /* failed: no descriptors or memory for one */
+    uint64_t refused;          /* by admit() */
     uint64_t received, sent;   /* octets of its connections, as on the wire */
 };
 /* All that were started on this loop and have a name. Loop. */

@@ -183,8 +183,14 @@ static void a_flood_leaves_room(void **state)
     assert_true(guard_pressed(guard));
     assert_int_equal(try("192.0.2.1", true), GUARD_CROWDED);
     assert_int_equal(try("198.51.100.1", true), GUARD_OK);
-    for (int i = 0; i < 30; i++)
+    right("203.0.113.1", "karl@example.com");
+    for (int i = 0; i < 13; i++)
         assert_int_equal(guard_connect(guard, &trusted[i], "127.0.0.1", true, &why), GUARD_OK);
+    assert_int_equal(try("198.51.100.1", true), GUARD_FULL);
+    assert_int_equal(try("203.0.113.2", true), GUARD_OK); /* of a network of our users */
+    for (int i = 13; i < 30; i++)
+        assert_int_equal(guard_connect(guard, &trusted[i], "127.0.0.1", true, &why), GUARD_OK);
+    assert_int_equal(try("203.0.113.2", true), GUARD_FULL);
     assert_int_equal(try("198.51.100.1", true), GUARD_FULL);
     for (int i = 0; i < 75; i++)
         guard_leave(&c[i]);

@@ -198,6 +198,48 @@ static void limit_of_connections(void **state)
         close(fd[i]);
 }
 
+static bool every_second(void *ctx, const char *ip, struct listener_farewell *bye)
+{
+    (void)ctx;
+    assert_string_equal(ip, "127.0.0.1");
+    static unsigned asked;
+    bye->n = (size_t)snprintf(bye->text, sizeof bye->text, "421\r\n");
+    return asked++ % 2 == 0;
+}
+
+static void see_refused(void *ctx, const struct listener_stats *st)
+{
+    *(struct listener_stats *)ctx = *st;
+}
+
+static void turned_away(void **state)
+{
+    (void)state;
+    struct listener *ln;
+    struct listener_stats stats = {.name = NULL};
+    int fd[20];
+    char text[16];
+    assert_int_equal(listener_open("127.0.0.1", 0, &ln, &err), 0);
+    struct listener_conf conf = {.name = "test", .on_accept = on_accept, .admit = every_second};
+    assert_int_equal(listener_start(ln, loop, &conf, &err), 0);
+    for (int i = 0; i < 20; i++)
+        fd[i] = dial(ln);
+    spin(loop);
+    assert_int_equal(accepted, 10);
+    assert_int_equal(listener_open_conns(ln), 10);
+    for (int i = 0; i < 20; i++) {
+        assert_string_equal(hear(fd[i], text, sizeof(text)), i % 2 ? "421\r\n" : "220\r\n");
+        if (i % 2)
+            assert_int_equal(recv(fd[i], text, sizeof(text), 0), 0); /* and closed */
+        close(fd[i]);
+    }
+    listeners_each(loop, see_refused, &stats);
+    assert_int_equal(stats.accepted, 10);
+    assert_int_equal(stats.refused, 10);
+    close_all();
+    listener_stop(&ln);
+}
+
 static void resets(void **state)
 {
     (void)state;
@@ -531,6 +573,7 @@ int main(void)
         T(ipv6),
         T(taken_and_wrong_addresses),
         T(limit_of_connections),
+        T(turned_away),
         T(resets),
         T(many_come_and_go),
         T(out_of_descriptors),
