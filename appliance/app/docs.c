@@ -226,6 +226,7 @@ static void man8(struct buf *out)
               ".Dd November 20, 2026\n.Dt POSTHOUSE 8\n.Os\n.Sh NAME\n.Nm posthouse\n"
               ".Nd a whole mail server in one program\n.Sh SYNOPSIS\n"
               ".Nm\n.Cm serve\n.Op options\n.Nm\n.Cm dev\n.Op options\n.Nm\n"
+              ".Cm selftest crash\n.Op Ar folder\n.Op options\n.Nm\n"
               ".Ar group verb\n.Op options\n.Sh DESCRIPTION\n"
               "SMTP, submission and IMAP with their directory and message store,\n"
               "in one process.\n"
@@ -234,6 +235,8 @@ static void man8(struct buf *out)
     literal(serve_help, out);
     buf_add_z(out, ".Ss dev\n");
     literal(dev_help, out);
+    buf_add_z(out, ".Ss selftest\n");
+    literal(selftest_help, out);
     buf_add_z(out, ".Ss Administration\n"
                    "Every command takes\n.Fl -data Ar DIR\nand\n.Fl -json ;\n"
                    "without\n.Fl -data\nit works on the folder of\n.Ev POSTHOUSE_DATA ,\n"

@@ -9,7 +9,7 @@ int mode_serve(int argc, char **argv);   /* posthouse serve: the appliance (serv
 int mode_selftest(int argc, char **argv); /* posthouse selftest crash: selftest.c */
 int mode_command(int argc, char **argv); /* posthouse user add ...: administration (command.c) */
 
-extern const char dev_help[], serve_help[]; /* what --help prints */
+extern const char dev_help[], serve_help[], selftest_help[]; /* what --help prints */
 
 /* The folder commands work on without --data, $POSTHOUSE_DATA and configuration. */
 #define DATA_DEFAULT "/var/lib/posthouse"

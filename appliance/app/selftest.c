@@ -23,7 +23,7 @@
 enum { SECONDS_DEFAULT = 30, SECONDS_MIN = 2, SECONDS_MAX = 3600, TURNS_AT_END = 20 };
 #define ROOM_WANTED (UINT64_C(400) << 20)
 
-static const char help[] =
+const char selftest_help[] =
     "posthouse selftest crash [DIR] [--seconds N] [--json]\n\n"
     "Proves on the disk that holds DIR (default: the data folder) that no acknowledged message is\n"
     "lost: kills a store under load, and opens it on what the disk may hold after a power cut at\n"
@@ -365,7 +365,7 @@ int mode_selftest(int argc, char **argv)
         return ADMIN_USAGE;
     }
     if (o.help) {
-        fputs(help, stdout);
+        fputs(selftest_help, stdout);
         return ADMIN_OK;
     }
     sigaction(SIGINT, &act, NULL);
