@@ -5,6 +5,7 @@
 #include "filters/registry.h"
 #include <dlfcn.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static const char *why(void)
 {
@@ -15,11 +16,15 @@ static const char *why(void)
 
 int filters_registry_load(struct filters_registry *r, const char *file, struct err *err)
 {
+    struct stat st;
     char path[4096];
     int n = snprintf(path, sizeof path, "%s%s", strchr(file, '/') ? "" : "./", file);
 
     if (n < 0 || (size_t)n >= sizeof path)
         return ERR(err, ERR_PERM, "plug-in: this name is too long");
+    if (stat(path, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)))
+        return ERR(err, ERR_PERM,
+                   "plug-in %s may be written by others than its owner: chmod go-w it", path);
     /* Everything it needs must be there now, not in the middle of a message. */
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle)

@@ -33,6 +33,8 @@ static const struct ph_setting common_settings[] = {
                     "other points this is defer."),
     PH_SETTING_END};
 static const struct ph_setting general_settings[] = {
+    PH_SETTING(TEXT, filters_conf, plugins, PH_LIST, "", 0, 0,
+               "Filter stages to load: files of shared objects, as posthouse-stage(3) tells. Each brings a section of its name."),
     PH_SETTING(TIME, filters_conf, keep, PH_RELOAD, "14d", 0, 3650LL * DAY,
                "How long verdicts are kept for posthouse explain. 0: none are kept."),
     PH_SETTING(TIME, filters_conf, watchdog, 0, "10s", 100, HOUR,

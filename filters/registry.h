@@ -28,9 +28,10 @@ int filters_registry_load(struct filters_registry *r, const char *file, struct e
  * a stage is added. */
 const struct settings_section *filters_registry_sections(struct filters_registry *r);
 
-struct filters_conf {  /* section "filters" */
-    uint64_t keep;     /* verdicts are kept so long */
-    uint64_t watchdog; /* a stage that blocks the loop so long aborts the server */
+struct filters_conf {    /* section "filters" */
+    const char *plugins; /* list; read before all else: stages_load_named() of app */
+    uint64_t keep;       /* verdicts are kept so long */
+    uint64_t watchdog;   /* a stage that blocks the loop so long aborts the server */
     int64_t hold_count;
     uint64_t hold_bytes, hold_time, hold_retry, quarantine_time;
 };

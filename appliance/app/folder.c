@@ -16,6 +16,8 @@ const char *folder_find(const char *data, const char *config_path, struct config
     *configured = NULL;
     if (!config_path && (data || access(CONFIG_DEFAULT, R_OK) != 0))
         return data ? data : DATA_DEFAULT;
+    if (stages_load_named(config_path ? config_path : CONFIG_DEFAULT, err))
+        return NULL;
     stages_declare(); /* their sections are not unknown ones */
     buf_init(&errors, 1 << 16);
     rc = config_load(config_path ? config_path : CONFIG_DEFAULT, configured, &errors, err);

@@ -379,6 +379,10 @@ int mode_serve(int argc, char **argv)
         fprintf(stderr, "posthouse serve: %s\n", err.text);
         return 2;
     }
+    if (stages_load_named(o.config, &err)) {
+        fprintf(stderr, "posthouse serve: %s\n", err.text);
+        return 1;
+    }
     stages_declare();
     if (o.action == ACT_HELP)
         return fputs(serve_help, stdout) < 0;

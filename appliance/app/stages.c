@@ -18,6 +18,26 @@ int stages_load(const char *file, struct err *err)
     return filters_registry_load(registry(), file, err);
 }
 
+int stages_load_named(const char *config_path, struct err *err)
+{
+    struct buf names;
+    struct str rest, word;
+    int rc = 0;
+
+    if (declared)
+        return 0;
+    buf_init(&names, 1 << 16);
+    conf_peek(config_path, "filters", "plugins", &names);
+    rest = buf_str(&names);
+    while (rc == 0 && settings_list_next(&rest, &word)) {
+        char *file = str_dup_z(word);
+        rc = stages_load(file, err);
+        mem_free(file);
+    }
+    buf_fini(&names);
+    return rc ? err_context(err, "%s: filters.plugins", config_path) : 0;
+}
+
 void stages_declare(void)
 {
     const struct settings_section *s = filters_registry_sections(registry());

@@ -8,6 +8,9 @@
 
 /* A plug-in by its file; before stages_declare(). */
 int stages_load(const char *file, struct err *err) __attribute__((warn_unused_result));
+/* The plug-ins that filters.plugins names in this configuration file (not in included ones), which
+ * can be read in full only with their sections. What else is wrong in the file is not said here. */
+int stages_load_named(const char *config_path, struct err *err) __attribute__((warn_unused_result));
 /* Adds the sections of all stages, once; before the first configuration is made. */
 void stages_declare(void);
 /* Takes a reference to the snapshot, in which the configuration lies, for as long as sessions use

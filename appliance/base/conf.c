@@ -406,3 +406,75 @@ int conf_read(const char *path, const struct conf_section *sections, conf_item_f
     buf_printf(errors, "%s\n", err->text);
     return -1;
 }
+
+/* ---- one value ahead of all others */
+
+/* A word, a quoted text without its quotes, or one sign. False: the end. */
+static bool next_token(struct str *rest, struct str *out, bool *sign)
+{
+    size_t n = 0;
+
+    *rest = str_trim(*rest);
+    if (!rest->n)
+        return false;
+    char c = rest->p[0];
+    *sign = strchr("{}()=,;+", c) != NULL;
+    if (c == '"' || c == '\'') {
+        struct str inside = str_skip(*rest, 1);
+        while (n < inside.n && inside.p[n] != c)
+            n += 1 + (inside.p[n] == '\\' && n + 1 < inside.n);
+        *out = str_take(inside, n);
+        *rest = str_skip(inside, n + 1);
+        return true;
+    }
+    while (!*sign && n < rest->n && !strchr(" \t\r\n{}()=,;+\"'", rest->p[n]))
+        n++;
+    n += *sign;
+    *out = str_take(*rest, n);
+    *rest = str_skip(*rest, n);
+    return true;
+}
+
+static void take_words(struct str *rest, struct buf *out)
+{
+    struct str token;
+    bool sign, list = false;
+
+    buf_clear(out);
+    while (next_token(rest, &token, &sign)) {
+        if (sign && token.p[0] == '{')
+            list = true;
+        else if (sign && token.p[0] != ',' && token.p[0] != '=')
+            return;
+        if (sign)
+            continue;
+        buf_add_z(out, out->n ? ", " : "");
+        buf_add_str(out, token);
+        if (!list)
+            return;
+    }
+}
+
+void conf_peek(const char *path, const char *section, const char *name, struct buf *out)
+{
+    struct str rest, token, last = STR_NULL;
+    unsigned depth = 0;
+    bool sign, inside = false;
+    struct err err;
+    struct buf text;
+
+    buf_clear(out);
+    if (readable(path, &err))
+        return;
+    rest = load(path, &text) == 0 ? buf_str(&text) : STR_NULL;
+    while (next_token(&rest, &token, &sign)) {
+        if (sign && token.p[0] == '{' && depth++ == 0)
+            inside = str_eq(last, str_from(section));
+        else if (sign && token.p[0] == '}' && depth && --depth == 0)
+            inside = false;
+        else if (inside && sign && token.p[0] == '=' && str_eq(last, str_from(name)))
+            take_words(&rest, out);
+        last = sign ? STR_NULL : token;
+    }
+    buf_fini(&text);
+}

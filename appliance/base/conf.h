@@ -33,4 +33,7 @@ typedef int (*conf_item_fn)(void *ctx, const struct conf_item *item, struct err 
  * at least one line, err the first of them. */
 int conf_read(const char *path, const struct conf_section *sections, conf_item_fn on_item,
               void *ctx, struct buf *errors, struct err *err) __attribute__((warn_unused_result));
+/* One setting of one section of this file (not of those it includes), without any check: for what
+ * must be known before a file can be read in full. A list as "a, b"; empty: it isn't there. */
+void conf_peek(const char *path, const char *section, const char *name, struct buf *out);
 #endif

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """Filter stages as plug-ins: built outside the tree against the one installed header, loaded by the server; what they decide
 acts, and what they do wrong harms nobody else."""
+import os
+import pathlib
 import re
 import shutil
 import smtplib
@@ -116,9 +118,12 @@ def test_explain_text_and_ids(run, folder):
     assert posthouse("explain", ident, data=folder).out == shown.out  # without a server, from the store
 
 
-def test_refuses_to_start(run, plugins):
+def test_refuses_to_start(run, plugins, tmp_path):
+    loose = tmp_path / "loose.so"
+    shutil.copy(plugins["subject"], loose)
+    loose.chmod(0o777)
     for options, words in ((["--plugin", plugins["abi"]], "version 99"), (["--plugin", plugins["empty"]], "ph_stage_export"),
-                           (["--plugin", "/nonexistent.so"], "/nonexistent.so"),
+                           (["--plugin", "/nonexistent.so"], "/nonexistent.so"), (["--plugin", str(loose)], "chmod"),
                            (["--plugin", plugins["subject"], "--set", "subject.word=two words"], "must be one word"),
                            (["--plugin", plugins["every"], "--set", "every.refuse=I don't want to"], "I don't want to"),
                            (["--plugin", plugins["every"], "--plugin", plugins["every"]], "every already"),
@@ -375,3 +380,49 @@ def test_held_too_long(run):
     wait_for(lambda: queue(server, "list")[0]["state"] == "quarantine", "quarantine after hold_time")
     assert "filters.hold_time" in queue(server, "list")[0]["reason"]
     assert texts(server) == []
+
+
+# ---- in serve
+
+def test_configured_and_reloaded(plugins):
+    """Named in the file; a reload changes its settings for new sessions, and is refused as a whole when the stage refuses."""
+    from test_serve import Appliance
+    a = Appliance()
+    a.trouble_expected = True
+
+    def more(word, limit="7M"):
+        return 'filters { plugins = {"%s"} }\nsubject { word = "%s" then = reject }\nsmtp { message_limit = %s }\n' % (
+            plugins["subject"], word, limit)
+
+    def subject_of(client, word):
+        return smtp_code(client, "Subject: %s\r\n\r\nx\r\n" % word)
+
+    def smtp_code(client, text):
+        client.mail("a@example.org")
+        client.rcpt("ann@example.com")
+        return client.data(text)[0]
+
+    os.chmod(pathlib.Path(plugins["subject"]).parent, 0o755)
+    a.start(more("gold"))
+    try:
+        a.seed()
+        old = a.smtp()
+        assert (subject_of(old, "gold"), subject_of(old, "silver")) == (554, 250)
+        a.write(more("silver"))
+        a.hup()
+        new = a.smtp()
+        assert (subject_of(new, "gold"), subject_of(new, "silver")) == (250, 554)
+        assert (subject_of(old, "gold"), subject_of(old, "silver")) == (554, 250)  # it keeps what it began with
+        a.write(more("two words", "8M"))
+        a.hup("reload_failed")
+        assert "must be one word" in a.log()
+        late = a.smtp()
+        assert subject_of(late, "silver") == 554 and late.esmtp_features["size"] == str(7 << 20)
+        shown = a.command("queue", "list", "--json")
+        assert shown.code == 0 and shown.json == []
+        for client in (old, new, late):
+            client.close()
+    finally:
+        a.process.terminate()
+        a.wait_end()
+        shutil.rmtree(a.folder)
