@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ROOT = 0, NAME_MAX_ = 128 };
+enum { ROOT = 0, NAME_CAP = 128 };
 #define RECORD_MAX ((size_t)1 << 30)
 
 struct record {
@@ -61,7 +61,7 @@ static bool find_file(const struct record *r, const char *path, unsigned *out)
 
 static unsigned folder_of(const struct record *r, const char *path)
 {
-    char folder[NAME_MAX_];
+    char folder[NAME_CAP];
     const char *slash = strrchr(path, '/');
     unsigned i = ROOT;
 
@@ -182,14 +182,14 @@ static void on_flush(void *ctx, const char *path, uint64_t began)
 
 /* ---- The files of large texts. */
 
-static void body_name(const char *path, char out[NAME_MAX_])
+static void body_name(const char *path, char out[NAME_CAP])
 {
-    snprintf(out, NAME_MAX_, "bodies%s%s", path[0] ? "/" : "", path);
+    snprintf(out, NAME_CAP, "bodies%s%s", path[0] ? "/" : "", path);
 }
 
 static void note_made(struct record *r, const char *path, bool is_folder)
 {
-    char name[NAME_MAX_];
+    char name[NAME_CAP];
 
     body_name(path, name);
     if (!begin(r))
@@ -219,7 +219,7 @@ static int disk_create(void *ctx, int bodies_fd, const char *path)
 static ssize_t disk_write(void *ctx, int fd, const char *path, const void *p, size_t n)
 {
     struct record *r = ctx;
-    char name[NAME_MAX_];
+    char name[NAME_CAP];
     ssize_t done = store_disk_kernel.write(NULL, fd, path, p, n);
 
     body_name(path, name);
@@ -234,7 +234,7 @@ static ssize_t disk_write(void *ctx, int fd, const char *path, const void *p, si
 static int disk_flush(void *ctx, int fd, const char *path, bool data_only)
 {
     struct record *r = ctx;
-    char name[NAME_MAX_];
+    char name[NAME_CAP];
     uint64_t began = flush_begins(r);
     int rc = store_disk_kernel.flush(NULL, fd, path, data_only);
 
