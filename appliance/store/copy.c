@@ -4,7 +4,8 @@
  * with uids above a gap over its uidnext, and a modseq above a gap over its modseq, where no reader
  * looks; deliveries meanwhile take uids in the gap. One transaction then publishes: it moves
  * uidnext and modseq past the staged rows and counts them in. A MOVE names in `moving` what leaves
- * its source after that; a crash in between is finished at the next start (staging.c). */
+ * its source after that; a crash in between is finished at the next start (staging.c). Until then
+ * other MOVEs from the same source wait: each of its messages goes to one place. */
 #include "appliance/store/store_private.h"
 
 enum { COPY_AT_ONCE = 500, CHUNK = 128, UID_GAP = 16384, MODSEQ_GAP = 1 << 20 };
@@ -170,6 +171,8 @@ static int stage_begin(struct copying *c)
     at->stage_modseq = to->row.modseq + MODSEQ_GAP;
     at->step = COPY_STAGE;
     map_set_id(staging, to->id, c->p);
+    if (c->p->move)
+        map_set_id(c->tx->store->leaving, c->from->id, c->p);
     return STORE_DONE;
 }
 
@@ -250,11 +253,14 @@ static int start(struct copying *c)
     struct message_info *list;
     size_t n;
     int rc;
+    void *mover = c->p->move ? map_get_id(c->tx->store->leaving, c->p->from) : NULL;
 
     c->p->at.next = 1;
     c->p->at.last = c->from->row.uidnext - 1;
     if (c->p->n_set == 0) /* a set of none, not of all */
         return STORE_DONE;
+    if (mover && mover != c->p)
+        return STORE_AGAIN; /* after the large MOVE that empties this mailbox now */
     if (pick(c, COPY_AT_ONCE + 1, &list, &n) != 0)
         return -1;
     if (n <= COPY_AT_ONCE)
@@ -302,6 +308,8 @@ static void copy_settled(struct store *s, struct store_op *op)
 {
     struct message_copy *p = CONTAINER_OF(op, struct message_copy, op);
 
+    if (map_get_id(s->leaving, p->from) == p)
+        map_del_id(s->leaving, p->from);
     if (map_get_id(s->staging, p->to) != p)
         return;
     map_del_id(s->staging, p->to);

@@ -34,6 +34,7 @@ void store_unref(struct store *s)
     pthread_mutex_destroy(&s->readers_lock);
     map_free(&s->watches);
     map_free(&s->staging);
+    map_free(&s->leaving);
     mem_free(s->dir);
     mem_free(s->db_path);
     mem_free(s);
@@ -217,6 +218,7 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
     s->db_path = join(dir, "store.db");
     s->watches = map_new();
     s->staging = map_new();
+    s->leaving = map_new();
     atomic_store(&s->refs, 1);
     CHECK(pthread_mutex_init(&s->readers_lock, NULL) == 0);
     list_init(&s->readers);

@@ -273,6 +273,7 @@ struct store {
     struct list readers;
     struct map *watches; /* mailbox -> struct watch_group */
     struct map *staging; /* commit thread: mailboxes that a running COPY stages into */
+    struct map *leaving; /* the same for a large MOVE, by its source. Commit thread */
     struct sweeper *sweeper;
     atomic_bool sweep_soon;
     struct loop_post sweep_post;

@@ -238,6 +238,40 @@ static void two_large_copies_take_turns(void **state)
     bed_check(b);
 }
 
+/* Two clients that put the same messages away at the same time: each ends up in one place. */
+static void moves_of_the_same_messages_take_turns(void **state)
+{
+    struct bed *b = *state;
+    struct folders f = folders(b);
+    uint64_t trash = bed_mailbox(b, f.account, "Trash").id;
+    struct message_copy c, d, few;
+    static const struct uid_range ten[] = {{MANY - 9, MANY}};
+
+    bed_fill(b, f.inbox, MANY, 0);
+    init(&c, f.inbox, f.archive, true);
+    init(&d, f.inbox, trash, true);
+    init(&few, f.inbox, trash, true);
+    few.set = ten;
+    start(b, &c.op);
+    wait_staged(b, 1);
+    start(b, &d.op);
+    start(b, &few.op);
+    while (!c.op.waited_for || !d.op.waited_for || !few.op.waited_for)
+        bed_turn(b);
+    assert_false(c.op.failed);
+    assert_false(d.op.failed);
+    assert_false(few.op.failed);
+    assert_int_equal(pairs(&c), MANY);
+    assert_int_equal(pairs(&d) + pairs(&few), 0);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM message"), MANY);
+    assert_int_equal(bed_mailbox(b, f.account, "INBOX").messages, 0);
+    assert_int_equal(map_count(b->store->staging) + map_count(b->store->leaving), 0);
+    buf_fini(&c.uids);
+    buf_fini(&d.uids);
+    buf_fini(&few.uids);
+    bed_check(b);
+}
+
 static int quota_fn(struct store_tx *tx, void *ctx, struct err *err)
 {
     return account_set_quota_tx(tx, *(uint64_t *)ctx, true, 0, 6000, err);
@@ -406,6 +440,7 @@ int main(void)
         BED_TEST(many_appear_at_once_while_mail_arrives),
         BED_TEST(many_are_moved),
         BED_TEST(two_large_copies_take_turns),
+        BED_TEST(moves_of_the_same_messages_take_turns),
         BED_TEST(over_quota_copies_nothing),
         BED_TEST(the_target_may_vanish_early),
         BED_TEST(the_target_may_vanish_late),
