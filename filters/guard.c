@@ -130,11 +130,18 @@ void guard_watch_del(struct guard_watch *w)
         list_del(&w->link);
 }
 
+static void count_ban(void *ctx, const struct guard_ban *b)
+{
+    (void)b;
+    ++*(uint64_t *)ctx;
+}
+
 void guard_stats(const struct guard *g, struct guard_stats *out)
 {
     *out = g->stats;
     out->open = g->open;
-    out->bans = map_count(g->bans);
+    out->bans = 0;
+    guard_ban_each(g, count_ban, &out->bans);
     out->pairs = map_count(g->pairs);
 }
 
@@ -222,8 +229,8 @@ static enum guard_verdict decide(struct guard *g, struct guard_client *c, const 
     if (c->trusted)
         return GUARD_OK;
     enum ban_kind ban = bans_find(g, c->ip, &until);
-    c->restricted = ban == BAN_AUTOMATIC && logins && pairs_network(g, c->ip);
-    if (ban && !c->restricted)
+    bool at_login = ban == BAN_AUTOMATIC && logins && pairs_network(g, c->ip);
+    if (ban && !at_login)
         return refuse(g, ip, GUARD_BANNED, until, why);
     if (crowded(g, c->ip))
         return refuse(g, ip, GUARD_CROWDED, 0, why);

@@ -55,8 +55,7 @@ struct guard_client {    /* in a session; zeroed before guard_connect */
     struct guard *guard; /* NULL: not counted */
     uint8_t ip[16];
     bool trusted;
-    bool waiting;    /* counted as one that hasn't logged in */
-    bool restricted; /* banned, but somebody of its network has logged in before */
+    bool waiting; /* counted as one that hasn't logged in */
 };
 enum guard_verdict { GUARD_OK, GUARD_BANNED, GUARD_CROWDED, GUARD_FULL };
 struct guard_text { /* a sentence for the client */
@@ -98,7 +97,8 @@ struct guard_ban {
 int guard_ban_add(struct guard *g, const struct cidr *net, uint64_t for_ms, struct str reason,
                   struct err *err) __attribute__((warn_unused_result));
 bool guard_ban_remove(struct guard *g, const struct cidr *net); /* false: there is none */
-void guard_ban_each(struct guard *g, void (*fn)(void *ctx, const struct guard_ban *b), void *ctx);
+void guard_ban_each(const struct guard *g, void (*fn)(void *ctx, const struct guard_ban *b),
+                    void *ctx);
 /* Does a ban hold for this client now? */
 bool guard_is_banned(const struct guard_client *c);
 

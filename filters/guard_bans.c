@@ -170,7 +170,8 @@ bool guard_ban_remove(struct guard *g, const struct cidr *net)
     return held;
 }
 
-void guard_ban_each(struct guard *g, void (*fn)(void *ctx, const struct guard_ban *b), void *ctx)
+void guard_ban_each(const struct guard *g, void (*fn)(void *ctx, const struct guard_ban *b),
+                    void *ctx)
 {
     int64_t now = now_s();
     struct str key;

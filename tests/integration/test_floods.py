@@ -23,7 +23,7 @@ from conftest import FAST, Server, ok, posthouse, wait_for
 
 CLIENT = "127.200.0.7"
 SECONDS = 4
-SETTINGS = FAST + ("guard.trusted=", "guard.login_delay=10ms", "guard.login_delay_max=200ms", "guard.connections=600",
+SETTINGS = FAST + ("guard.trusted=", "guard.login_delay=10ms", "guard.login_delay_max=20ms", "guard.connections=600",
                    "guard.address_connections=50", "guard.network_connections=100")
 LETTER = "From: xandros@example.com\r\nSubject: flood\r\n\r\n%s\r\n"
 
