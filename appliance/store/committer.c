@@ -512,6 +512,16 @@ void committer_add(struct store *s, struct store_op *op)
     pthread_mutex_unlock(&c->lock);
 }
 
+bool committer_stopping(struct store *s)
+{
+    struct committer *c = &s->committer;
+
+    pthread_mutex_lock(&c->lock);
+    bool stopping = c->stopping;
+    pthread_mutex_unlock(&c->lock);
+    return stopping;
+}
+
 void store_stats(struct store *s, struct store_stats *out)
 {
     pthread_mutex_lock(&s->committer.lock);

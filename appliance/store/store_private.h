@@ -32,6 +32,7 @@ struct committer {
 int committer_start(struct store *s, struct err *err) __attribute__((warn_unused_result));
 void committer_stop(struct store *s);
 void committer_add(struct store *s, struct store_op *op); /* any thread; no checks */
+bool committer_stopping(struct store *s); /* any thread: what can wait for the next start should */
 
 /* ---- tx.c: an operation's view of the writer. Mailbox and account rows are read once a
  * transaction, changed in memory, and written before the commit; a member that fails gets its

@@ -323,7 +323,7 @@ static int sweep_run(struct store_op *op, struct store_tx *tx)
             return -1;
         w->at.step += rc == 0;
         if (store_tx_slice_over(tx))
-            return STORE_AGAIN;
+            return committer_stopping(tx->store) ? STORE_DONE : STORE_AGAIN;
     }
     return STORE_DONE;
 }

@@ -262,6 +262,32 @@ static void sweeping_may_be_cut_short_by_the_end(void **state)
     bed_check(b);
 }
 
+static int delete_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    bool more;
+
+    return mailbox_delete_tx(tx, *(uint64_t *)ctx, STR("Archive"), &more, err);
+}
+
+/* What takes long to remove is left for the next start. */
+static void the_end_does_not_wait_for_a_long_round(void **state)
+{
+    struct bed *b = *state;
+    uint64_t account = bed_account(b, "a@x");
+    bool swept = false;
+
+    bed_fill(b, bed_mailbox(b, account, "Archive").id, 20000, 0);
+    bed_call(b, delete_fn, &account);
+    store_sweep(b->store, bed_swept, &swept);
+    bed_reopen(b);
+    assert_true(swept);
+    assert_in_range(bed_int(b, "SELECT COUNT(*) FROM message"), 1, 20000);
+    bed_check(b);
+    bed_sweep(b);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM message"), 0);
+    bed_check(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stray_files_go, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_this_process_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(sweeping_may_be_cut_short_by_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_does_not_wait_for_a_long_round, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
