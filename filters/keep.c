@@ -13,7 +13,7 @@ enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 256 << 10 };
 struct row {
     struct row *next;
     uint64_t id;
-    bool more;
+    bool again, more; /* there may be a row; its stages are to be kept */
     struct str detail;
     char bytes[];
 };
@@ -124,7 +124,8 @@ void chain_keep(struct chain *c, const struct chain_subject *about)
         put_records(&out, c->of_message.records, &first);
     buf_add_z(&out, "]}");
     if (buf_ok(&out))
-        keep_put(c->filters->keep, id, about->more, buf_str(&out));
+        /* A session's is written anew with each command that is refused. */
+        keep_put(c->filters->keep, id, !c->message || about->more, about->more, buf_str(&out));
     buf_fini(&out);
 }
 
@@ -157,16 +158,21 @@ static int merge(struct sql *db, const struct row *r, struct buf *out, struct er
     return rc < 0 ? -1 : 0;
 }
 
+static int delete_row(struct sql *db, uint64_t id, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(db, "DELETE FROM verdict WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    return sql_run(st, err);
+}
+
 static int write_row(struct sql *db, uint64_t id, struct str detail, struct err *err)
 {
     struct sql_stmt *st;
 
-    /* A session's row is written anew with each command that is refused. */
-    if (sql_prepare(db, "DELETE FROM verdict WHERE id = ?", &st, err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)id);
-    if (sql_run(st, err) ||
-        sql_prepare(db, "INSERT INTO verdict(id, detail) VALUES (?, ?)", &st, err))
+    if (sql_prepare(db, "INSERT INTO verdict(id, detail) VALUES (?, ?)", &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     sql_bind_blob(st, 2, detail);
@@ -181,6 +187,8 @@ static int insert(struct sql *db, const struct row *r, struct err *err)
     buf_init(&merged, 4 * DETAIL_MAX);
     if (r->more)
         rc = merge(db, r, &merged, err);
+    if (rc == 0 && r->again)
+        rc = delete_row(db, r->id, err);
     if (rc == 0)
         rc = write_row(db, r->id, merged.n && buf_ok(&merged) ? buf_str(&merged) : r->detail, err);
     buf_fini(&merged);
@@ -279,7 +287,7 @@ static void on_timer(void *ctx)
     on_written(&w->op);
 }
 
-void keep_put(struct keep *k, uint64_t id, bool more, struct str detail)
+void keep_put(struct keep *k, uint64_t id, bool again, bool more, struct str detail)
 {
     struct row *r;
 
@@ -291,6 +299,7 @@ void keep_put(struct keep *k, uint64_t id, bool more, struct str detail)
     memcpy(r->bytes, detail.p, detail.n);
     r->id = id;
     r->more = more;
+    r->again = again;
     r->detail = str_of(r->bytes, detail.n);
     *k->last = r;
     k->last = &r->next;

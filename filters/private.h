@@ -228,5 +228,5 @@ void reply_parse(struct decision *d, const char *reply);
 struct keep;
 struct keep *keep_new(struct filters *f);
 void keep_free(struct keep **k);
-void keep_put(struct keep *k, uint64_t id, bool more, struct str detail);
+void keep_put(struct keep *k, uint64_t id, bool again, bool more, struct str detail);
 #endif
