@@ -229,8 +229,8 @@ static int fact_set(struct ph_acts *a, const char *name, const char *value)
 {
     struct chain_fact *fact;
 
-    if (!a || !value || !good_name(name) ||
-        strlen(value) > FACT_LIMIT || !spend(a, strlen(name) + strlen(value)))
+    if (!a || !value || !good_name(name) || strlen(value) > FACT_LIMIT ||
+        !spend(a, strlen(name) + strlen(value)))
         return -1;
     fact = ARENA_NEW(acts_arena(a), struct chain_fact);
     *fact = (struct chain_fact){.next = a->facts,

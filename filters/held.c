@@ -90,6 +90,7 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
     put(out, "service", v->service);
     put(out, "tls", v->tls);
     put(out, "helo", v->helo);
+    put(out, "host", v->host);
     put(out, "auth", v->auth_user);
     put(out, "utf8", v->utf8 ? "yes" : "");
     for (size_t i = 0; i < v->n_rcpts; i++)
@@ -135,7 +136,7 @@ static void restore(struct chain *c, struct ph_view *v, const char **rcpts, stru
         const char *key, **field;
     } texts[] = {{"ip", &v->client_ip},    {"name", &v->client_name}, {"port", &v->port},
                  {"service", &v->service}, {"tls", &v->tls},          {"helo", &v->helo},
-                 {"auth", &v->auth_user}};
+                 {"auth", &v->auth_user},  {"host", &v->host}};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (str_eq(key, str_from(texts[i].key)))

@@ -156,8 +156,9 @@ struct ph_view {
      * many: fewer only at the end; -1: it can't be read. Small messages lie in memory, large ones
      * in a file: loop style reads little. [any] */
     int64_t (*read)(const struct ph_view *, uint64_t offset, void *to, size_t n);
-    bool utf8;    /* the transaction has SMTPUTF8 (RFC 6531) */
-    bool trusted; /* the client is in one of the administrator's guard.trusted */
+    bool utf8;        /* the transaction has SMTPUTF8 (RFC 6531) */
+    const char *host; /* this server's name, as in Received */
+    bool trusted;     /* the client is in one of the administrator's guard.trusted */
 };
 
 /* What a stage wants done besides its verdict; it adds up over all stages. See the functions in

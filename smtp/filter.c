@@ -33,6 +33,7 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
                           .auth_failed = point == PH_AUTH && s->auth_failed,
                           .message_size = tx->declared,
                           .utf8 = tx->utf8,
+                          .host = s->server->hostname,
                           .trusted = guard_trusts(&s->guard)};
     if (!tx->id)
         return;
