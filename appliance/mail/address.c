@@ -3,7 +3,9 @@
 #include "appliance/base/text.h"
 #include <arpa/inet.h>
 
-enum { MAX_LOCAL = 64, MAX_DOMAIN = 255, MAX_PATH = 256 }; /* RFC 5321 4.5.3.1 */
+/* RFC 5321 4.5.3.1: these are what everybody must take, and no limit is best. Return addresses with
+ * the recipient's within them often have more than 64 octets before the '@'. */
+enum { MAX_LOCAL = 254, MAX_DOMAIN = 255, MAX_PATH = 256 };
 
 /* atext and '.', or UTF-8 (RFC 6531 3.3). Dots may stand anywhere: real mailboxes have "a..b" and
  * "a.". */
@@ -114,7 +116,7 @@ static int path_parts(struct arena *a, struct str *in, struct address_path *out,
     else if (local_take(in, &local) < 0 || !text_utf8_valid(buf_str(&local)))
         bad = "The local part is malformed";
     else if (!buf_ok(&local))
-        bad = "The local part is longer than 64 octets";
+        bad = "The path is longer than 256 octets";
     else if (local.n == 0)
         bad = "The local part is empty";
     if (!bad && in->n > 0 && in->p[0] == '@') {

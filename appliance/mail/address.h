@@ -8,7 +8,7 @@
 #include "appliance/base/err.h"
 
 /* One SMTP path. `<>`, `<a@b>`, `<"q s"@b>`, `<a@[192.0.2.1]>`, `<@relay:a@b>` (source route dropped), `<postmaster>`.
- * Limits of RFC 5321 4.5.3.1: local part 64, domain 255, path 256 octets. */
+ * Limits of RFC 5321 4.5.3.1, domain 255, path 256 octets; a local part may be longer than its 64. */
 struct address_path {
     struct str local;    /* unquoted, its case kept; empty for <> */
     struct str domain;   /* lower-case A-labels, or "[...]" literal; empty for <> and <postmaster> */

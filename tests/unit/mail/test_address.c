@@ -129,7 +129,12 @@ static void path_limits(void **state)
     label[63] = 0;
     snprintf(text, sizeof text, "<%sa@b.c>", label);
     assert_int_equal(parse(text, &p, &rest), 0); /* 64 */
-    snprintf(text, sizeof text, "<%saa@b.c>", label);
+    snprintf(text, sizeof text, "<%s%s%s%s@b>", label, label, label, label);
+    assert_int_equal(parse(text, &p, &rest), 0); /* 256 in all */
+    assert_int_equal(p.local.n, 252);
+    snprintf(text, sizeof text, "<%s%s%s%sa@b>", label, label, label, label);
+    assert_int_equal(parse(text, &p, &rest), -1);
+    snprintf(text, sizeof text, "<%s%s%s%s%s@b>", label, label, label, label, label);
     assert_int_equal(parse(text, &p, &rest), -1);
     snprintf(text, sizeof text, "<a@%s.%s.%s.b>", label, label, label);
     assert_int_equal(parse(text, &p, &rest), 0);
