@@ -109,6 +109,7 @@ static void ship(struct conn *c)
 void conn_tls_begin(struct conn *c, struct tls_ctx *tls)
 {
     struct loop_tls *t = loop_tls(c->loop);
+    tls_ctx_freshen(tls, loop_now_ms(c->loop));
     c->ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(t->method);
     CHECK(c->ssl && bio); /* memory */

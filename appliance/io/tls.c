@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/io/tls.h"
+#include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/rand.h"
 #include "appliance/io/tls_private.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
 #include <unistd.h>
+
+/* RFC 9325 3.4: who gets hold of the key of tickets reads the sessions that they resume. */
+enum { TICKET_KEY_MS = 12 * 3600 * 1000 };
 
 /* A key under a password would make OpenSSL ask on the terminal. */
 static int no_password(char *out, int cap, int writing, void *ctx)
@@ -79,7 +84,19 @@ struct tls_ctx *tls_ctx_wrap(SSL_CTX *ctx)
     struct tls_ctx *t = MEM_NEW(struct tls_ctx);
     t->ctx = ctx;
     t->refs = 1;
+    t->ticket_key_ms = clock_mono_ms(); /* OpenSSL has just made one */
     return t;
+}
+
+void tls_ctx_freshen(struct tls_ctx *t, uint64_t now_ms)
+{
+    unsigned char keys[80]; /* OpenSSL's: name, HMAC, AES */
+    if (now_ms - t->ticket_key_ms < TICKET_KEY_MS)
+        return;
+    rand_bytes(keys, sizeof keys);
+    CHECK(SSL_CTX_set_tlsext_ticket_keys(t->ctx, keys, sizeof keys) == 1);
+    OPENSSL_cleanse(keys, sizeof keys);
+    t->ticket_key_ms = now_ms;
 }
 
 int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out,

@@ -8,10 +8,13 @@
 
 struct tls_ctx {
     SSL_CTX *ctx;
+    uint64_t ticket_key_ms; /* when the key of session tickets was made */
     unsigned refs;
 };
 
 SSL_CTX *tls_server_new(struct err *err); /* without certificate; NULL: err */
 struct tls_ctx *tls_ctx_wrap(SSL_CTX *ctx);
+/* Gives session tickets a new key when theirs has served its time; before each handshake. */
+void tls_ctx_freshen(struct tls_ctx *t, uint64_t now_ms);
 const char *tls_why(void); /* OpenSSL's last reason */
 #endif

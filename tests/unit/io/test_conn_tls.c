@@ -158,30 +158,57 @@ static void versions_and_suites(void **state)
     end_free(&e);
 }
 
-static void session_resumes_by_ticket(void **state)
+/* A handshake, with the session of an earlier one unless NULL; was it resumed? */
+static bool resumes(SSL_SESSION *session, SSL_SESSION **out)
 {
-    (void)state;
     struct end e;
     char text[16];
     end_open(&e, loop, tls);
     SSL *ssl = client_new(&e);
+    if (session)
+        SSL_set_session(ssl, session);
     client_connect(&e, ssl);
+    assert_seen(&e, "O");
+    bool reused = SSL_session_reused(ssl);
     conn_write_str(e.conn, STR("x"));
     spin(loop);
     client_recv(ssl, text, sizeof(text)); /* and the ticket before it */
-    SSL_SESSION *session = SSL_get1_session(ssl);
+    if (out)
+        *out = SSL_get1_session(ssl);
     SSL_shutdown(ssl);
     SSL_free(ssl);
     end_free(&e);
-    end_open(&e, loop, tls);
-    ssl = client_new(&e);
-    SSL_set_session(ssl, session);
-    client_connect(&e, ssl);
-    assert_true(SSL_session_reused(ssl));
-    assert_seen(&e, "O");
+    return reused;
+}
+
+static uint64_t fake_ms;
+static uint64_t fake_mono(void)
+{
+    return fake_ms;
+}
+
+static void session_resumes_by_ticket(void **state)
+{
+    (void)state;
+    SSL_SESSION *session;
+    assert_false(resumes(NULL, &session));
+    assert_true(resumes(session, NULL));
     SSL_SESSION_free(session);
-    SSL_free(ssl);
-    end_free(&e);
+}
+
+static void the_key_of_tickets_is_changed(void **state)
+{
+    (void)state;
+    static const struct clock_source fake = {.mono_ms = fake_mono};
+    SSL_SESSION *session;
+    fake_ms = clock_mono_ms() + 24 * 3600 * 1000;
+    clock_replace(&fake);
+    assert_false(resumes(NULL, &session));
+    fake_ms += 12 * 3600 * 1000 - 1;
+    assert_true(resumes(session, NULL));
+    fake_ms += 1;
+    assert_false(resumes(session, NULL));
+    SSL_SESSION_free(session);
 }
 
 /* Every byte of handshake and records as a packet of its own. */
@@ -319,12 +346,6 @@ static void plain_text_instead_of_handshake(void **state)
     assert_seen(&e, "C");
     assert_int_equal(conn_error(e.conn)->kind, ERR_PROTO);
     end_free(&e);
-}
-
-static uint64_t fake_ms;
-static uint64_t fake_mono(void)
-{
-    return fake_ms;
 }
 
 static void handshake_has_a_limit(void **state)
@@ -687,6 +708,7 @@ int main(void)
         T(handshake_before_open),
         T(versions_and_suites),
         T(session_resumes_by_ticket),
+        T(the_key_of_tickets_is_changed),
         T(byte_by_byte),
         T(close_notify_is_eof),
         T(flushed_close_says_close_notify),
