@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "integration"), str(HERE / "faults"), str(HERE / "lib")]
 import imaplib  # noqa: E402
 import smtplib  # noqa: E402
-from conftest import ok  # noqa: E402
+from conftest import SANITIZED, ok  # noqa: E402
 from test_serve import Appliance, make_certificate  # noqa: E402
 from traffic import message  # noqa: E402
 
@@ -245,7 +245,7 @@ def judge(quarters, facts, reloads):
     for i, (name, most, unit) in enumerate((("memory", GROWTH_MAX, 2**20), ("descriptors", DESCRIPTORS_MAX, 1))):
         before, after = (statistics.median(s[i] for s in q) for q in (third, fourth))
         print("%s, median: %.1f in the third quarter, %.1f in the fourth" % (name, before / unit, after / unit))
-        if after - before > most:
+        if after - before > most and not SANITIZED:
             yield "%s grows" % name
     kinds = {k.__name__ for k in SMTP + IMAP + IDLE}
     if kinds - facts.counts.keys() or not reloads:
@@ -257,7 +257,10 @@ def main():
     seconds, facts, halt = float(sys.argv[1]) * 60, Facts(), threading.Event()
     server = Appliance()
     server.main["drain"] = "30s"
-    server.start(SETTINGS)
+    leaks = SANITIZED and os.geteuid() != 0  # its memory says nothing, but LeakSanitizer does, where its tracer may run
+    if leaks:
+        server.main["sandbox"] = "no"
+    server.start(SETTINGS, env={"ASAN_OPTIONS": "detect_leaks=%d" % leaks})
     seed(server)
     workers = [Worker(server, facts, halt, n, kinds) for n, kinds in enumerate((SMTP, SMTP, SMTP, IMAP, IMAP, IMAP, IDLE, IDLE))]
     for w in workers:
