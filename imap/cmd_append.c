@@ -15,6 +15,7 @@ struct append {
     uint64_t mailbox;
     struct body_sink *sink;
     bool after_cr; /* the last byte was CR */
+    bool has_nul;
     struct message_append op;
 };
 
@@ -122,9 +123,13 @@ static enum body_put put_lines(struct append *d, struct str s)
     return put;
 }
 
+/* RFC 3501 9: a literal is of CHAR8, which NUL isn't. FETCH couldn't give it back; what still comes
+ * is only consumed. */
 static void on_piece(struct imap_command *cmd, struct str piece)
 {
-    if (put_lines(cmd->data, piece) == BODY_WAIT)
+    struct append *d = cmd->data;
+    d->has_nul = d->has_nul || memchr(piece.p, '\0', piece.n);
+    if (!d->has_nul && put_lines(d, piece) == BODY_WAIT)
         imap_pause_input(cmd, true);
 }
 
@@ -152,6 +157,11 @@ static void on_tail(struct imap_command *cmd, struct str tail, bool too_big)
     struct append *d = cmd->data;
     if (tail.n || too_big) {
         imap_bad(cmd, "Unexpected text after the message");
+        imap_go_on(cmd);
+        return;
+    }
+    if (d->has_nul) {
+        imap_no(cmd, "CANNOT", "A message can't hold NUL");
         imap_go_on(cmd);
         return;
     }
