@@ -48,6 +48,8 @@ static const char *code_of(const struct err *err)
     case ERR_WHY_READ_ONLY:
     case ERR_WHY_CANCELLED:
         return "UNAVAILABLE";
+    case ERR_WHY_DAMAGED:
+        return "CORRUPTION";
     case ERR_WHY_OTHER:
         break;
     }
@@ -57,7 +59,8 @@ static const char *code_of(const struct err *err)
 /* What isn't the client's doing is for the log; its text may name files. */
 void imap_no_err(struct imap_command *cmd, const struct err *err)
 {
-    bool inner = err->kind != ERR_PERM && err->why == ERR_WHY_OTHER;
+    bool inner =
+        err->kind != ERR_PERM && (err->why == ERR_WHY_OTHER || err->why == ERR_WHY_DAMAGED);
     if (inner)
         log_error(&cmd->session->log, "command_failed",
                   L_Z("command", cmd->def ? cmd->def->name : ""), L_Z("error", err->text));

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "imap/fetch.h"
+#include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "imap/bodystructure.h"
 #include "imap/fetch_body.h"
 #include "imap/pages.h"
+#include "imap/session.h"
 
 enum {
     PAGE = 1000,
@@ -26,6 +28,9 @@ struct fetch {
     bool body_open;
     size_t item;                /* the next one to be written */
     struct fetch_stream stream; /* what is left of the item before it */
+    bool damaged;               /* its data can't be had: the sections of it are NIL */
+    uint32_t damaged_uid;       /* the first such message, told at the end */
+    uint64_t n_damaged;
     struct err failed; /* a section that could not be had; told when the message is closed */
     struct buf space, text;
     struct buf seen; /* uids to get \Seen, as uint32_t */
@@ -88,23 +93,52 @@ static void close_body(struct fetch *f)
     f->body_open = false;
 }
 
-static int open_message(struct fetch *f, struct store_reader *r, struct err *err)
+/* One damaged message doesn't keep the others from being answered. */
+static void note_damaged(struct imap_command *cmd, struct fetch *f, struct err *err)
+{
+    static const struct log_ctx log_imap = {.module = "imap"};
+    log_error(cmd->session ? &cmd->session->log : &log_imap, "message_damaged",
+              L_UINT("mailbox", cmd->view->mailbox), L_UINT("uid", f->msg->uid),
+              L_UINT("body", f->msg->body), L_Z("error", err->text));
+    if (f->n_damaged++ == 0)
+        f->damaged_uid = f->msg->uid;
+    err_clear(err);
+}
+
+static int open_wanted(struct imap_command *cmd, struct fetch *f, struct store_reader *r)
+{
+    if (open_body(f, r, f->items.want, &cmd->err) == 0)
+        return 0;
+    if (cmd->err.why != ERR_WHY_DAMAGED)
+        return -1;
+    note_damaged(cmd, f, &cmd->err);
+    f->damaged = true;
+    return open_body(f, r, f->items.want & ~(unsigned)BODY_WANT_DATA, &cmd->err);
+}
+
+/* -1: cmd->err; that is empty when there's nothing to be told of the message. */
+static int open_message(struct imap_command *cmd, struct fetch *f, struct store_reader *r)
 {
     arena_clear(f->arena);
     f->item = 0;
     f->m.root = NULL;
     f->m.prefix = f->msg->prefix;
     f->m.head = STR_NULL;
+    f->damaged = false;
     if (f->items.want == 0)
         return 0;
-    if (open_body(f, r, f->items.want, err))
+    if (open_wanted(cmd, f, r))
         return -1;
     f->m.head = f->body.head;
     if (!f->items.structure)
         return 0;
     struct mime_part *root;
-    if (body_structure(&f->body, f->arena, &root, err)) {
+    if (body_structure(&f->body, f->arena, &root, &cmd->err)) {
         close_body(f);
+        if (cmd->err.why == ERR_WHY_DAMAGED && f->damaged)
+            err_clear(&cmd->err);
+        else if (cmd->err.why == ERR_WHY_DAMAGED)
+            note_damaged(cmd, f, &cmd->err);
         return -1;
     }
     f->m.root = root;
@@ -115,7 +149,7 @@ static int open_message(struct fetch *f, struct store_reader *r, struct err *err
 
 static void note_seen(struct fetch *f, const struct imap_view *v)
 {
-    if (f->items.seen && !v->read_only && !(f->msg->flags & MESSAGE_SEEN))
+    if (f->items.seen && !f->damaged && !v->read_only && !(f->msg->flags & MESSAGE_SEEN))
         buf_add(&f->seen, &f->msg->uid, sizeof f->msg->uid);
 }
 
@@ -143,10 +177,10 @@ static void put_section(struct fetch *f, const struct fetch_section *s, struct b
     struct err err;
     buf_add_str(b, s->label);
     int none = fetch_section_resolve(s, &f->m, &f->stream, &err);
-    if (none) {
+    if (none || (f->damaged && fetch_stream_needs_data(&f->stream))) {
         f->stream = (struct fetch_stream){0};
         buf_add_z(b, " NIL");
-        if (none < 0)
+        if (none < 0 && !f->damaged)
             f->failed = err;
         return;
     }
@@ -211,6 +245,8 @@ static int write_message(struct imap_command *cmd, struct fetch *f)
         put_item(cmd, f, &f->items.list[f->item++]);
     }
     buf_add_z(&cmd->out, ")\r\n");
+    if (f->failed.why == ERR_WHY_DAMAGED)
+        note_damaged(cmd, f, &f->failed);
     if (f->failed.kind == ERR_NONE)
         return 0;
     cmd->failed = true;
@@ -229,13 +265,13 @@ static int begin_message(struct imap_command *cmd, struct fetch *f, struct store
         size_t seq = imap_view_seq(cmd->view, f->msg->uid);
         if (seq == 0)
             continue;
-        if (open_message(f, r, &cmd->err) == 0) {
+        if (open_message(cmd, f, r) == 0) {
             buf_printf(&cmd->out, "* %zu FETCH (", seq);
             note_seen(f, cmd->view);
             return 0;
         }
         /* Expunged while we read: RFC 2180 4.1.2, the others are answered. */
-        if (cmd->err.why != ERR_WHY_NOT_FOUND)
+        if (cmd->err.kind != ERR_NONE && cmd->err.why != ERR_WHY_NOT_FOUND)
             return -1;
         err_clear(&cmd->err);
     }
@@ -253,6 +289,8 @@ static int resume(struct imap_command *cmd, struct fetch *f, struct store_reader
 {
     unsigned want = f->items.want & BODY_WANT_DATA;
     bool more_sections = f->item < f->items.n && want;
+    if (f->damaged)
+        want = 0;
     if (!fetch_stream_needs_data(&f->stream) && !more_sections)
         return 0;
     if (open_body(f, r, want, &cmd->err) == 0)
@@ -317,8 +355,16 @@ struct store_op *fetch_write(struct imap_command *cmd)
 
 void fetch_finish(struct imap_command *cmd)
 {
-    if (cmd->failed)
+    const struct fetch *f = cmd->data;
+    if (cmd->failed) {
         imap_no_err(cmd, &cmd->err);
-    else
+    } else if (f->n_damaged) { /* RFC 5530 3 */
+        struct str text = arena_printf(
+            cmd->arena,
+            "The text of %llu message(s) is damaged on the server, first that with UID %u",
+            (unsigned long long)f->n_damaged, (unsigned)f->damaged_uid);
+        imap_no(cmd, "CORRUPTION", text.p);
+    } else {
         imap_ok(cmd, NULL, "Fetch completed.");
+    }
 }

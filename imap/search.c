@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "imap/search.h"
+#include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "imap/pages.h"
 #include "imap/search_body.h"
+#include "imap/session.h"
 
 enum {
     PAGE = 1000,
@@ -111,12 +113,19 @@ static void note(struct imap_command *cmd, struct search *s, enum search_truth t
     buf_add(&s->found, &number, sizeof number);
 }
 
-/* Expunged while we search: it doesn't match. */
-static int gone(struct err *err)
+/* Expunged while we search: it doesn't match. Nor does one whose text is damaged: the others are
+ * to be found all the same. */
+static int gone(struct imap_command *cmd, struct search *s)
 {
-    if (err->why != ERR_WHY_NOT_FOUND)
+    static const struct log_ctx log_imap = {.module = "imap"};
+    if (cmd->err.why == ERR_WHY_DAMAGED)
+        log_error(cmd->session ? &cmd->session->log : &log_imap, "message_damaged",
+                  L_UINT("mailbox", cmd->view->mailbox), L_UINT("uid", s->m.uid),
+                  L_UINT("body", s->body_id), L_Z("error", cmd->err.text));
+    else if (cmd->err.why != ERR_WHY_NOT_FOUND)
         return -1;
-    err_clear(err);
+    s->scanning = false;
+    err_clear(&cmd->err);
     return 0;
 }
 
@@ -160,7 +169,7 @@ static int run_scan(struct imap_command *cmd, struct search *s)
     } while (more > 0 && t == SEARCH_UNKNOWN && !imap_work_time_up(cmd));
     body_close(&s->body);
     if (more < 0)
-        return -1;
+        return gone(cmd, s);
     if (t == SEARCH_UNKNOWN)
         return 1;
     note(cmd, s, t);
@@ -172,8 +181,7 @@ static int resume_scan(struct imap_command *cmd, struct search *s, struct store_
 {
     if (body_open(r, s->arena, s->body_id, BODY_WANT_DATA, &s->body, &cmd->err) == 0)
         return run_scan(cmd, s);
-    s->scanning = false;
-    return gone(&cmd->err);
+    return gone(cmd, s);
 }
 
 /* One message to its end, or 1: time is up. */
@@ -184,11 +192,11 @@ static int look_at(struct imap_command *cmd, struct search *s, struct store_read
         arena_clear(s->arena);
         s->cheap = LOOK_AT_CLOCK;
         if (s->program.uses_head && match_head(s, r, &t, &cmd->err))
-            return gone(&cmd->err);
+            return gone(cmd, s);
     }
     if (t == SEARCH_UNKNOWN) {
         if (begin_scan(s, r, &cmd->err))
-            return gone(&cmd->err);
+            return gone(cmd, s);
         return run_scan(cmd, s);
     }
     note(cmd, s, t);

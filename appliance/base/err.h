@@ -25,7 +25,8 @@ enum err_why {
     ERR_WHY_DENIED,
     ERR_WHY_BUSY,      /* queue full, locked by another process */
     ERR_WHY_READ_ONLY, /* store refuses writes since a flush failed */
-    ERR_WHY_CANCELLED  /* stopped before it ran */
+    ERR_WHY_CANCELLED, /* stopped before it ran */
+    ERR_WHY_DAMAGED    /* what is stored can't be had any more; other things can */
 };
 struct err {
     enum err_kind kind;

@@ -4,6 +4,7 @@
 #include "appliance/store/store_private.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SCAN_CHUNK = 64 << 10, META_MAX = 1 << 20 };
@@ -44,21 +45,34 @@ static int read_row(struct body_reader *b, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
-static int load_data(struct body_reader *b, struct err *err)
+/* Looks at the size, so that nobody promises a client what can't be read then. */
+static int open_file(struct body_reader *b, struct err *err)
 {
     char path[BODY_PATH_MAX];
+    struct stat st;
 
+    body_path(b->id, path);
+    b->fd = openat(b->r->store->bodies_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (b->fd < 0)
+        return ERR_WHY(err, ERR_TEMP, errno == ENOENT ? ERR_WHY_DAMAGED : ERR_WHY_OTHER,
+                       "cannot open bodies/%s: %s", path, strerror(errno));
+    if (fstat(b->fd, &st) == 0 && (uint64_t)st.st_size >= b->data_size)
+        return 0;
+    close(b->fd);
+    b->fd = -1;
+    return ERR_WHY(err, ERR_TEMP, ERR_WHY_DAMAGED, "bodies/%s is shorter than its row says", path);
+}
+
+static int load_data(struct body_reader *b, struct err *err)
+{
     if (b->data_loaded)
         return 0;
     if (!b->in_file) {
         if (read_blob(b, "SELECT data FROM body_data WHERE id = ?", &b->data, err) != 0)
             return -1;
         b->data_size = b->data.n;
-    } else {
-        body_path(b->id, path);
-        b->fd = openat(b->r->store->bodies_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (b->fd < 0)
-            return ERR(err, ERR_TEMP, "cannot open bodies/%s: %s", path, strerror(errno));
+    } else if (open_file(b, err) != 0) {
+        return -1;
     }
     b->data_loaded = true;
     return 0;
@@ -92,9 +106,11 @@ static int read_file(struct body_reader *b, uint64_t offset, size_t n, struct bu
         if (rc < 0 && errno == EINTR)
             continue;
         if (rc < 0)
-            return ERR(err, ERR_TEMP, "cannot read a message's file: %s", strerror(errno));
+            return ERR_WHY(err, ERR_TEMP, ERR_WHY_DAMAGED, "cannot read a message's file: %s",
+                           strerror(errno));
         if (rc == 0)
-            return ERR(err, ERR_TEMP, "a message's file is shorter than it was");
+            return ERR_WHY(err, ERR_TEMP, ERR_WHY_DAMAGED,
+                           "a message's file is shorter than it was");
         got += (size_t)rc;
     }
     buf_commit(buf, n);

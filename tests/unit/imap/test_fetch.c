@@ -178,19 +178,41 @@ static void several_literals(void **state)
     buf_fini(&b);
 }
 
-/* A file that is gone or short: the literal can't be completed, so the session must end. */
+static void on_files(struct scratch *s, const char *what)
+{
+    char command[200];
+    snprintf(command, sizeof command, "find %s/bodies -type f -exec %s {} +", s->dir, what);
+    assert_int_equal(system(command), 0);
+}
+
+#define DAMAGED                                                                                    \
+    "NO [CORRUPTION] The text of 1 message(s) is damaged on the server, first that with UID 2"
+
+/* A file that is gone or short: the other messages are answered, and what else there is of it. */
 static void damaged_file(void **state)
 {
+    static const char *const damage[] = {"truncate -s 100000", "rm"};
     struct scratch *s = *state;
     struct buf b;
-    char command[200];
+    scratch_append(s, 0, plain);
     scratch_append_to(s, s->mailbox, 0, large(&b, 500000));
+    scratch_append(s, 0, plain);
     scratch_select(s);
-    snprintf(command, sizeof command, "find %s/bodies -type f -exec truncate -s 100000 {} +",
-             s->dir);
-    assert_int_equal(system(command), 0);
-    scratch_do(s, "FETCH 1 BODY[]");
-    assert_true(s->cut);
+    for (int i = 0; i < 2; i++) {
+        on_files(s, damage[i]);
+        ASSERT_DO(s, "FETCH 1:* (UID BODY.PEEK[TEXT])",
+                  "* 1 FETCH (UID 1 BODY[TEXT] {14}\r\nhello\r\nworld\r\n)\r\n"
+                  "* 2 FETCH (UID 2 BODY[TEXT] NIL)\r\n"
+                  "* 3 FETCH (UID 3 BODY[TEXT] {14}\r\nhello\r\nworld\r\n)\r\n" DAMAGED);
+        assert_false(s->cut);
+        ASSERT_DO(s, "FETCH 2 (BODY[] BODY[1] BODY[HEADER.FIELDS (SUBJECT)] FLAGS)",
+                  "* 2 FETCH (BODY[] NIL BODY[1] NIL BODY[HEADER.FIELDS (SUBJECT)] {18}\r\n"
+                  "Subject: large\r\n\r\n FLAGS ())\r\n" DAMAGED);
+        ASSERT_DO(s, "FETCH 2 BODY.PEEK[]", "* 2 FETCH (BODY[] NIL)\r\n" DAMAGED);
+        ASSERT_DO(s, "FETCH 2 (RFC822.SIZE FLAGS)",
+                  "* 2 FETCH (RFC822.SIZE 499998 FLAGS ())\r\n" OK);
+        ASSERT_DO(s, "SEARCH BODY world", "* SEARCH 1 3\r\nOK Search completed.");
+    }
     buf_fini(&b);
 }
 
