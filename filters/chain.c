@@ -191,7 +191,9 @@ static void record(struct chain *c, const struct turn *t, const struct ph_acts *
                                .failed = failed,
                                .us = clock_mono_us() - t->began_us,
                                .score = acts ? acts->score : 0,
-                               .reply = arena_str(s->arena, str_take(str_from(reply), 512)),
+                               .reply = v < PH_DEFER
+                                            ? STR("") /* it isn't used */
+                                            : arena_str(s->arena, str_take(str_from(reply), 512)),
                                .reason = arena_str(s->arena, str_take(str_from(reason), 512)),
                                .facts = acts ? acts->facts : NULL,
                                .actions = acts ? acts->n : 0};

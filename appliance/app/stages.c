@@ -12,10 +12,26 @@ static struct filters_registry *registry(void)
     return stages;
 }
 
+static bool listed(const struct settings_section *s, const char *name)
+{
+    while (s->name && strcmp(s->name, name) != 0)
+        s++;
+    return s->name != NULL;
+}
+
 int stages_load(const char *file, struct err *err)
 {
     CHECK(!declared);
-    return filters_registry_load(registry(), file, err);
+    if (filters_registry_load(registry(), file, err))
+        return -1;
+    const char *name =
+        filters_registry_entry(stages, filters_registry_count(stages) - 1)->stage.name;
+    if (listed(config_own_sections, name) || listed(config_sections, name) ||
+        strcmp(config_port_section.name, name) == 0)
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_EXISTS,
+                       "plug-in %s: there is a section %s already, which is no stage's", file,
+                       name);
+    return 0;
 }
 
 int stages_load_named(const char *config_path, struct err *err)

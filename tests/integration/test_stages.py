@@ -34,7 +34,7 @@ def plugins(tmp_path_factory):
     empty.write_text("int nothing;\n")
     return {"subject": build(ROOT / "conf" / "sample-stage" / "subject.c", "subject"), "every": build(tests / "every.c", "every"),
             "stuck": build(tests / "stuck.c", "stuck"), "abi": build(tests / "every.c", "abi", "-DABI=99"),
-            "empty": build(empty, "empty")}
+            "empty": build(empty, "empty"), "taken": build(tests / "every.c", "taken", '-DNAME="smtp"')}
 
 
 @pytest.fixture
@@ -114,6 +114,7 @@ def test_explain_text_and_ids(run, folder):
     assert "id " + ident in texts(server)[0]
     shown = posthouse("explain", ident, data=server.data)
     assert shown.code == 0 and re.search(r"message +subject +pass", shown.out) and "outcome: delivered\n" in shown.out
+    assert "reply:" not in shown.out  # nobody has refused anything
     assert posthouse("explain", "12345", data=server.data).code == 1
     assert posthouse("explain", "x", data=server.data).code == 2
     server.stop()
@@ -125,6 +126,7 @@ def test_refuses_to_start(run, plugins, tmp_path):
     shutil.copy(plugins["subject"], loose)
     loose.chmod(0o777)
     for options, words in ((["--plugin", plugins["abi"]], "version 99"), (["--plugin", plugins["empty"]], "ph_stage_export"),
+                           (["--plugin", plugins["taken"]], "there is a section smtp already"),
                            (["--plugin", "/nonexistent.so"], "/nonexistent.so"), (["--plugin", str(loose)], "chmod"),
                            (["--plugin", plugins["subject"], "--set", "subject.word=two words"], "must be one word"),
                            (["--plugin", plugins["every"], "--set", "every.refuse=I don't want to"], "I don't want to"),

@@ -163,11 +163,14 @@ static void every_cancel(void *inst, ph_turn turn)
 #ifndef ABI
 #define ABI PH_STAGE_ABI
 #endif
+#ifndef NAME
+#define NAME "every"
+#endif
 PH_EXPORT const struct ph_stage ph_stage_export = {.abi = ABI,
                                                    .size = sizeof(struct ph_stage),
                                                    .setting_size = sizeof(struct ph_setting),
                                                    .points = PH_AT(PH_POINTS) - 1,
-                                                   .name = "every",
+                                                   .name = NAME,
                                                    .doc = "For tests.",
                                                    .settings = settings,
                                                    .conf_size = sizeof(struct every_conf),
