@@ -200,6 +200,7 @@ static int open_database(struct store *s, struct err *err)
     if (sql_open(&conf, &s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
         ids_open(s, s->committer.db, err) != 0)
         return -1;
+    s->first_id = store_new_id(s);
     return staging_recover(s, s->committer.db, err);
 }
 

@@ -268,6 +268,7 @@ struct store {
     bool closed; /* loop */
     atomic_uint_fast64_t last_id;
     int64_t opened_at; /* wall ms */
+    uint64_t first_id; /* of this process: what it makes has this one or a later one */
     struct committer committer;
     struct lane *body_lane, *reader_lane;
     pthread_mutex_t readers_lock;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* strays.c - files in bodies/ that no row knows: left by a crash between the file and its commit,
  * or between the removal of the row and the file. Removed when older than a day and than this
- * process, so never while a sink writes them. */
+ * process, by the clock and by their ids, which don't jump when the clock does: so never while a
+ * sink writes them. */
 #include "appliance/store/store_private.h"
 #include <dirent.h>
 #include <errno.h>
@@ -98,7 +99,8 @@ static void look_at(struct stray_scan *scan, struct store_reader *r, const char 
 {
     uint64_t id;
 
-    if (!parse_name(name, &id) || !is_old(scan, name) || has_row(r, id))
+    if (!parse_name(name, &id) || id >= scan->store->first_id || !is_old(scan, name) ||
+        has_row(r, id))
         return;
     if (unlinkat(dirfd(scan->folder), name, 0) == 0)
         scan->removed++;

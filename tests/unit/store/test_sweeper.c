@@ -247,6 +247,25 @@ static void files_of_this_process_stay(void **state)
     assert_false(exists(b, "1/abc"));
 }
 
+/* The clock was set back, a message begun, and the clock set right: its file looks older than the
+ * process, but its id doesn't. */
+static void a_clock_set_back_makes_no_strays(void **state)
+{
+    struct bed *b = *state;
+    char path[BODY_PATH_MAX], folder[BODY_PATH_MAX];
+    uint64_t id = store_new_id(b->store);
+
+    body_path(id, path);
+    snprintf(folder, sizeof folder, "%.*s", (int)strcspn(path, "/"), path);
+    make_file(b, folder, strchr(path, '/') + 1, 30 * DAY);
+    bed_sweep(b);
+    assert_true(exists(b, path));
+    clock_ahead_ms = HOUR;
+    bed_reopen(b);
+    bed_sweep(b);
+    assert_false(exists(b, path));
+}
+
 static void sweeping_may_be_cut_short_by_the_end(void **state)
 {
     struct bed *b = *state;
@@ -298,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(old_expunges_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(stray_files_go, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_this_process_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clock_set_back_makes_no_strays, setup, teardown),
         cmocka_unit_test_setup_teardown(sweeping_may_be_cut_short_by_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(the_end_does_not_wait_for_a_long_round, setup, teardown),
     };
