@@ -97,6 +97,25 @@ void imap_on_accept(void *imap_port, struct conn *c)
         imap_session_start(port, c);
 }
 
+/* A command under way may be within a literal, where no BYE can be said. */
+static void end_login(struct imap_session *s)
+{
+    if (!s->cmd || s->idling)
+        imap_session_bye(s, "login revoked", "Your login is no longer valid");
+    else
+        imap_session_end(s, "login revoked");
+}
+
+void imap_server_end_account(struct imap_server *s, struct str account)
+{
+    LIST_EACH(&s->sessions, it)
+    {
+        struct imap_session *session = LIST_ITEM(it, struct imap_session, link);
+        if (session->account && str_eq(str_from(session->account), account))
+            end_login(session);
+    }
+}
+
 unsigned imap_server_sessions(const struct imap_server *s)
 {
     return s->n_sessions;

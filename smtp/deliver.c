@@ -223,6 +223,8 @@ static void answer(struct smtp_session *s)
     smtp_session_enter(s, SMTP_READY);
     if (s->server->stopping)
         smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
+    else if (s->revoked)
+        smtp_session_close_421(s, "4.7.0", "Your login is no longer valid", "revoked");
 }
 
 static const struct {

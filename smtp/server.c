@@ -150,6 +150,19 @@ void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
     tls_ctx_unref(&old_tls);
 }
 
+void smtp_server_end_account(struct smtp_server *s, struct str account)
+{
+    LIST_EACH(&s->sessions, it)
+    {
+        struct smtp_session *session = LIST_ITEM(it, struct smtp_session, link);
+        if (!session->account || !str_eq(str_from(session->account), account))
+            continue;
+        session->revoked = true;
+        if (!smtp_session_in_message(session))
+            smtp_session_close_421(session, "4.7.0", "Your login is no longer valid", "revoked");
+    }
+}
+
 unsigned smtp_server_sessions(const struct smtp_server *s)
 {
     return s->open;

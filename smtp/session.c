@@ -297,6 +297,10 @@ static bool take_line(struct smtp_session *s, struct str in)
         return false;
     }
     s->line_ms = 0;
+    if (s->revoked && !smtp_session_in_message(s)) { /* RSET has ended its message */
+        smtp_session_close_421(s, "4.7.0", "Your login is no longer valid", "revoked");
+        return false;
+    }
     if (end != SMTP_LINE_OK)
         bad_line(s, end == SMTP_LINE_TOO_LONG);
     else if (s->state == SMTP_SASL)

@@ -101,6 +101,7 @@ struct smtp_session {
         submitting; /* submitting: submission's rules hold (its ports, or authenticated) */
     char helo[256], tls[64];
     char *account; /* authenticated as; NULL: not */
+    bool revoked;  /* that login holds no more */
     struct arena *command;
     const struct smtp_command *running;
     struct chain *chain; /* made at the first point that has a stage */

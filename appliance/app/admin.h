@@ -28,6 +28,7 @@ struct admin_call {
     size_t n_options;
     const char *password; /* read by the client where the command wants one; else NULL */
     json_t *result;       /* out: owned; NULL = nothing to show */
+    char *revoked;        /* out: owned; the folded address whose logins hold no more; or NULL */
     struct err err;       /* when the command returns -1 */
 };
 struct admin_command {

@@ -7,6 +7,8 @@
 #include "appliance/mail/address.h"
 #include "appliance/store/account.h"
 
+enum { FOLDED_MAX = 512 };
+
 /* Most commands: open the directory, do one thing, close it. */
 struct admin_session {
     struct directory_admin *dir;
@@ -32,6 +34,19 @@ static int end(struct admin_session *s, int rc)
 static struct str arg(const struct admin_call *c, size_t i)
 {
     return i < c->n_args ? str_from(c->args[i]) : STR_NULL;
+}
+
+/* After rc 0 the sessions of the user named by the first argument are to end. */
+static int revoke(struct admin_call *c, int rc)
+{
+    struct buf folded;
+    struct err err;
+
+    buf_init(&folded, FOLDED_MAX);
+    if (rc == 0 && address_fold(arg(c, 0), &folded, &err) == 0)
+        c->revoked = str_dup_z(buf_str(&folded));
+    buf_fini(&folded);
+    return rc;
 }
 
 /* ---- domain */
@@ -234,7 +249,7 @@ static int user_remove(struct admin_call *c)
         buf_fini(&folded);
         return -1;
     }
-    rc = end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err));
+    rc = revoke(c, end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err)));
     if (rc == 0) {
         struct detach d = {.op = {.run = detach_run, .cls = STORE_INTERACTIVE},
                            .name = buf_str(&folded)};
@@ -259,8 +274,9 @@ static int user_disable(struct admin_call *c)
 {
     struct admin_session s;
 
-    return begin(c, &s) ? -1
-                        : end(&s, directory_user_set_enabled(s.dir, arg(c, 0), false, &c->err));
+    if (begin(c, &s))
+        return -1;
+    return revoke(c, end(&s, directory_user_set_enabled(s.dir, arg(c, 0), false, &c->err)));
 }
 
 static int user_quota(struct admin_call *c)
@@ -375,14 +391,17 @@ static int password_set(struct admin_call *c)
         return ERR(&c->err, ERR_PROTO, "no password given");
     if (begin(c, &s))
         return -1;
-    return end(&s, directory_user_set_password(s.dir, arg(c, 0), str_from(c->password), &c->err));
+    return revoke(
+        c, end(&s, directory_user_set_password(s.dir, arg(c, 0), str_from(c->password), &c->err)));
 }
 
 static int password_remove(struct admin_call *c)
 {
     struct admin_session s;
 
-    return begin(c, &s) ? -1 : end(&s, directory_user_set_hash(s.dir, arg(c, 0), STR(""), &c->err));
+    if (begin(c, &s))
+        return -1;
+    return revoke(c, end(&s, directory_user_set_hash(s.dir, arg(c, 0), STR(""), &c->err)));
 }
 
 static int password_import(struct admin_call *c)
@@ -393,7 +412,8 @@ static int password_import(struct admin_call *c)
         return ERR(&c->err, ERR_PROTO, "no hash given");
     if (begin(c, &s))
         return -1;
-    return end(&s, directory_user_set_hash(s.dir, arg(c, 0), str_from(c->password), &c->err));
+    return revoke(
+        c, end(&s, directory_user_set_hash(s.dir, arg(c, 0), str_from(c->password), &c->err)));
 }
 
 static int password_make(struct admin_call *c)

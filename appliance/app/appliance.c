@@ -123,6 +123,14 @@ static void on_signal(void *ctx, int signum)
     control_stop(a->control, stopped_one, a);
 }
 
+static void on_revoked(void *ctx, struct str account)
+{
+    struct appliance *a = ctx;
+
+    smtp_server_end_account(a->smtp, account);
+    imap_server_end_account(a->imap, account);
+}
+
 static int start_servers(struct appliance *a, struct err *err)
 {
     a->smtp = smtp_server_new(&(struct smtp_server_conf){.smtp = &a->config->smtp,
@@ -142,6 +150,7 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .tls = a->tls,
                                                          .guard = a->guard});
     a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
+    control_on_revoked(a->control, on_revoked, a);
     for (size_t i = 0; i < a->n_ports; i++)
         if (start_port(a, &a->ports[i], err))
             return -1;

@@ -17,6 +17,8 @@ struct control {
     const char *dir;
     struct store *store;
     struct guard *guard;
+    void (*on_revoked)(void *ctx, struct str account);
+    void *revoked_ctx;
     unsigned open;
     bool stopping;
     void (*on_stopped)(void *ctx);
@@ -31,6 +33,7 @@ struct request { /* one connection */
     struct job job;
     char *text;
     char *answer;
+    char *revoked; /* the account whose sessions are to end; or NULL */
 };
 
 static void report_stopped(void *ctx)
@@ -45,6 +48,7 @@ static void request_free(struct request *r)
     struct control *c = r->control;
 
     mem_free(r->text);
+    mem_free(r->revoked);
     free(r->answer);
     mem_free(r);
     if (--c->open == 0 && c->stopping)
@@ -66,9 +70,8 @@ static json_t *answer_error(int code, const struct err *err)
     return json_pack("{si ss}", "exit", code, "error", text);
 }
 
-json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request)
+static json_t *answer_call(struct admin_call *call, json_t *request)
 {
-    struct admin_call call = {.dir = dir, .store = store, .guard = guard};
     const char *argv[WORDS_MAX];
     json_t *list = json_object_get(request, "argv"), *answer;
     size_t n = json_array_size(list);
@@ -80,14 +83,23 @@ json_t *control_answer(const char *dir, struct store *store, struct guard *guard
             n = WORDS_MAX + 1;
     }
     if (n > WORDS_MAX) {
-        err_set(&call.err, ERR_PROTO, ERR_WHY_OTHER, "malformed request");
-        return answer_error(ADMIN_USAGE, &call.err);
+        err_set(&call->err, ERR_PROTO, ERR_WHY_OTHER, "malformed request");
+        return answer_error(ADMIN_USAGE, &call->err);
     }
-    call.password = json_string_value(json_object_get(request, "password"));
-    code = admin_run(argv, n, &call);
-    answer = code ? answer_error(code, &call.err) : json_pack("{si}", "exit", code);
-    if (call.result)
-        json_object_set_new(answer, "result", call.result);
+    call->password = json_string_value(json_object_get(request, "password"));
+    code = admin_run(argv, n, call);
+    answer = code ? answer_error(code, &call->err) : json_pack("{si}", "exit", code);
+    if (call->result)
+        json_object_set_new(answer, "result", call->result);
+    return answer;
+}
+
+json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request)
+{
+    struct admin_call call = {.dir = dir, .store = store, .guard = guard};
+    json_t *answer = answer_call(&call, request);
+
+    mem_free(call.revoked);
     return answer;
 }
 
@@ -101,8 +113,10 @@ bool control_on_loop(json_t *request)
 static void request_answer(struct request *r, struct guard *guard)
 {
     json_t *request = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL), *answer;
+    struct admin_call call = {.dir = r->control->dir, .store = r->control->store, .guard = guard};
 
-    answer = control_answer(r->control->dir, r->control->store, guard, request);
+    answer = answer_call(&call, request);
+    r->revoked = call.revoked;
     r->answer = json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
     json_decref(request);
@@ -118,6 +132,8 @@ static void request_done(struct job *j)
 {
     struct request *r = CONTAINER_OF(j, struct request, job);
 
+    if (r->revoked && r->control->on_revoked)
+        r->control->on_revoked(r->control->revoked_ctx, str_from(r->revoked));
     if (r->conn) {
         conn_write_str(r->conn, str_from(r->answer));
         conn_write_str(r->conn, STR("\n"));
@@ -217,6 +233,12 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
     c->defer.fn = report_stopped;
     c->defer.ctx = c;
     return c;
+}
+
+void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx)
+{
+    c->on_revoked = fn;
+    c->revoked_ctx = ctx;
 }
 
 int control_start(struct control *c, struct listener *ln, struct err *err)

@@ -18,6 +18,9 @@ struct control;
 struct guard;
 struct control *control_new(struct loop *l, struct lane *misc, const char *dir, struct store *store,
                             struct guard *guard);
+/* fn on the loop, before such a command is answered: the logins of this account hold no more (it
+ * was disabled or removed, or has another password); its sessions are to be ended. */
+void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx);
 int control_start(struct control *c, struct listener *ln, struct err *err)
     __attribute__((warn_unused_result));
 /* No new requests; on_stopped on the loop when those under way are answered. */

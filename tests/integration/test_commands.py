@@ -192,6 +192,37 @@ def test_quota_counts_at_once(admin, server):
 
 
 # ---- passwords
+@pytest.mark.parametrize("words, stdin", [(("user", "disable"), ""), (("user", "remove"), ""),
+                                          (("password", "set"), "other\n"), (("password", "remove"), "")])
+def test_sessions_end_with_the_login(admin, server, words, stdin):
+    """At once, also a session that says nothing, and no other account's."""
+    admin("user", "add", "Ended@example.com", stdin="pw\n")
+    idle = server.imap("ended@example.com", password="pw")
+    idle.select("INBOX")
+    idle.send(b"i IDLE\r\n")
+    assert idle.readline().startswith(b"+")
+    quiet = server.imap("ended@example.com", password="pw")
+    submission = server.smtp("submission", "ended@example.com", password="pw")
+    busy = server.smtp("submission", "ended@example.com", password="pw")
+    busy.mail("ended@example.com")
+    busy.rcpt("karl@example.com")
+    assert busy.docmd("DATA")[0] == 354
+    with server.imap("karl") as other:
+        admin(*words, "ENDED@example.com", stdin=stdin)
+        for client in (idle, quiet):
+            assert client.readline().startswith(b"* BYE ")
+            assert client.readline() == b""
+        assert submission.getreply()[0] == 421
+        assert submission.sock.recv(1) == b""
+        busy.send(b"From: ended@example.com\r\n\r\nx\r\n.\r\n")
+        assert busy.getreply()[0] == 250  # it was on its way
+        assert busy.getreply()[0] == 421
+        ok(other.noop())
+    for client in (idle, quiet):
+        client.shutdown()
+    posthouse("user", "remove", "ended@example.com", data=server.data)
+
+
 def test_password_change_counts_despite_the_cache(admin, server):
     admin("user", "add", "carol@example.com", stdin="first\n")
     assert logs_in(server, "carol@example.com", "first")
