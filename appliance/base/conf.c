@@ -28,7 +28,7 @@ struct reader { /* of one file */
     void *ctx;
     struct buf *errors;
     struct err *err;
-    bool failed, ended; /* ended: the sentinel was seen */
+    bool failed, ended, cut; /* the sentinel was seen: in its place; where a value should be */
     unsigned depth;
     /* The value that was seen last: a list is told once for each of its words. */
     cfg_opt_t *opt;
@@ -74,6 +74,8 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
     char text[LINE_CAP], better[LINE_CAP];
     unsigned line = (unsigned)cfg->line;
 
+    if (reading->cut)
+        return;
     /* The format is one of libconfuse's own. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -132,6 +134,12 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
     if (!again)
         r->line = (unsigned)cfg->line;
     buf_clear(&r->value);
+    if (n && str_eq(str_from(cfg_opt_getnstr(opt, n - 1)), STR(SENTINEL))) {
+        complain((unsigned)cfg->line - (cfg->line > 1), "the file ends where a value is missing");
+        r->cut = true;
+        r->opt = NULL;
+        return -1;
+    }
     for (unsigned i = 0; i < n; i++)
         buf_printf(&r->value, "%s%s", i ? ", " : "", cfg_opt_getnstr(opt, i));
     return 0;

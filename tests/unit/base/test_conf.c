@@ -204,6 +204,10 @@ static void test_syntax(void **state)
         if (!strstr(got, "|a.conf:1: ") && !strstr(got, "|a.conf:2: "))
             fail_msg("%s gave %s", wrong[i], got);
     }
+    assert_string_equal(read_text("box {\n size ="),
+                        "|a.conf:2: the file ends where a value is missing\n");
+    assert_string_equal(read_text("box {\n peers = { ::1,"),
+                        "|a.conf:2: the file ends where a value is missing\n");
 }
 
 static void test_files(void **state)
