@@ -127,8 +127,16 @@ static int ask(struct command_line *cl, json_t *request, json_t **reply_out, str
 
     if (!data || folder_become_owner(data, err))
         return -1;
-    if (datadir_open(data, false, &d, err))
+    if (datadir_open(data, false, &d, err)) {
+        if (cl->data)
+            return -1;
+        if (cl->configured && err->why == ERR_WHY_NOT_FOUND)
+            return ERR(err, ERR_PERM,
+                       "there is no data folder %s yet (main.data): start posthouse serve once, "
+                       "which makes it for its user",
+                       data);
         return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
+    }
     rc = datadir_lock(&d, err);
     if (rc == 0)
         rc = answer_here(cl, &d, request, reply_out, err);

@@ -325,7 +325,7 @@ static int check(struct config *c, const char *path)
     struct err err;
     int rc = serve_check(c, &err);
 
-    if (rc == 0 && c->main.user[0] && geteuid() == 0)
+    if (rc == 0 && geteuid() == 0)
         rc = service_user_find(c->main.user, &u, &err) || serve_check_data(c, &u, &err);
     if (rc == 0)
         rc = keys_load(c, NULL, &tls, &err);

@@ -160,6 +160,22 @@ def test_check_config(appliance):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "%s is in order.\n" % appliance.path, "")
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="root alone needs to know whom to become")
+def test_check_config_asks_what_the_start_asks(appliance):
+    del appliance.main["user"]
+    appliance.write()
+    ended = appliance.run("--check-config")
+    assert ended.returncode == 1 and "doesn't know whom to become" in ended.stderr
+
+
+def test_commands_before_the_first_start(appliance):
+    appliance.write()
+    ended = appliance.command("domain", "add", "example.com")
+    assert ended.code == 1
+    assert ended.err == ("posthouse: there is no data folder %s yet (main.data): start posthouse serve once, which makes it for its"
+                         " user\n" % appliance.data)
+
+
 def test_all_errors_with_their_lines(appliance):
     appliance.path.write_text("smtp {\n  rcpt_limit = 0\n  banner = x\n  soft_errors = many\n}\n"
                               "listener x { tls = implicitt }\n\nsmpt { }\n")
