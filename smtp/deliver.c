@@ -51,8 +51,9 @@ static void add_trace(struct smtp_session *s, struct buf *out)
                            .rcpt = tx->rcpts == 1 ? tx->first_rcpt : STR_NULL,
                            .now = smtp_trace_now()};
     smtp_trace_received(out, &t);
+    struct str author = tx->sender.n ? tx->sender : str_from(s->account);
     if (s->submitting)
-        smtp_trace_missing(out, body_sink_head(tx->sink), tx->id, t.hostname, t.now);
+        smtp_trace_missing(out, body_sink_head(tx->sink), author, tx->id, t.hostname, t.now);
 }
 
 static enum smtp_step step_loop(struct smtp_session *s)

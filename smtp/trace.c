@@ -62,10 +62,12 @@ void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
         add_field(out, "X-Posthouse-Captured-For", captured[i], false);
 }
 
-void smtp_trace_missing(struct buf *out, struct str head, uint64_t id, struct str hostname,
-                        struct date now)
+void smtp_trace_missing(struct buf *out, struct str head, struct str from, uint64_t id,
+                        struct str hostname, struct date now)
 {
     struct header_field f;
+    if (from.n && !header_find(head, STR("From"), 0, &f))
+        add_field(out, "From", from, false);
     if (!header_find(head, STR("Date"), 0, &f)) {
         buf_add_z(out, "Date: ");
         date_format(now, out);

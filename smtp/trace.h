@@ -20,8 +20,9 @@ const char *smtp_trace_protocol(const struct smtp_trace *t); /* RFC 3848, 6531 4
 /* Return-Path and Delivered-To, and the capture's own field for each captured recipient. */
 void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
                        const struct str *captured, size_t n);
-/* RFC 6409 8.1, 8.2: what `head` lacks. */
-void smtp_trace_missing(struct buf *out, struct str head, uint64_t id, struct str hostname,
-                        struct date now);
+/* What `head` lacks: From (RFC 5322 3.6; cron's mail has none) with the address `from` unless that
+ * is empty, Date and Message-ID (RFC 6409 8.1, 8.2). */
+void smtp_trace_missing(struct buf *out, struct str head, struct str from, uint64_t id,
+                        struct str hostname, struct date now);
 struct date smtp_trace_now(void); /* wall clock in the local zone */
 #endif

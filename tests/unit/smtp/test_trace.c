@@ -89,14 +89,19 @@ static void prefix(void **state)
 static void missing_fields(void **state)
 {
     (void)state;
-    smtp_trace_missing(&out, STR("date: x\r\nMESSAGE-ID: <y>\r\n\r\n"), 5, STR("h.example"), noon);
+    smtp_trace_missing(&out, STR("from: a@b\r\ndate: x\r\nMESSAGE-ID: <y>\r\n\r\n"),
+                       STR("u@h.example"), 5, STR("h.example"), noon);
     assert_int_equal(out.n, 0);
-    smtp_trace_missing(&out, STR("Message-ID: <y>\r\n\r\n"), 5, STR("h.example"), noon);
+    smtp_trace_missing(&out, STR("Message-ID: <y>\r\n\r\n"), STR(""), 5, STR("h.example"), noon);
     assert_string_equal(buf_z(&out), "Date: Fri, 20 Nov 2026 13:00:00 +0100\r\n");
     buf_clear(&out);
-    smtp_trace_missing(&out, STR("Date: x\r\n\r\n"), 5, STR("h.example"), noon);
+    smtp_trace_missing(&out, STR("Date: x\r\n\r\n"), STR(""), 5, STR("h.example"), noon);
     assert_true(str_starts(buf_str(&out), STR("Message-ID: <5.")));
     assert_true(str_ends(buf_str(&out), STR("@h.example>\r\n")));
+    buf_clear(&out);
+    smtp_trace_missing(&out, STR("Date: x\r\nMessage-ID: <y>\r\n\r\n"), STR("u@h.example"), 5,
+                       STR("h.example"), noon);
+    assert_string_equal(buf_z(&out), "From: u@h.example\r\n");
 }
 
 static void replies(void **state)
