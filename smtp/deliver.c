@@ -66,6 +66,48 @@ static enum smtp_step step_loop(struct smtp_session *s)
     return SMTP_STEP_NEXT;
 }
 
+/* ---- Room */
+
+static void judge_room(struct smtp_session *s, enum smtp_room_verdict verdict)
+{
+    if (verdict == SMTP_ROOM_FULL)
+        smtp_step_refuse(s, 452, "4.2.2", "The mailbox is full");
+    else if (verdict == SMTP_ROOM_NEVER)
+        smtp_step_refuse(s, 552, "5.2.2", "The message is larger than the mailbox may grow");
+    else if (verdict == SMTP_ROOM_FAILED)
+        smtp_step_refuse(s, 451, "4.3.0", "The mailbox can't be read at the moment");
+}
+
+static void on_room(struct smtp_session *s, enum smtp_room_verdict verdict)
+{
+    judge_room(s, verdict);
+    smtp_deliver_go_on(s);
+}
+
+/* RCPT has looked at what MAIL announced. Larger, or nothing announced: once more, for one mailbox;
+ * where there are several one reply can't tell them apart, and the quota is overrun by this message
+ * (DESIGN.md 4). */
+static enum smtp_step step_room(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    uint64_t size = body_sink_size(tx->sink);
+    if (tx->discard || tx->accounts.n != 1 || size <= tx->declared)
+        return SMTP_STEP_NEXT;
+    s->dests = tx->accounts.at;
+    s->n_dests = 1;
+    switch (smtp_quota_ask(s, size, on_room)) {
+    case SMTP_ROOM:
+        break;
+    case SMTP_ROOM_ASKED:
+        return SMTP_STEP_WAIT;
+    case SMTP_ROOM_UNKNOWN:
+        return smtp_step_refuse(s, 451, "4.3.2", "Too busy at the moment");
+    }
+    return SMTP_STEP_NEXT;
+}
+
+/* ---- Trace */
+
 static enum smtp_step step_trace(struct smtp_session *s)
 {
     struct body_sink *sink = s->tx.sink;
@@ -240,6 +282,7 @@ static const struct {
     {"edit", smtp_step_edit},         /* what they want: head, */
     {"body", smtp_step_body},         /* body, */
     {"envelope", smtp_step_envelope}, /* recipients, sender */
+    {"room", step_room},              /* quota, by the size it has */
     {"trace", step_trace},            /* Received; Date, Message-ID */
     {"flush", step_flush},            /* large data: its file on stable storage */
     {"commit", step_commit},          /* the rows: durable */

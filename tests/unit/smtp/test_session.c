@@ -66,6 +66,50 @@ static void quota(void **state)
     world_end(&w);
 }
 
+static void say_octets(struct client *c, size_t n)
+{
+    for (size_t i = 0; i < n; i += 10)
+        client_say(c, "12345678\r\n");
+    client_say(c, ".\r\n");
+}
+
+/* The size isn't known before the end: one mailbox is asked then, several may be overrun. */
+static void quota_without_size(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct set_quota q = {.op = {.run = run_set_quota, .cls = STORE_INTERACTIVE}, .bytes = 2000};
+    world_prepare(&w);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    assert_int_equal(store_submit_wait(w.store, &q.op), 0);
+    client_hello(&c, &w);
+    client_envelope(&c, "vivita@example.com");
+    say_octets(&c, 3000);
+    client_want(&c, "552 5.2.2");
+    client_envelope(&c, "vivita@example.com");
+    say_octets(&c, 1200);
+    client_want(&c, "250 2.0.0");
+    client_envelope(&c, "vivita@example.com");
+    say_octets(&c, 1200);
+    client_want(&c, "452 4.2.2");
+    client_envelope(&c, "vivita@example.com");
+    client_say(&c, "\r\nx\r\n.\r\n");
+    client_want(&c, "250 2.0.0");
+    assert_int_equal(world_messages(&w, "vivita@example.com"), 2);
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<vivita@example.com>\r\n"
+                   "RCPT TO:<xandros@example.com>\r\nDATA\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "354");
+    say_octets(&c, 1200);
+    client_want(&c, "250 2.0.0");
+    assert_int_equal(world_messages(&w, "vivita@example.com"), 3);
+    client_close(&c);
+    world_end(&w);
+}
+
 static void low_on_space(void **state)
 {
     (void)state;
@@ -365,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delivered_once_committed),
         cmocka_unit_test(quota),
+        cmocka_unit_test(quota_without_size),
         cmocka_unit_test(low_on_space),
         cmocka_unit_test(alias_to_another_host),
         cmocka_unit_test(nowhere_to_send),
