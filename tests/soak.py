@@ -253,14 +253,9 @@ def judge(quarters, facts, reloads):
     yield from facts.wrong[:10]
 
 
-def main():
-    seconds, facts, halt = float(sys.argv[1]) * 60, Facts(), threading.Event()
-    server = Appliance()
-    server.main["drain"] = "30s"
-    leaks = SANITIZED and os.geteuid() != 0  # its memory says nothing, but LeakSanitizer does, where its tracer may run
-    if leaks:
-        server.main["sandbox"] = "no"
-    server.start(SETTINGS, env={"ASAN_OPTIONS": "detect_leaks=%d" % leaks})
+def run(server, seconds, facts):
+    """Yields what is wrong; the server runs on."""
+    halt = threading.Event()
     seed(server)
     workers = [Worker(server, facts, halt, n, kinds) for n, kinds in enumerate((SMTP, SMTP, SMTP, IMAP, IMAP, IMAP, IDLE, IDLE))]
     for w in workers:
@@ -269,17 +264,30 @@ def main():
     halt.set()
     for w in workers:
         w.join(60)
-    wrong = list(judge(quarters, facts, reloads))
+    yield from judge(quarters, facts, reloads)
     check = server.command("mailbox", "check")
     if check.code != 0:
-        wrong.append("mailbox check: %s%s" % (check.out, check.err))
+        yield "mailbox check: %s%s" % (check.out, check.err)
+    print("%d sessions and messages, %d reloads" % (sum(facts.counts.values()), reloads))
+
+
+def main():
+    server = Appliance()
+    server.main["drain"] = "30s"
+    leaks = SANITIZED and os.geteuid() != 0  # its memory says nothing, but LeakSanitizer does, where its tracer may run
+    if leaks:
+        server.main["sandbox"] = "no"
+    wrong = []
     try:
-        server.stop()
-    except AssertionError as e:
-        wrong.append("its end: %s" % str(e)[-3000:])
+        server.start(SETTINGS, env={"ASAN_OPTIONS": "detect_leaks=%d" % leaks})
+        wrong += run(server, float(sys.argv[1]) * 60, Facts())
+    finally:
+        try:
+            server.stop()
+        except AssertionError as e:
+            wrong.append("its end: %s" % str(e)[-3000:])
     for line in wrong:
         print("  " + line)
-    print("%d sessions and messages, %d reloads" % (sum(facts.counts.values()), reloads))
     print("%d passed, %d failed" % (not wrong, bool(wrong)))
     sys.exit(1 if wrong else 0)
 
