@@ -4,6 +4,7 @@
  * is suspended meanwhile. */
 #include "appliance/io/http_server.h"
 #include "appliance/base/log.h"
+#include "appliance/base/map.h"
 #include "appliance/io/loop_private.h"
 #include <microhttpd.h>
 #include <sys/socket.h>
@@ -24,8 +25,8 @@ struct http_server {
     void *ctx;
     struct loop_defer again;
     struct timer tick;
-    struct list clients;        /* struct client */
-    struct listener *accepting; /* of the socket that is being handed over */
+    struct list clients; /* struct client */
+    struct map *added;   /* sockets that libmicrohttpd has but hasn't begun with -> listener */
 };
 struct client {
     struct list link;
@@ -183,9 +184,8 @@ static void on_client(void *cls, struct MHD_Connection *mhd, void **slot,
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *slot = c = MEM_NEW(struct client);
-        c->listener = s->accepting;
-        s->accepting = NULL;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->listener = map_del_id(s->added, (uint64_t)c->fd);
         c->since_ms = loop_now_ms(s->loop);
         list_add(&s->clients, &c->link);
     } else if (c) {
@@ -235,12 +235,14 @@ static void on_socket(void *ctx, struct listener *ln, int fd, const struct socka
 {
     struct http_server *s = ctx;
 
-    s->accepting = ln;
+    /* libmicrohttpd 1.0 says at a later run that it has it, 0.9 at once. */
+    struct listener *lost = map_set_id(s->added, (uint64_t)fd, ln);
+    if (lost) /* closed without a word; its number is used again */
+        listener_socket_closed(lost);
     if (MHD_add_connection(s->mhd, fd, peer, peer_n) != MHD_YES) { /* which has closed it */
         log_warn(&log_ctx, "connection_failed");
-        if (s->accepting)
+        if (map_del_id(s->added, (uint64_t)fd))
             listener_socket_closed(ln);
-        s->accepting = NULL;
         return;
     }
     timer_start(&s->tick, TICK_MS);
@@ -268,9 +270,11 @@ int http_server_new(struct loop *l, const struct http_route *routes, void *ctx,
     s->routes = routes;
     s->ctx = ctx;
     list_init(&s->clients);
+    s->added = map_new();
     s->again = (struct loop_defer){.fn = run, .ctx = s};
     s->mhd = start_mhd(s);
     if (!s->mhd) {
+        map_free(&s->added);
         mem_free(s);
         return ERR(err, ERR_TEMP, "cannot start the HTTP server");
     }
@@ -301,6 +305,8 @@ static void on_closed(uv_handle_t *h)
 void http_server_free(struct http_server **sp)
 {
     struct http_server *s = *sp;
+    struct str fd;
+    void *listener;
 
     if (!s)
         return;
@@ -315,4 +321,7 @@ void http_server_free(struct http_server **sp)
     loop_defer_cancel(&s->again);
     loop_close(s->loop, (uv_handle_t *)&s->poll, on_closed);
     MHD_stop_daemon(s->mhd);
+    for (size_t at = 0; map_next(s->added, &at, &fd, &listener);)
+        listener_socket_closed(listener);
+    map_free(&s->added);
 }

@@ -428,7 +428,7 @@ def test_locked_but_silent_is_temporary(alone):
 
 def test_no_such_folder(folder):
     c = posthouse("user", "list", data=folder / "missing")
-    assert c.code == 1 and "missing" in c.err and "--data" in c.err
+    assert c.code == 1 and str(folder / "missing") in c.err and "No such file" in c.err
     assert not (folder / "missing").exists()
 
 

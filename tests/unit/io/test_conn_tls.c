@@ -697,7 +697,7 @@ static void idle_connections_are_small(void **state)
     size_t plain = idle_size(NULL), with_tls = idle_size(tls);
     print_message("heap of an idle connection: plain %zu, TLS %zu bytes\n", plain, with_tls);
     assert_true(plain < 1500);
-    assert_true(with_tls < 20000);
+    assert_true(with_tls < 30000); /* OpenSSL 3.0 takes 15 KB, 3.5 takes 22 */
 }
 #endif
 
