@@ -22,6 +22,7 @@ enum {
     COST_ACCEPTED = 8,
     COST_REFUSED = 1, /* so many times as many are turned away */
     DEFAULT_MAX_CONNS = 1000,
+    SAY_EVERY_MS = 60000,
     RETRY_MS = 100, /* after running out of file descriptors or memory */
     RESERVE = 64    /* file descriptors that connections leave to the rest of the program */
 };
@@ -37,6 +38,7 @@ union address {
 struct listener {
     uv_poll_t poll; /* once started: its close callback holds one reference */
     struct loop *loop;
+    uint64_t said_ms; /* when the log was told last that accepting rests */
     struct listener_conf conf;
     struct timer retry;
     int fd;
@@ -245,8 +247,12 @@ static void on_retry(void *ctx)
 /* Out of descriptors or memory: level-triggered polling would spin, so accepting rests. */
 static void rest(struct listener *ln, int e)
 {
-    log_warn(&log_ctx, "accept_pauses", L_Z("error", strerror(e)), L_UINT("port", ln->port),
-             L_UINT("open", ln->open));
+    uint64_t now = loop_now_ms(ln->loop);
+    if (!ln->said_ms || now - ln->said_ms >= SAY_EVERY_MS) {
+        ln->said_ms = now;
+        log_warn(&log_ctx, "accept_pauses", L_Z("error", strerror(e)), L_UINT("port", ln->port),
+                 L_UINT("open", ln->open));
+    }
     ln->tired = true;
     ln->failed++;
     timer_start(&ln->retry, RETRY_MS);
