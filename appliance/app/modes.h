@@ -4,10 +4,10 @@
 #ifndef PH_APP_MODES_H
 #define PH_APP_MODES_H
 
-int mode_dev(int argc, char **argv);     /* posthouse dev: the sealed test appliance (dev.c) */
-int mode_serve(int argc, char **argv);   /* posthouse serve: the appliance (serve.c) */
+int mode_dev(int argc, char **argv);      /* posthouse dev: the sealed test appliance (dev.c) */
+int mode_serve(int argc, char **argv);    /* posthouse serve: the appliance (serve.c) */
 int mode_selftest(int argc, char **argv); /* posthouse selftest crash: selftest.c */
-int mode_command(int argc, char **argv); /* posthouse user add ...: administration (command.c) */
+int mode_command(int argc, char **argv);  /* posthouse user add ...: administration (command.c) */
 
 extern const char dev_help[], serve_help[], selftest_help[]; /* what --help prints */
 

@@ -251,14 +251,11 @@ const char serve_help[] =
     "and the certificate again. The log goes to standard error.\n"
     "Exit codes: 0 stopped by a signal or nothing wrong, 1 could not start, 2 usage.\n";
 
-static const struct option long_options[] = {{"config", required_argument, NULL, 'f'},
-                                             {"check-config", no_argument, NULL, 'k'},
-                                             {"show-config", no_argument, NULL, 'c'},
-                                             {"help-settings", optional_argument, NULL, 's'},
-                                             {"plugin", required_argument, NULL, 'g'},
-                                             {"json", no_argument, NULL, 'j'},
-                                             {"help", no_argument, NULL, 'h'},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'f'}, {"check-config", no_argument, NULL, 'k'},
+    {"show-config", no_argument, NULL, 'c'},  {"help-settings", optional_argument, NULL, 's'},
+    {"plugin", required_argument, NULL, 'g'}, {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
 
 struct options {
     enum action action;

@@ -2,8 +2,8 @@
 /* buf.h - bytes that grow, up to a stated maximum.
  * Floor 0 (base). Threads: one at a time.
  * Ownership: buf_init/buf_fini embedded. buf_str() is valid until the next change.
- * Errors: an append that would exceed max appends nothing, sets `full` and returns -1; later appends also
- * fail, so a series may be checked once at its end with buf_ok(). */
+ * Errors: an append that would exceed max appends nothing, sets `full` and returns -1; later
+ * appends also fail, so a series may be checked once at its end with buf_ok(). */
 #ifndef PH_BASE_BUF_H
 #define PH_BASE_BUF_H
 #include "appliance/base/str.h"
@@ -25,7 +25,8 @@ int buf_add_char(struct buf *b, char c);
 int buf_add_u64(struct buf *b, uint64_t v); /* decimal */
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-int buf_reserve(struct buf *b, size_t n, char **space_out); /* room for n more; then buf_commit(n written) */
+int buf_reserve(struct buf *b, size_t n,
+                char **space_out); /* room for n more; then buf_commit(n written) */
 void buf_commit(struct buf *b, size_t n);
 void buf_drop(struct buf *b, size_t n);     /* removes the first n bytes */
 void buf_truncate(struct buf *b, size_t n); /* keeps the first n bytes */

@@ -76,7 +76,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 
     if (reading->cut)
         return;
-    /* The format is one of libconfuse's own. */
+        /* The format is one of libconfuse's own. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     vsnprintf(text, sizeof text, fmt, ap);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* err.h - what went wrong, and of what kind.
  * Floor 0 (base). Threads: any (a struct err belongs to one).
- * Functions that can fail return 0 or -1 and take `struct err *err` last (never NULL); on -1 it is filled.
- * Mail's rule: what we can't decide is ERR_TEMP (4xx, NO, keep it); nothing is lost. */
+ * Functions that can fail return 0 or -1 and take `struct err *err` last (never NULL); on -1 it is
+ * filled. Mail's rule: what we can't decide is ERR_TEMP (4xx, NO, keep it); nothing is lost. */
 #ifndef PH_BASE_ERR_H
 #define PH_BASE_ERR_H
 #include <stdbool.h>

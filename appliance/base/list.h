@@ -24,7 +24,8 @@ static inline void list_add(struct list *head, struct list *item) /* at the end 
     head->prev->next = item;
     head->prev = item;
 }
-static inline void list_del(struct list *item) /* leaves the item as an empty list: deleting twice is harmless */
+static inline void
+list_del(struct list *item) /* leaves the item as an empty list: deleting twice is harmless */
 {
     item->prev->next = item->next;
     item->next->prev = item->prev;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* rand.h - random bytes from the kernel. Floor 0 (base). Threads: any. Never fails (aborts if the kernel can't). */
+/* rand.h - random bytes from the kernel. Floor 0 (base). Threads: any. Never fails (aborts if the
+ * kernel can't). */
 #ifndef PH_BASE_RAND_H
 #define PH_BASE_RAND_H
 #include <stddef.h>

@@ -50,13 +50,15 @@ bool str_find(struct str s, struct str what, size_t *at_out);
 bool str_ifind(struct str s, struct str what, size_t *at_out);
 bool str_chr(struct str s, char c, size_t *at_out);
 bool str_rchr(struct str s, char c, size_t *at_out);
-/* Cuts s at the first c: *head_out is what precedes it, the rest follows it. Without c: false, head is all,
- * rest is empty. */
+/* Cuts s at the first c: *head_out is what precedes it, the rest follows it. Without c: false, head
+ * is all, rest is empty. */
 bool str_cut(struct str s, char c, struct str *head_out, struct str *rest_out);
 /* Decimal digits only, nothing around them, not empty. -1: not a number or over max. */
 int str_to_u64(struct str s, uint64_t max, uint64_t *out) __attribute__((warn_unused_result));
-char *str_dup_z(struct str s); /* heap, terminated; caller mem_free()s. CHECKs that s holds no NUL */
-uint64_t str_hash(struct str s); /* SipHash-1-3 under a key drawn at start: safe for maps fed by clients */
+char *
+str_dup_z(struct str s); /* heap, terminated; caller mem_free()s. CHECKs that s holds no NUL */
+uint64_t
+str_hash(struct str s); /* SipHash-1-3 under a key drawn at start: safe for maps fed by clients */
 
 static inline char ascii_lower(char c)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* directory_admin.h - changing and listing the directory, for commands.
- * Floor 3 (directory). Threads: blocking, any thread but the loop; opens its own connection. Changes are durable on return.
- * Errors: ERR_PERM with ERR_WHY_EXISTS, ERR_WHY_NOT_FOUND, or a sentence about the address. */
+ * Floor 3 (directory). Threads: blocking, any thread but the loop; opens its own connection.
+ * Changes are durable on return. Errors: ERR_PERM with ERR_WHY_EXISTS, ERR_WHY_NOT_FOUND, or a
+ * sentence about the address. */
 #ifndef PH_DIRECTORY_DIRECTORY_ADMIN_H
 #define PH_DIRECTORY_DIRECTORY_ADMIN_H
 #include "appliance/directory/directory.h"
 
 struct directory_admin;
-int directory_admin_open(const char *dir, struct directory_admin **out, struct err *err) __attribute__((warn_unused_result));
+int directory_admin_open(const char *dir, struct directory_admin **out, struct err *err)
+    __attribute__((warn_unused_result));
 void directory_admin_close(struct directory_admin **a);
 
 struct directory_domain {
@@ -26,39 +28,49 @@ struct directory_alias {
     struct str destinations; /* comma separated */
     bool enabled;
 };
-int directory_domain_add(struct directory_admin *a, struct str domain, struct err *err) __attribute__((warn_unused_result));
-/* Refuses (ERR_PERM) while users or aliases are in it, unless force, which removes them too. */
-int directory_domain_remove(struct directory_admin *a, struct str domain, bool force, struct err *err)
+int directory_domain_add(struct directory_admin *a, struct str domain, struct err *err)
     __attribute__((warn_unused_result));
-int directory_domain_list(struct directory_admin *a, struct arena *m, struct directory_domain **out, size_t *n_out,
-                          struct err *err) __attribute__((warn_unused_result));
+/* Refuses (ERR_PERM) while users or aliases are in it, unless force, which removes them too. */
+int directory_domain_remove(struct directory_admin *a, struct str domain, bool force,
+                            struct err *err) __attribute__((warn_unused_result));
+int directory_domain_list(struct directory_admin *a, struct arena *m, struct directory_domain **out,
+                          size_t *n_out, struct err *err) __attribute__((warn_unused_result));
 
 /* The domain must exist. password.p NULL: cannot log in. */
-int directory_user_add(struct directory_admin *a, struct str address, struct str name, struct str password,
-                       uint64_t quota_bytes, struct err *err) __attribute__((warn_unused_result));
-int directory_user_remove(struct directory_admin *a, struct str address, struct err *err) __attribute__((warn_unused_result));
-int directory_user_get(struct directory_admin *a, struct arena *m, struct str address, struct directory_user *out,
-                       struct err *err) __attribute__((warn_unused_result));
+int directory_user_add(struct directory_admin *a, struct str address, struct str name,
+                       struct str password, uint64_t quota_bytes, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_user_remove(struct directory_admin *a, struct str address, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_user_get(struct directory_admin *a, struct arena *m, struct str address,
+                       struct directory_user *out, struct err *err)
+    __attribute__((warn_unused_result));
 /* domain.p NULL: all. */
-int directory_user_list(struct directory_admin *a, struct arena *m, struct str domain, struct directory_user **out,
-                        size_t *n_out, struct err *err) __attribute__((warn_unused_result));
-int directory_user_set_password(struct directory_admin *a, struct str address, struct str password, struct err *err)
+int directory_user_list(struct directory_admin *a, struct arena *m, struct str domain,
+                        struct directory_user **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
+int directory_user_set_password(struct directory_admin *a, struct str address, struct str password,
+                                struct err *err) __attribute__((warn_unused_result));
 /* Takes a hash as it is (import), any scheme password.h reads. */
-int directory_user_set_hash(struct directory_admin *a, struct str address, struct str hash, struct err *err)
-    __attribute__((warn_unused_result));
-int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled, struct err *err)
-    __attribute__((warn_unused_result));
-int directory_user_set_quota(struct directory_admin *a, struct str address, uint64_t bytes, struct err *err)
-    __attribute__((warn_unused_result));
+int directory_user_set_hash(struct directory_admin *a, struct str address, struct str hash,
+                            struct err *err) __attribute__((warn_unused_result));
+int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled,
+                               struct err *err) __attribute__((warn_unused_result));
+int directory_user_set_quota(struct directory_admin *a, struct str address, uint64_t bytes,
+                             struct err *err) __attribute__((warn_unused_result));
 
-/* destinations: one or more addresses, or "@domain" for a domain alias. Refused: a loop, a destination in one of our domains that
- * doesn't exist. An existing alias is replaced only with `replace`. */
-int directory_alias_add(struct directory_admin *a, struct str address, const struct str *destinations, size_t n, bool replace,
-                        struct err *err) __attribute__((warn_unused_result));
-int directory_alias_remove(struct directory_admin *a, struct str address, struct err *err) __attribute__((warn_unused_result));
-int directory_alias_get(struct directory_admin *a, struct arena *m, struct str address, struct directory_alias *out,
-                        struct err *err) __attribute__((warn_unused_result));
-int directory_alias_list(struct directory_admin *a, struct arena *m, struct str domain, struct directory_alias **out,
-                         size_t *n_out, struct err *err) __attribute__((warn_unused_result));
+/* destinations: one or more addresses, or "@domain" for a domain alias. Refused: a loop, a
+ * destination in one of our domains that doesn't exist. An existing alias is replaced only with
+ * `replace`. */
+int directory_alias_add(struct directory_admin *a, struct str address,
+                        const struct str *destinations, size_t n, bool replace, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_alias_remove(struct directory_admin *a, struct str address, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_alias_get(struct directory_admin *a, struct arena *m, struct str address,
+                        struct directory_alias *out, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_alias_list(struct directory_admin *a, struct arena *m, struct str domain,
+                         struct directory_alias **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

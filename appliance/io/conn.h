@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* conn.h - one connection (TCP or AF_UNIX): socket, TLS, buffered input, queued output. The only thing that sees sockets;
- * TLS ends here and nowhere else.
- * Floor 1 (io). Threads: loop only.
- * Ownership: whoever made it (listener's on_accept) owns one reference; conn_close() ends I/O now and on_event is never
- * called again; memory goes when the last reference and the libuv handles are gone.
- * Events: on_event is never called from within a call of this header, always later from the loop.
- *   CONN_OPEN     usable; with implicit TLS: after the handshake
- *   CONN_TLS      the handshake begun by conn_start_tls() is done; no byte received before it survives
- *   CONN_INPUT    conn_input() has new bytes, or has some and was resumed. Take with conn_consume() what can be used. What is
- *                 left stays; the next CONN_INPUT comes with more bytes. When max_input bytes are held unconsumed, reading stops
- *                 until some are consumed: a handler bounds its lines itself.
+/* conn.h - one connection (TCP or AF_UNIX): socket, TLS, buffered input, queued output. The only
+ * thing that sees sockets; TLS ends here and nowhere else. Floor 1 (io). Threads: loop only.
+ * Ownership: whoever made it (listener's on_accept) owns one reference; conn_close() ends I/O now
+ * and on_event is never called again; memory goes when the last reference and the libuv handles are
+ * gone. Events: on_event is never called from within a call of this header, always later from the
+ * loop. CONN_OPEN     usable; with implicit TLS: after the handshake CONN_TLS      the handshake
+ * begun by conn_start_tls() is done; no byte received before it survives CONN_INPUT    conn_input()
+ * has new bytes, or has some and was resumed. Take with conn_consume() what can be used. What is
+ *                 left stays; the next CONN_INPUT comes with more bytes. When max_input bytes are
+ * held unconsumed, reading stops until some are consumed: a handler bounds its lines itself.
  *   CONN_DRAINED  queued output fell below the low mark, after conn_write() had returned CONN_FULL
- *   CONN_TIMEOUT  no byte arrived for the time set by conn_set_timeout(); once, then again after the same time
- *   CONN_EOF      the peer ended its side; writing is still possible. Input left unconsumed stays readable.
- *   CONN_CLOSED   broken or refused: conn_error(); last event. The owner still calls conn_close().
- * Memory: an idle connection holds no buffers; input is read into a buffer shared by the loop and only what is left unconsumed
- * is copied. TLS records are decrypted by a BIO over these buffers. */
+ *   CONN_TIMEOUT  no byte arrived for the time set by conn_set_timeout(); once, then again after
+ * the same time CONN_EOF      the peer ended its side; writing is still possible. Input left
+ * unconsumed stays readable. CONN_CLOSED   broken or refused: conn_error(); last event. The owner
+ * still calls conn_close(). Memory: an idle connection holds no buffers; input is read into a
+ * buffer shared by the loop and only what is left unconsumed is copied. TLS records are decrypted
+ * by a BIO over these buffers. */
 #ifndef PH_IO_CONN_H
 #define PH_IO_CONN_H
 #include "appliance/base/err.h"
@@ -25,54 +25,74 @@
 struct conn;
 struct tls_ctx;
 
-enum conn_event { CONN_OPEN, CONN_TLS, CONN_INPUT, CONN_DRAINED, CONN_TIMEOUT, CONN_EOF, CONN_CLOSED };
+enum conn_event {
+    CONN_OPEN,
+    CONN_TLS,
+    CONN_INPUT,
+    CONN_DRAINED,
+    CONN_TIMEOUT,
+    CONN_EOF,
+    CONN_CLOSED
+};
 typedef void (*conn_event_fn)(void *ctx, struct conn *c, enum conn_event ev);
 
 /* Sets who is told; call it in on_accept, before the loop turns again. */
 void conn_set_handler(struct conn *c, conn_event_fn on_event, void *ctx);
-/* Takes over a connected stream socket (a socketpair, an inherited one), non-blocking from now on; tls NULL: plain. Set the
- * handler before the loop turns. The peer counts as local. NULL: no resources; fd is closed in any case. */
+/* Takes over a connected stream socket (a socketpair, an inherited one), non-blocking from now on;
+ * tls NULL: plain. Set the handler before the loop turns. The peer counts as local. NULL: no
+ * resources; fd is closed in any case. */
 struct conn *conn_adopt(struct loop *l, int fd, struct tls_ctx *tls);
 struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn **c);
 /* Ends now: unsent output is dropped. Drops the owner's reference. */
 void conn_close(struct conn **c);
-/* Sends what is queued (TLS close_notify too), then ends; gives up after linger_ms. Drops the owner's reference. */
+/* Sends what is queued (TLS close_notify too), then ends; gives up after linger_ms. Drops the
+ * owner's reference. */
 void conn_close_flushed(struct conn **c, uint64_t linger_ms);
 
-struct str conn_input(struct conn *c); /* valid until conn_consume or the handler's return */
+struct str conn_input(struct conn *c);       /* valid until conn_consume or the handler's return */
 void conn_consume(struct conn *c, size_t n); /* nothing happens after a close or conn_start_tls() */
 void conn_set_max_input(struct conn *c, size_t n); /* default 64 KB; below 32 MB */
-void conn_pause(struct conn *c);  /* no CONN_INPUT until conn_resume(); nestable it is not. The peer's TCP window fills. EOF waits too */
+void conn_pause(struct conn *c);  /* no CONN_INPUT until conn_resume(); nestable it is not. The
+                                     peer's TCP window fills. EOF waits too */
 void conn_resume(struct conn *c); /* CONN_INPUT follows later if input is held */
 bool conn_paused(const struct conn *c);
-/* Sends the TCP acknowledgement of what was received now: for where the peer may hold back the rest of
- * a request until it comes (Nagle meeting a delayed ACK costs 40 ms). */
+/* Sends the TCP acknowledgement of what was received now: for where the peer may hold back the rest
+ * of a request until it comes (Nagle meeting a delayed ACK costs 40 ms). */
 void conn_acknowledge(struct conn *c);
 
-/* Output is copied into a queue and sent at the end of the loop's turn, so many small replies are one packet. */
-enum conn_room { CONN_ROOM, CONN_FULL /* queued all the same, but over the high mark: wait for CONN_DRAINED */ };
+/* Output is copied into a queue and sent at the end of the loop's turn, so many small replies are
+ * one packet. */
+enum conn_room {
+    CONN_ROOM,
+    CONN_FULL /* queued all the same, but over the high mark: wait for CONN_DRAINED */
+};
 /* Over 64 MB queued the connection breaks. After an error or a close nothing is queued. */
 enum conn_room conn_write(struct conn *c, const void *p, size_t n);
 enum conn_room conn_write_str(struct conn *c, struct str s);
 size_t conn_queued(const struct conn *c);
 void conn_set_marks(struct conn *c, size_t low, size_t high); /* default 16 KB, 64 KB */
 
-/* Server side of STARTTLS: call after queueing the go-ahead reply. Unread plain input is discarded (no injection), input is
- * held until the handshake is done: CONN_TLS, or CONN_CLOSED. Handshake time limit: 30 s. */
+/* Server side of STARTTLS: call after queueing the go-ahead reply. Unread plain input is discarded
+ * (no injection), input is held until the handshake is done: CONN_TLS, or CONN_CLOSED. Handshake
+ * time limit: 30 s. */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls);
 bool conn_has_tls(const struct conn *c);
-void conn_tls_text(const struct conn *c, char *out, size_t cap); /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */
-int conn_tls_bits(const struct conn *c);                         /* 0 without TLS */
+void conn_tls_text(const struct conn *c, char *out,
+                   size_t cap);          /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */
+int conn_tls_bits(const struct conn *c); /* 0 without TLS */
 
-void conn_set_timeout(struct conn *c, uint64_t ms); /* 0: none. Counts from now and from each byte received; not during a handshake */
+void conn_set_timeout(
+    struct conn *c,
+    uint64_t ms); /* 0: none. Counts from now and from each byte received; not during a handshake */
 const struct err *conn_error(const struct conn *c);
 struct conn_peer {
-    /* Behind a trusted proxy: the proxy until CONN_OPEN, from then on the client that its PROXY header names. */
-    char ip[46];  /* "192.0.2.1", "2001:db8::1"; v4-mapped addresses as v4; "" for AF_UNIX */
+    /* Behind a trusted proxy: the proxy until CONN_OPEN, from then on the client that its PROXY
+     * header names. */
+    char ip[46]; /* "192.0.2.1", "2001:db8::1"; v4-mapped addresses as v4; "" for AF_UNIX */
     uint16_t port;
-    bool v6, local; /* local: AF_UNIX */
-    bool proxied;   /* behind a trusted proxy, and before CONN_OPEN */
+    bool v6, local;   /* local: AF_UNIX */
+    bool proxied;     /* behind a trusted proxy, and before CONN_OPEN */
     int64_t uid, pid; /* AF_UNIX peer credentials; else -1 */
 };
 const struct conn_peer *conn_peer(const struct conn *c);

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* tls.h - TLS contexts of servers, and the small certificate authority of test appliances.
  * Floor 1 (io). Threads: contexts are made and replaced on the loop (or before it runs).
- * Server contexts: TLS 1.2 and 1.3, AEAD suites with forward secrecy, no compression, no renegotiation, ECDSA or RSA
- * keys, session tickets, SSL_MODE_RELEASE_BUFFERS (RFC 9325). */
+ * Server contexts: TLS 1.2 and 1.3, AEAD suites with forward secrecy, no compression, no
+ * renegotiation, ECDSA or RSA keys, session tickets, SSL_MODE_RELEASE_BUFFERS (RFC 9325). */
 #ifndef PH_IO_TLS_H
 #define PH_IO_TLS_H
 #include "appliance/base/err.h"
 #include "appliance/base/str.h"
 
 struct tls_ctx;
-/* PEM files: the certificate with its chain, and its key. ERR_PERM with a sentence: missing, unreadable, key does not fit. */
-int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out, struct err *err)
-    __attribute__((warn_unused_result));
-/* The same from the text of the files; names are for the error. Any thread, which may then hand it to the loop. */
+/* PEM files: the certificate with its chain, and its key. ERR_PERM with a sentence: missing,
+ * unreadable, key does not fit. */
+int tls_ctx_server(const char *cert_file, const char *key_file, struct tls_ctx **out,
+                   struct err *err) __attribute__((warn_unused_result));
+/* The same from the text of the files; names are for the error. Any thread, which may then hand it
+ * to the loop. */
 struct tls_pem {
     struct str cert, key;
     const char *cert_name, *key_name;
@@ -26,10 +28,13 @@ long tls_ctx_seconds_left(const struct tls_ctx *t);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *t);
 void tls_ctx_unref(struct tls_ctx **t);
 
-/* The test CA: in folder dirfd, makes ca.pem, ca-key.pem (ECDSA P-256, 10 years) and a server certificate cert.pem, key.pem for `names`
- * (NULL-terminated: host names and IP addresses as subjectAltName; first is CN), once; later calls keep the CA and
- * renew the server certificate when it expires within 30 days, doesn't cover all names or wasn't signed by this CA. Keys
- * are mode 0600, written whole and renamed. Both certificates are good for server authentication only (extended key usage).
- * A CA whose key is missing or another's is ERR_PERM, never replaced: clients may trust it. */
-int tls_ca_ensure(int dirfd, const char *const *names, struct err *err) __attribute__((warn_unused_result));
+/* The test CA: in folder dirfd, makes ca.pem, ca-key.pem (ECDSA P-256, 10 years) and a server
+ * certificate cert.pem, key.pem for `names` (NULL-terminated: host names and IP addresses as
+ * subjectAltName; first is CN), once; later calls keep the CA and renew the server certificate when
+ * it expires within 30 days, doesn't cover all names or wasn't signed by this CA. Keys are mode
+ * 0600, written whole and renamed. Both certificates are good for server authentication only
+ * (extended key usage). A CA whose key is missing or another's is ERR_PERM, never replaced: clients
+ * may trust it. */
+int tls_ca_ensure(int dirfd, const char *const *names, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* sql.h - one small interface over SQL databases: connect, prepare, step, transaction, savepoint, migrations.
- * Floor 2 (sql). Threads: a connection and its statements belong to one thread at a time. Calls block: lanes only (or
- * before the loop runs).
- * Statements are written in the common subset of SQLite and MySQL (LIBRARIES.md); what differs is in `struct sql_driver`,
- * chosen at sql_open. Two tokens in schema text are substituted by the driver: %KEY% (integer primary key that the
- * database numbers) and %CLUSTERED% (WITHOUT ROWID / nothing).
- * Ownership: sql_prepare returns a statement cached by the connection (keyed by its text, which must be a literal or live
- * as long): never free it; sql_reset it when done. Text and blobs read are valid until the next step or reset. Bound
- * bytes must live until the step that uses them, and until the reset.
- * Errors: ERR_TEMP for what may pass (busy, disk full -> ERR_WHY_NO_SPACE, I/O), ERR_WHY_EXISTS for a unique key, else ERR_BUG. */
+/* sql.h - one small interface over SQL databases: connect, prepare, step, transaction, savepoint,
+ * migrations. Floor 2 (sql). Threads: a connection and its statements belong to one thread at a
+ * time. Calls block: lanes only (or before the loop runs). Statements are written in the common
+ * subset of SQLite and MySQL (LIBRARIES.md); what differs is in `struct sql_driver`, chosen at
+ * sql_open. Two tokens in schema text are substituted by the driver: %KEY% (integer primary key
+ * that the database numbers) and %CLUSTERED% (WITHOUT ROWID / nothing). Ownership: sql_prepare
+ * returns a statement cached by the connection (keyed by its text, which must be a literal or live
+ * as long): never free it; sql_reset it when done. Text and blobs read are valid until the next
+ * step or reset. Bound bytes must live until the step that uses them, and until the reset. Errors:
+ * ERR_TEMP for what may pass (busy, disk full -> ERR_WHY_NO_SPACE, I/O), ERR_WHY_EXISTS for a
+ * unique key, else ERR_BUG. */
 #ifndef PH_SQL_SQL_H
 #define PH_SQL_SQL_H
 #include "appliance/base/err.h"
@@ -25,12 +26,14 @@ struct sql_conf {
     const char *path; /* of the SQLite file */
     bool read_only;   /* queries only; the file must exist */
     enum sql_sync sync;
-    unsigned busy_ms;  /* how long a lock is waited for */
-    unsigned cache_kb; /* page cache of this connection; 0 = 2000 */
+    unsigned busy_ms;     /* how long a lock is waited for */
+    unsigned cache_kb;    /* page cache of this connection; 0 = 2000 */
     const char *vfs;      /* SQLite: a file layer of one's own (sql_tap.h); NULL: the default */
-    bool own_checkpoints; /* the owner calls sql_wal_checkpoint itself, at a moment nobody waits for */
+    bool own_checkpoints; /* the owner calls sql_wal_checkpoint itself, at a moment nobody waits for
+                           */
 };
-int sql_open(const struct sql_conf *conf, struct sql **out, struct err *err) __attribute__((warn_unused_result));
+int sql_open(const struct sql_conf *conf, struct sql **out, struct err *err)
+    __attribute__((warn_unused_result));
 void sql_close(struct sql **db);
 const char *sql_engine(const struct sql *db); /* "sqlite" */
 
@@ -42,9 +45,11 @@ void sql_bind_int(struct sql_stmt *st, int i, int64_t v);
 void sql_bind_text(struct sql_stmt *st, int i, struct str v);
 void sql_bind_blob(struct sql_stmt *st, int i, struct str v);
 void sql_bind_null(struct sql_stmt *st, int i);
-int sql_step(struct sql_stmt *st, struct err *err) __attribute__((warn_unused_result)); /* 1 row, 0 done, -1 */
-int sql_run(struct sql_stmt *st, struct err *err) __attribute__((warn_unused_result)); /* step to the end and reset: 0, -1 */
-void sql_reset(struct sql_stmt *st); /* also forgets the bindings */
+int sql_step(struct sql_stmt *st, struct err *err)
+    __attribute__((warn_unused_result)); /* 1 row, 0 done, -1 */
+int sql_run(struct sql_stmt *st, struct err *err)
+    __attribute__((warn_unused_result)); /* step to the end and reset: 0, -1 */
+void sql_reset(struct sql_stmt *st);     /* also forgets the bindings */
 int64_t sql_int(struct sql_stmt *st, int col);
 struct str sql_text(struct sql_stmt *st, int col); /* NULL: .p == NULL */
 struct str sql_blob(struct sql_stmt *st, int col);
@@ -52,8 +57,10 @@ bool sql_is_null(struct sql_stmt *st, int col);
 int64_t sql_changes(struct sql *db);   /* rows the last statement changed */
 int64_t sql_insert_id(struct sql *db); /* key of the last insert */
 
-int sql_begin(struct sql *db, bool write, struct err *err) __attribute__((warn_unused_result)); /* write: takes the writer's lock now */
-int sql_commit(struct sql *db, struct err *err) __attribute__((warn_unused_result)); /* -1: rolled back */
+int sql_begin(struct sql *db, bool write, struct err *err)
+    __attribute__((warn_unused_result)); /* write: takes the writer's lock now */
+int sql_commit(struct sql *db, struct err *err)
+    __attribute__((warn_unused_result)); /* -1: rolled back */
 void sql_rollback(struct sql *db);
 bool sql_in_transaction(const struct sql *db);
 /* Nested once: a member of a batch. Rolling back undoes that member only. */
@@ -61,24 +68,29 @@ int sql_savepoint(struct sql *db, struct err *err) __attribute__((warn_unused_re
 int sql_savepoint_release(struct sql *db, struct err *err) __attribute__((warn_unused_result));
 int sql_savepoint_rollback(struct sql *db, struct err *err) __attribute__((warn_unused_result));
 
-/* Schema with version: migration n brings version n-1 to n, each in a transaction. Refuses (ERR_PERM) a database that a
- * newer program wrote. `what` names the schema ("store", "directory") in table schema_version. */
+/* Schema with version: migration n brings version n-1 to n, each in a transaction. Refuses
+ * (ERR_PERM) a database that a newer program wrote. `what` names the schema ("store", "directory")
+ * in table schema_version. */
 struct sql_migration {
     const char *doc;
     const char *const *statements; /* NULL-terminated, with tokens */
 };
-int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n, struct err *err)
-    __attribute__((warn_unused_result));
+int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n,
+                struct err *err) __attribute__((warn_unused_result));
 
-/* SQLite: bytes in the WAL now, for metrics and the warning above 64 MB; truncates it when no reader needs it. */
+/* SQLite: bytes in the WAL now, for metrics and the warning above 64 MB; truncates it when no
+ * reader needs it. */
 int64_t sql_wal_bytes(struct sql *db);
 /* Bytes within the database that deleted rows left and new ones will take first. */
 int64_t sql_free_bytes(struct sql *db);
-/* With own_checkpoints: moves the WAL into the database when it has grown enough; cheap when it hasn't. `gap`: nobody
- * waits now, so 1000 pages are enough; else 4000, for fewer flushes under load. */
-int sql_wal_checkpoint(struct sql *db, bool gap, struct err *err) __attribute__((warn_unused_result));
-/* A write or flush of this connection met an I/O error (not: disk full). What the kernel holds may differ from what the
- * disk holds, and no later flush would tell: write no more with this process. */
+/* With own_checkpoints: moves the WAL into the database when it has grown enough; cheap when it
+ * hasn't. `gap`: nobody waits now, so 1000 pages are enough; else 4000, for fewer flushes under
+ * load. */
+int sql_wal_checkpoint(struct sql *db, bool gap, struct err *err)
+    __attribute__((warn_unused_result));
+/* A write or flush of this connection met an I/O error (not: disk full). What the kernel holds may
+ * differ from what the disk holds, and no later flush would tell: write no more with this process.
+ */
 bool sql_flush_failed(const struct sql *db);
 int sql_wal_truncate(struct sql *db, struct err *err) __attribute__((warn_unused_result));
 #endif

@@ -126,7 +126,7 @@ int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t d
     *out = ARENA_ARRAY(a, struct queue_entry, max);
     if (sql_prepare(r->db,
                     "SELECT " COLUMNS "WHERE q.id > ? AND q.held <> 0 AND (? = 0 OR q.held = ?) "
-                                      "AND (? = 0 OR q.next_try <= ?) "
+                    "AND (? = 0 OR q.next_try <= ?) "
                     "ORDER BY q.id LIMIT ?",
                     &st, err))
         return -1;

@@ -41,7 +41,8 @@ struct store_conf {
     int sync;              /* enum sql_sync; off is for tests that must fail */
     uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
     int64_t quota_messages;
-    /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed */
+    /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed
+     */
     const struct store_disk *disk;
 };
 extern const struct ph_setting store_settings[];
@@ -149,7 +150,8 @@ void store_stats(struct store *s, struct store_stats *out);
 /* Free space of the bodies' disk, and what store_low_on_space() compares it with. -1: unknown. */
 int store_space(struct store *s, uint64_t *free_out, uint64_t *min_free_out);
 
-/* How much there is. Counted a slice at a time by a job of any reader, until done; zero it first. */
+/* How much there is. Counted a slice at a time by a job of any reader, until done; zero it first.
+ */
 struct store_sizing {
     struct store_sizes {
         uint64_t accounts, mailboxes, messages, message_bytes, bodies, body_bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* subject.c - a filter stage for posthouse as a plug-in, to begin one's own with.
  *
- * It looks for a word in the Subject and does what the administrator has chosen. Build it with nothing but the
- * installed header, and load it:
+ * It looks for a word in the Subject and does what the administrator has chosen. Build it with
+ * nothing but the installed header, and load it:
  *
  *     cc -shared -fPIC -O2 -Wall -o subject.so subject.c
  *     posthouse dev --plugin ./subject.so --set subject.word=viagra --set subject.then=junk
@@ -20,15 +20,18 @@ struct subject_conf {
     int then;
     int64_t points;
 };
-static const char *const thens[] = {"tag", "junk", "quarantine", "discard", "defer", "reject", NULL};
+static const char *const thens[] = {"tag",   "junk",   "quarantine", "discard",
+                                    "defer", "reject", NULL};
 static const struct ph_setting settings[] = {
     PH_SETTING(TEXT, subject_conf, word, PH_RELOAD, "", 0, 0, "The word to look for; empty: none."),
-    PH_SETTING_ENUM(subject_conf, then, PH_RELOAD, "tag", thens, "What to do with mail that has it in its Subject."),
+    PH_SETTING_ENUM(subject_conf, then, PH_RELOAD, "tag", thens,
+                    "What to do with mail that has it in its Subject."),
     PH_SETTING(INT, subject_conf, points, PH_RELOAD, "5", 0, 1000, "Added to the message's score."),
     PH_SETTING_END};
 
 /* The stage needs nothing of its own but the server's services, so these are its instance. */
-static int subject_open(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
+static int subject_open(const struct ph_host *host, const void *conf, void **inst,
+                        struct ph_err *err)
 {
     const struct subject_conf *c = conf;
     if (strchr(c->word, ' ')) {
@@ -42,7 +45,8 @@ static int subject_open(const struct ph_host *host, const void *conf, void **ins
 static int subject_reload(void *inst, const void *new_conf, struct ph_err *err)
 {
     void *again;
-    return subject_open(inst, new_conf, &again, err); /* refuses the same; work() gets the new conf by itself */
+    return subject_open(inst, new_conf, &again,
+                        err); /* refuses the same; work() gets the new conf by itself */
 }
 
 /* The value of the first Subject, without its folds. */
@@ -50,7 +54,8 @@ static void find_subject(const struct ph_view *v, char *to, size_t room)
 {
     const char *p = v->head, *end = v->head + v->head_size;
     size_t n = 0;
-    while (p < end && strncasecmp(p, "Subject:", (size_t)(end - p) < 8 ? (size_t)(end - p) : 8) != 0) {
+    while (p < end &&
+           strncasecmp(p, "Subject:", (size_t)(end - p) < 8 ? (size_t)(end - p) : 8) != 0) {
         const char *line = memchr(p, '\n', (size_t)(end - p));
         p = line ? line + 1 : end;
     }
@@ -63,9 +68,11 @@ static void find_subject(const struct ph_view *v, char *to, size_t room)
     to[n] = '\0';
 }
 
-static void subject_work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v, struct ph_result *r)
+static void subject_work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v,
+                         struct ph_result *r)
 {
-    static const enum ph_verdict verdicts[] = {PH_PASS, PH_JUNK, PH_QUARANTINE, PH_DISCARD, PH_DEFER, PH_REJECT};
+    static const enum ph_verdict verdicts[] = {PH_PASS,    PH_JUNK,  PH_QUARANTINE,
+                                               PH_DISCARD, PH_DEFER, PH_REJECT};
     const struct ph_host *host = inst;
     const struct subject_conf *c = conf;
     char subject[1000];
@@ -84,12 +91,9 @@ static void subject_work(void *inst, const void *conf, enum ph_point at, const s
         snprintf(r->reply, sizeof r->reply, "554 5.7.1 We don't want to hear of %s", c->word);
 }
 
-PH_EXPORT const struct ph_stage ph_stage_export = {PH_STAGE_HEAD,
-                                                   .points = PH_AT(PH_MESSAGE),
-                                                   .name = "subject",
-                                                   .doc = "Looks for a word in the Subject.",
-                                                   .settings = settings,
-                                                   .conf_size = sizeof(struct subject_conf),
-                                                   .open = subject_open,
-                                                   .reload = subject_reload,
-                                                   .work = subject_work};
+PH_EXPORT const struct ph_stage ph_stage_export = {
+    PH_STAGE_HEAD,        .points = PH_AT(PH_MESSAGE),
+    .name = "subject",    .doc = "Looks for a word in the Subject.",
+    .settings = settings, .conf_size = sizeof(struct subject_conf),
+    .open = subject_open, .reload = subject_reload,
+    .work = subject_work};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* corpus_main.c - runs a fuzz target over the files of its corpus folders, whole and cut at every 1/8, so that the
- * corpus is an ordinary test. Prints one line a folder; a crash is the failure. */
+/* corpus_main.c - runs a fuzz target over the files of its corpus folders, whole and cut at every
+ * 1/8, so that the corpus is an ordinary test. Prints one line a folder; a crash is the failure. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* every.c - for tests: a loop-style stage at every point, with every action, whose behaviour comes from its settings: at `point`, for a
- * subject that its sender's local part names, it answers `verdict` after `delay`. */
+/* every.c - for tests: a loop-style stage at every point, with every action, whose behaviour comes
+ * from its settings: at `point`, for a subject that its sender's local part names, it answers
+ * `verdict` after `delay`. */
 #define _GNU_SOURCE
 #include <posthouse/stage.h>
 #include <stdio.h>
@@ -14,8 +15,10 @@ struct every_conf {
     uint64_t delay;
     const char *reply, *needle, *act, *refuse;
 };
-static const char *const points[] = {"connect", "helo", "auth", "mail", "rcpt", "message", "outbound", NULL};
-static const char *const verdicts[] = {"pass", "accept", "junk", "quarantine", "discard", "defer", "reject", NULL};
+static const char *const points[] = {"connect", "helo",    "auth",     "mail",
+                                     "rcpt",    "message", "outbound", NULL};
+static const char *const verdicts[] = {"pass",    "accept", "junk",   "quarantine",
+                                       "discard", "defer",  "reject", NULL};
 static const char *const hows[] = {"at_once", "later", "never", "twice", "late", "block", NULL};
 static const struct ph_setting settings[] = {
     PH_SETTING_ENUM(every_conf, point, PH_RELOAD, "message", points, "Where it answers so."),
@@ -23,9 +26,11 @@ static const struct ph_setting settings[] = {
     PH_SETTING_ENUM(every_conf, how, PH_RELOAD, "at_once", hows, "How it answers."),
     PH_SETTING(TIME, every_conf, delay, PH_RELOAD, "10ms", 0, 0, "With how = later."),
     PH_SETTING(TEXT, every_conf, reply, PH_RELOAD, "", 0, 0, "The reply."),
-    PH_SETTING(TEXT, every_conf, needle, PH_RELOAD, "", 0, 0, "Only if this is in the recipient or the sender."),
+    PH_SETTING(TEXT, every_conf, needle, PH_RELOAD, "", 0, 0,
+               "Only if this is in the recipient or the sender."),
     PH_SETTING(TEXT, every_conf, act, PH_RELOAD, "", 0, 0, "What else: name=value; ..."),
-    PH_SETTING(TEXT, every_conf, refuse, PH_RELOAD, "", 0, 0, "open and reload refuse, with these words."),
+    PH_SETTING(TEXT, every_conf, refuse, PH_RELOAD, "", 0, 0,
+               "open and reload refuse, with these words."),
     PH_SETTING_END};
 static const struct ph_host *host;
 static ph_turn late;
@@ -119,7 +124,8 @@ static void act_all(ph_turn turn, const char *list)
 static void answer(ph_turn turn, const struct every_conf *c)
 {
     act_all(turn, c->act);
-    host->done(host, turn, (enum ph_verdict)c->verdict, c->reply[0] ? c->reply : NULL, "the test wants it");
+    host->done(host, turn, (enum ph_verdict)c->verdict, c->reply[0] ? c->reply : NULL,
+               "the test wants it");
 }
 
 static void on_delay(void *inst, ph_turn turn, void *arg)
@@ -137,7 +143,8 @@ static void every_point(void *inst, const void *conf, ph_turn turn, enum ph_poin
         host->done(host, turn, PH_REJECT, NULL, "the view is wrong");
         return;
     }
-    if ((int)at != c->point || (c->needle[0] && !strstr(v->rcpt, c->needle) && !strstr(v->mail_from, c->needle))) {
+    if ((int)at != c->point ||
+        (c->needle[0] && !strstr(v->rcpt, c->needle) && !strstr(v->mail_from, c->needle))) {
         host->done(host, turn, PH_PASS, NULL, NULL);
         return;
     }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* stuck.c - for tests: a lane-style stage whose work() sleeps as long as the recipient's local part says: "stuck" for ever, "slowN" N ms. */
+/* stuck.c - for tests: a lane-style stage whose work() sleeps as long as the recipient's local part
+ * says: "stuck" for ever, "slowN" N ms. */
 #include <posthouse/stage.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static void stuck_work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v, struct ph_result *r)
+static void stuck_work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v,
+                       struct ph_result *r)
 {
     (void)inst;
     (void)conf;
@@ -20,5 +22,6 @@ static void stuck_work(void *inst, const void *conf, enum ph_point at, const str
     }
 }
 
-PH_EXPORT const struct ph_stage ph_stage_export = {
-    PH_STAGE_HEAD, .points = PH_AT(PH_MESSAGE), .name = "stuck", .doc = "For tests.", .work = stuck_work};
+PH_EXPORT const struct ph_stage ph_stage_export = {PH_STAGE_HEAD, .points = PH_AT(PH_MESSAGE),
+                                                   .name = "stuck", .doc = "For tests.",
+                                                   .work = stuck_work};

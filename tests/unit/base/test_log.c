@@ -72,8 +72,8 @@ static void json_lines(void **state)
 {
     (void)state;
     log_set_json(true);
-    log_info(&both_ids, "accepted", L_Z("from", "a \"b\" \\\n\x01"),
-             L_INT("size", -5), L_STR("to", str_of("\xff", 1)), L_Z("name", "\xc3\xa9"));
+    log_info(&both_ids, "accepted", L_Z("from", "a \"b\" \\\n\x01"), L_INT("size", -5),
+             L_STR("to", str_of("\xff", 1)), L_Z("name", "\xc3\xa9"));
     assert_string_equal(
         logged(), "{\"ts\":\"2024-02-29T12:34:56.007Z\",\"level\":\"info\",\"module\":\"smtp\","
                   "\"event\":\"accepted\",\"sid\":\"12\",\"mid\":\"18446744073709551615\","
