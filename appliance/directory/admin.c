@@ -121,6 +121,19 @@ struct str admin_pattern(struct directory_admin *a, struct str domain)
     return arena_printf(a->scratch, "%%@" STR_FMT, STR_ARG(domain));
 }
 
+int admin_in_domain(struct directory_admin *a, struct str domain, struct str *pattern_out,
+                    struct err *err)
+{
+    struct str name;
+    *pattern_out = STR_NULL;
+    if (!domain.p)
+        return 0;
+    if (admin_domain_name(a, domain, &name, err) < 0)
+        return -1;
+    *pattern_out = admin_pattern(a, name);
+    return 0;
+}
+
 int admin_collect(struct sql_stmt *st, struct arena *m, size_t size, admin_row_fn row,
                   void *list_out, size_t *n_out, struct err *err)
 {

@@ -186,13 +186,10 @@ int directory_alias_list(struct directory_admin *a, struct arena *m, struct str 
                          struct directory_alias **out, size_t *n_out, struct err *err)
 {
     struct sql_stmt *st;
-    struct str name, pattern = STR_NULL;
+    struct str pattern;
     arena_clear(a->scratch);
-    if (domain.p) {
-        if (admin_domain_name(a, domain, &name, err) < 0)
-            return -1;
-        pattern = admin_pattern(a, name);
-    }
+    if (admin_in_domain(a, domain, &pattern, err) < 0)
+        return -1;
     if (admin_prepare(a,
                       domain.p ? ALIAS_COLUMNS "WHERE mail LIKE ? ORDER BY mail"
                                : ALIAS_COLUMNS "ORDER BY mail",

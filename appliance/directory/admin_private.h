@@ -30,6 +30,10 @@ int admin_change(struct directory_admin *a, const char *text, struct str key, in
                  struct err *err) __attribute__((warn_unused_result));
 /* "%@domain", the LIKE pattern of the addresses in a domain (a domain has neither % nor _). */
 struct str admin_pattern(struct directory_admin *a, struct str domain);
+/* The pattern of the addresses in a domain as a list names it; STR_NULL when it names none (all).
+ */
+int admin_in_domain(struct directory_admin *a, struct str domain, struct str *pattern_out,
+                    struct err *err) __attribute__((warn_unused_result));
 /* Reads each row of a prepared statement into an array of items of this size in m, in steps that
  * double. */
 typedef void (*admin_row_fn)(struct sql_stmt *st, struct arena *m, void *item);
