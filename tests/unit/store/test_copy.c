@@ -152,32 +152,31 @@ static void wait_staged(struct bed *b, int64_t n)
         bed_turn(b);
 }
 
-static void many_appear_at_once_while_mail_arrives(void **state)
+/* How often a reader looked while a part was copied already. */
+static unsigned copy_while_mail_arrives(struct bed *b, struct folders f, const char *name)
 {
-    struct bed *b = *state;
-    struct folders f = folders(b);
-    struct message_copy c;
+    uint64_t target = bed_mailbox(b, f.account, name).id;
     unsigned delivered = 0, seen_staged = 0, late = 0;
+    struct message_copy c;
 
-    bed_fill(b, f.inbox, MANY, 0);
-    bed_fill(b, f.archive, 1, 0);
-    init(&c, f.inbox, f.archive, false);
+    bed_fill(b, target, 1, 0);
+    init(&c, f.inbox, target, false);
     start(b, &c.op);
     while (!c.op.waited_for) {
-        uint32_t uid = bed_deliver(b, "a@x", "Archive", STR("Subject: new\r\n\r\n"));
+        uint32_t uid = bed_deliver(b, "a@x", name, STR("Subject: new\r\n\r\n"));
         if (uid != 2 + delivered) { /* published just before */
-            assert_int_equal(uid, bed_mailbox(b, f.account, "Archive").uidnext - 1);
+            assert_int_equal(uid, bed_mailbox(b, f.account, name).uidnext - 1);
             late++;
         }
         delivered++;
-        struct mailbox_info m = bed_mailbox(b, f.account, "Archive");
+        struct mailbox_info m;
         struct message_info *list;
         struct err err;
         size_t n;
         struct message_query q = {.first = 1, .last = UINT32_MAX, .max = SIZE_MAX};
         assert_int_equal(store_read_begin(b->reader, &err), 0);
-        m = bed_mailbox(b, f.account, "Archive");
-        assert_int_equal(message_range(b->reader, b->arena, f.archive, &q, &list, &n, &err), 0);
+        m = bed_mailbox(b, f.account, name);
+        assert_int_equal(message_range(b->reader, b->arena, target, &q, &list, &n, &err), 0);
         store_read_end(b->reader);
         assert_true(m.messages == 1 + delivered || m.messages == 1 + delivered + MANY);
         assert_int_equal(n, m.messages); /* none, or all */
@@ -186,16 +185,30 @@ static void many_appear_at_once_while_mail_arrives(void **state)
         bed_check(b);
     }
     assert_false(c.op.failed);
-    assert_true(seen_staged > 0);
     assert_true(late <= 1);
     assert_int_equal(pairs(&c), MANY);
-    struct mailbox_info m = bed_mailbox(b, f.account, "Archive");
+    struct mailbox_info m = bed_mailbox(b, f.account, name);
     assert_int_equal(m.messages, 1 + delivered + MANY);
     assert_int_equal(pair(&c, MANY - 1, 1), m.uidnext - 1 - late);
-    assert_true(pair(&c, 0, 1) > 1 + delivered);
+    assert_true(pair(&c, 0, 1) > 1 + delivered - late);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM mailbox WHERE stage_first <> 0"), 0);
     buf_fini(&c.uids);
     bed_check(b);
+    return seen_staged;
+}
+
+/* Where this thread rests too long at a bad moment, all is copied before the first look. */
+static void many_appear_at_once_while_mail_arrives(void **state)
+{
+    static const char *const names[] = {"Archive", "Sent", "Drafts", "Trash", "Junk"};
+    struct bed *b = *state;
+    struct folders f = folders(b);
+    unsigned seen = 0;
+
+    bed_fill(b, f.inbox, MANY, 0);
+    for (size_t i = 0; i < ARRAY_LEN(names) && seen == 0; i++)
+        seen = copy_while_mail_arrives(b, f, names[i]);
+    assert_true(seen > 0);
 }
 
 static void many_are_moved(void **state)
