@@ -2,7 +2,8 @@
 # setup.sh - sourced by appliance/run.sh and tests/run.sh: installs what is missing and builds. Expects $root.
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev libcrypt-dev
- libidn2-dev libconfuse-dev libseccomp-dev libjansson-dev libmicrohttpd-dev"
+ libidn2-dev libconfuse-dev libseccomp-dev libjansson-dev libmicrohttpd-dev libunbound-dev
+ dns-root-data libcurl4-openssl-dev ca-certificates"
 
 say() { printf '%s\n' "== $*" >&2; } # progress; standard output belongs to the program
 

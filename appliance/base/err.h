@@ -26,6 +26,7 @@ enum err_why {
     ERR_WHY_BUSY,      /* queue full, locked by another process */
     ERR_WHY_READ_ONLY, /* store refuses writes since a flush failed */
     ERR_WHY_CANCELLED, /* stopped before it ran */
+    ERR_WHY_UNTRUSTED, /* a peer's certificate isn't what was demanded */
     ERR_WHY_DAMAGED    /* what is stored can't be had any more; other things can */
 };
 struct err {

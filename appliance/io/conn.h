@@ -21,9 +21,9 @@
 #include "appliance/base/err.h"
 #include "appliance/base/str.h"
 #include "appliance/io/loop.h"
+#include "appliance/io/tls.h"
 
 struct conn;
-struct tls_ctx;
 
 enum conn_event {
     CONN_OPEN,
@@ -42,6 +42,16 @@ void conn_set_handler(struct conn *c, conn_event_fn on_event, void *ctx);
  * tls NULL: plain. Set the handler before the loop turns. The peer counts as local. NULL: no
  * resources; fd is closed in any case. */
 struct conn *conn_adopt(struct loop *l, int fd, struct tls_ctx *tls);
+/* A connection to another host (a numeric address; names are the resolver's business). CONN_OPEN
+ * when it stands, CONN_CLOSED when it can't be made or timeout_ms are over. on_event comes later in
+ * any case. -1: no address, or no resources. */
+struct conn_target {
+    const char *ip, *from; /* from: our own address to bind; NULL or empty: the kernel's choice */
+    uint16_t port;
+    uint64_t timeout_ms;
+};
+int conn_connect(struct loop *l, const struct conn_target *t, struct conn **out, struct err *err)
+    __attribute__((warn_unused_result));
 struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn **c);
 /* Ends now: unsent output is dropped. Drops the owner's reference. */
@@ -77,6 +87,12 @@ void conn_set_marks(struct conn *c, size_t low, size_t high); /* default 16 KB, 
  * (no injection), input is held until the handshake is done: CONN_TLS, or CONN_CLOSED. Handshake
  * time limit: 30 s. */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls);
+/* Client side: a handshake with these demands (copied); ctx of tls_ctx_client(). CONN_TLS when it
+ * is done, CONN_CLOSED when it failed or the peer isn't who it should be (ERR_WHY_UNTRUSTED). */
+void conn_start_tls_client(struct conn *c, struct tls_ctx *tls, const struct tls_demand *want);
+/* What the peer's certificate proved: TLS_TRUST_NONE also without TLS. Not demanded, the name and
+ * the system's authorities are still looked at, so PKIX may come where NONE was demanded. */
+enum tls_trust conn_tls_trust(const struct conn *c);
 bool conn_has_tls(const struct conn *c);
 void conn_tls_text(const struct conn *c, char *out,
                    size_t cap);          /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */

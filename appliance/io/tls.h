@@ -25,6 +25,28 @@ int tls_ctx_from_pem(const struct tls_pem *pem, struct tls_ctx **out, struct err
 bool tls_ctx_covers(const struct tls_ctx *t, const char *host);
 /* Seconds until the certificate's end; negative: it is over. */
 long tls_ctx_seconds_left(const struct tls_ctx *t);
+/* For connections to others: TLS 1.2 and 1.3. ca_file: PEM; NULL or empty: the system's. Sessions
+ * aren't resumed (a DANE or MTA-STS demand holds for each connection). */
+int tls_ctx_client(const char *ca_file, struct tls_ctx **out, struct err *err)
+    __attribute__((warn_unused_result));
+enum tls_trust {
+    TLS_TRUST_NONE, /* encrypted, with whomever */
+    TLS_TRUST_PKIX, /* a known authority vouches for one of the names (RFC 6125, no CN) */
+    TLS_TRUST_DANE  /* one of the TLSA records fits (RFC 6698, 7671, 7672) */
+};
+struct tls_tlsa {
+    uint8_t usage, selector, matching;
+    struct str data;
+};
+struct tls_demand {
+    enum tls_trust trust;
+    const char *const *names;    /* [0]: SNI too; the others are as good. NULL-terminated */
+    const struct tls_tlsa *tlsa; /* DANE: of DNSSEC-validated answers. Usages 2 and 3 only count */
+    size_t n_tlsa;
+};
+/* How many of them can be used with SMTP (RFC 7672 3.1.1, and OpenSSL knows selector and matching
+ * type): none means that DANE can't be demanded, but TLS must. */
+size_t tls_tlsa_usable(const struct tls_tlsa *tlsa, size_t n);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *t);
 void tls_ctx_unref(struct tls_ctx **t);
 

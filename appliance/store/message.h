@@ -71,11 +71,14 @@ struct message_recipient {
     uint64_t flags;
     uint32_t uid; /* out */
 };
+struct queue_new;
 struct message_delivery {
     struct store_op op;
     struct body_sink *sink;
     struct message_recipient *rcpts;
     size_t n_rcpts;
+    const struct queue_new *leaves; /* copies for other hosts (queue.h), in the same transaction;
+                                       NULL: none. n_rcpts may be 0 then */
     int64_t internal_ms;
     uint64_t body; /* out: the body's id, for the log and the reply */
 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* queue.h - mail that was acknowledged and isn't in its mailboxes yet: held until a filter stage
- * can judge it, or in quarantine (DESIGN.md 4, "Held mail"). A row of queue refers to the body as a
- * message does; queue_rcpt says whose copies wait. Floor 3 (store). Threads: *_tx on the commit
+/* queue.h - mail that was acknowledged and isn't where it belongs yet: on its way to other hosts,
+ * held until a filter stage can judge it, or in quarantine (DESIGN.md 4). A row of queue refers to
+ * the body as a message does; queue_rcpt says which mailboxes get a copy when it is released,
+ * queue_out and queue_to what leaves and to whom. Floor 3 (store). Threads: *_tx on the commit
  * thread within an operation; the others with a reader. */
 #ifndef PH_STORE_QUEUE_H
 #define PH_STORE_QUEUE_H
 #include "appliance/store/message.h"
 
-enum queue_held { QUEUE_HELD = 1 /* for a stage */, QUEUE_QUARANTINE = 2 };
+enum queue_held { QUEUE_LEAVES = 0, QUEUE_HELD = 1 /* for a stage */, QUEUE_QUARANTINE = 2 };
 struct queue_entry {
     uint64_t id; /* of the transaction: in the 250 reply, Received and the log */
     enum queue_held held;
@@ -27,6 +28,7 @@ struct queue_put {
     struct queue_entry entry;
     const struct message_recipient *rcpts;
     size_t n_rcpts;
+    const struct queue_new *leaves; /* recipients elsewhere; its entry is `entry`. NULL: none */
     uint64_t count_max, bytes_max;
 };
 void queue_put_init(struct queue_put *q, void (*done)(struct store_op *));
@@ -56,5 +58,142 @@ int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct 
     __attribute__((warn_unused_result));
 /* Those in quarantine whose time is over; *n_out: how many, at most 100. */
 int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* ---- Mail that leaves. */
+
+enum {                        /* queue_out.flags */
+       QUEUE_UTF8 = 1u,       /* envelope or head need SMTPUTF8 */
+       QUEUE_REQUIRETLS = 2u, /* RFC 8689 */
+       QUEUE_8BIT = 4u,       /* octets over 127 in it */
+       QUEUE_NULL_SENDER = 8u /* set by the store: never bounced */
+};
+enum queue_ret { QUEUE_RET_DEFAULT, QUEUE_RET_FULL, QUEUE_RET_HDRS }; /* RFC 3461 4.3 */
+enum { /* RFC 3461 4.1; 0: not said */
+       QUEUE_NOTIFY_NEVER = 1u,
+       QUEUE_NOTIFY_SUCCESS = 2u,
+       QUEUE_NOTIFY_FAILURE = 4u,
+       QUEUE_NOTIFY_DELAY = 8u
+};
+enum queue_state { QUEUE_WAITING, QUEUE_ON_HOLD /* by an administrator */, QUEUE_TO_STATES };
+struct queue_to {    /* one recipient at another host */
+    uint64_t id;     /* of the message; out */
+    uint32_t n;      /* which of its recipients; out, ascending from 0 */
+    struct str rcpt; /* "local@domain" */
+    struct str site; /* where it goes, one word: what is delivered together (smtp/client/route.h) */
+    struct str sender; /* of this copy's envelope (SRS); .p NULL: the entry's */
+    struct str orcpt;  /* "rfc822;address"; empty: none */
+    unsigned notify;
+    bool forced; /* site was set by `queue reroute`: routes don't change it */
+    bool warned; /* the sender knows of the delay */
+    enum queue_state state;
+    int64_t next_ms, expires_ms; /* wall */
+    uint32_t tries;
+    struct str last; /* what the last attempt led to, for people: "421 4.7.0 ... (host)" */
+};
+struct queue_out {      /* what its recipients share */
+    struct str prefix;  /* header fields in front of the head of the copies that leave */
+    struct str envid;   /* decoded */
+    struct str account; /* who submitted it; empty: nobody (forwarded, a bounce) */
+    enum queue_ret ret;
+    unsigned flags;
+};
+struct queue_new {
+    struct queue_entry entry; /* id, sender, since_ms; held: QUEUE_LEAVES, else it waits as held
+                                 mail does and leaves when it is released */
+    struct queue_out out;
+    const struct queue_to *to;
+    size_t n_to;
+};
+/* In the transaction that inserts the body (or later, when something refers to it). Raises the
+ * body's reference. message_delivery.leaves and queue_put.leaves call it. */
+int queue_new_tx(struct store_tx *tx, uint64_t body, const struct queue_new *q, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* The sites that have recipients waiting, by name, with name > after, at most max. */
+struct queue_site {
+    struct str name;
+    int64_t next_ms; /* the earliest */
+};
+int queue_sites(struct store_reader *r, struct arena *a, struct str after, size_t max,
+                struct queue_site **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Recipients of a site that are due at due_ms, the earliest first; those of one message that have
+ * the same sender stand together when they are due at the same time. At most max. */
+int queue_due(struct store_reader *r, struct arena *a, struct str site, int64_t due_ms, size_t max,
+              struct queue_to **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+/* What is needed to send it. ERR_WHY_NOT_FOUND: it isn't there any more. */
+int queue_out_get(struct store_reader *r, struct arena *a, uint64_t id, struct queue_entry *entry,
+                  struct queue_out *out, struct err *err) __attribute__((warn_unused_result));
+/* All its recipients that haven't their copy yet. */
+int queue_out_to(struct store_reader *r, struct arena *a, uint64_t id, struct queue_to **out,
+                 size_t *n_out, struct err *err) __attribute__((warn_unused_result));
+
+enum queue_what {
+    QUEUE_SETTLED, /* delivered, or given up: the row goes */
+    QUEUE_LATER    /* the row stays, with next_ms, last, warned; tries + 1 */
+};
+struct queue_result {
+    uint64_t id;
+    uint32_t n;
+    enum queue_what what;
+    bool warned;
+    int64_t next_ms;
+    struct str last;
+};
+/* Operation: what an attempt led to, in the same transaction as the report about it that goes to
+ * the sender: into mailboxes of ours (rcpts) or back into the queue (leaves). The message itself
+ * goes when its last recipient is settled. A row that has vanished meanwhile is no error. */
+struct queue_settle {
+    struct store_op op;
+    const struct queue_result *results;
+    size_t n_results;
+    struct body_sink *report; /* flushed; NULL: none */
+    struct message_recipient *rcpts;
+    size_t n_rcpts;
+    const struct queue_new *leaves; /* NULL: none */
+};
+void queue_settle_init(struct queue_settle *q, void (*done)(struct store_op *));
+
+/* For commands. Text filters: .n == 0: any. */
+struct queue_filter {
+    struct str domain, sender, error; /* of a recipient; the whole or "@domain"; a part of `last` */
+    int64_t older_ms;                 /* since_ms before this; 0: any */
+    uint64_t id;                      /* 0: any */
+    int state;                        /* enum queue_state; -1: any */
+};
+/* Recipients that wait, by message and number, those after (id, n), at most max. */
+int queue_find(struct store_reader *r, struct arena *a, const struct queue_filter *f,
+               uint64_t after_id, uint32_t after_n, size_t max, struct queue_to **out,
+               struct queue_entry **entries_out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+enum queue_change_what {
+    QUEUE_RETRY, /* next_ms = 0 */
+    QUEUE_HOLD,
+    QUEUE_RELEASE, /* from hold; due at once */
+    QUEUE_REROUTE, /* another site */
+    QUEUE_DROP     /* the row goes, without a report */
+};
+/* Operation: for all that the filter finds. */
+struct queue_change_op {
+    struct store_op op;
+    struct queue_filter filter;
+    enum queue_change_what what;
+    struct str site; /* QUEUE_REROUTE; empty: as the routes say */
+    uint64_t count;  /* out: recipients */
+    /* private */
+    uint64_t at_id;
+    uint32_t at_n;
+    uint64_t slice_id, slice_count;
+    uint32_t slice_n;
+};
+void queue_change_init(struct queue_change_op *q, void (*done)(struct store_op *));
+
+struct queue_totals {
+    uint64_t messages, recipients, on_hold, bytes;
+    int64_t oldest_ms; /* since_ms; 0: none */
+};
+int queue_totals(struct store_reader *r, struct queue_totals *out, struct err *err)
     __attribute__((warn_unused_result));
 #endif

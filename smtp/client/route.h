@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* route.h - where a message for another host goes, decided from the settings alone: by MX, or to a
+ * host that a route or relay_host names, with which TLS and login. Pure. Floor 5 (smtp). Threads:
+ * any.
+ * A *site* is the name of what can be delivered together, and is kept in the queue: the recipient's
+ * domain in lower case as A-labels ("example.org"), an address literal ("[192.0.2.1]"), or for a
+ * named host "relay:HOST:PORT" (and "/ROUTE" where several routes name it with other logins). Rows
+ * whose site isn't what the settings of today say are given the new one. */
+#ifndef PH_SMTP_ROUTE_H
+#define PH_SMTP_ROUTE_H
+#include "appliance/base/arena.h"
+#include "appliance/base/cidr.h"
+#include "appliance/base/settings.h"
+#include "smtp/client/client.h"
+
+enum route_tls {
+    ROUTE_TLS_AUTO, /* DANE, else MTA-STS, else where it is offered */
+    ROUTE_TLS_NONE,
+    ROUTE_TLS_ENCRYPT, /* always, with whomever */
+    ROUTE_TLS_VERIFY, /* always, with a certificate for the host's name (of the MX, or as routed) */
+    ROUTE_TLS_DANE,   /* always, by TLSA records */
+    ROUTE_TLS_IMPLICIT /* as VERIFY, from the first octet: port 465 */
+};
+struct route_conf {      /* section "route", one for each title; the first that fits counts */
+    const char *domains; /* list: "example.org", ".example.org" (with all below), "*" */
+    const char *senders; /* list: "a@example.com", "@example.com"; empty: any */
+    const char *host;    /* empty: by MX. A name is looked up by address, not by MX */
+    int64_t port;
+    int tls; /* enum route_tls */
+    const char *user, *password, *mechanisms;
+    /* not settings */
+    char *name;
+};
+struct relay_conf { /* section "relay": mail to other hosts */
+    bool enabled;
+    const char *host; /* relay_host: all mail that no route takes; empty: by MX */
+    int64_t port;
+    int tls;
+    const char *user, *password, *mechanisms;
+    const char *trusted_networks; /* list: who may relay without a login */
+    const char *bind_ipv4, *bind_ipv6, *ca_file;
+    bool dane, mta_sts, srs;
+    const char *srs_domain;                           /* empty: main.hostname */
+    int64_t mx_port;                                  /* 25 */
+    int64_t connections;                              /* at once, in all */
+    int64_t site_connections, site_connections_first; /* at once to one site: most; to begin with */
+    int64_t messages;                                 /* over one connection */
+    int64_t recipients;                               /* in one transaction */
+    uint64_t idle;                                    /* how long an idle connection is kept */
+    uint64_t connect_timeout, helo_timeout;
+    uint64_t min_backoff, max_backoff, lifetime, bounce_lifetime, delay_warning;
+    /* not settings */
+    int inet;                  /* 0, 4, 6: main.inet */
+    struct route_conf *routes; /* of the sections "route" */
+    size_t n_routes;
+    struct cidr_set trusted;
+};
+extern const struct ph_setting relay_settings[], route_settings[];
+
+struct route {
+    struct str site;
+    bool mx;          /* by MX of `host`; else its addresses */
+    const char *host; /* domain (A-labels), or host name or literal without brackets */
+    uint16_t port;
+    enum route_tls tls;
+    const struct smtp_credentials *credentials; /* NULL: none; in the arena */
+    const char *name; /* which setting said so: "mx", "relay", "route NAME" */
+};
+/* domain: of the recipient, as written. Memory from a. -1 ERR_PERM: not a name a host can have. */
+int route_choose(const struct relay_conf *conf, struct arena *a, struct str sender,
+                 struct str domain, struct route *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* What a site of the queue means today. ERR_WHY_NOT_FOUND: no route of that name any more (its rows
+ * are to be routed anew). "queue reroute" makes sites: "relay:HOST:PORT" of hosts that no route
+ * names go there with relay.tls and no login. */
+int route_of_site(const struct relay_conf *conf, struct arena *a, struct str site,
+                  struct route *out, struct err *err) __attribute__((warn_unused_result));
+/* For people, and for the header of the sealed appliance: "mx example.org", "host mail.example:587
+ * (relay)". */
+void route_text(const struct route *r, struct buf *out);
+#endif
