@@ -31,6 +31,7 @@ struct main_conf { /* section "main" */
 };
 struct tls_conf { /* section "tls" */
     const char *certificate, *key;
+    bool any_name;
 };
 enum config_log_format { LOG_AS_LOGFMT, LOG_AS_JSON };
 struct log_conf { /* section "log" */

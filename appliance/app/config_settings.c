@@ -43,6 +43,8 @@ const struct ph_setting tls_settings[] = {
         "File with the certificate for hostname and its chain, as PEM."),
     PH_SETTING(TEXT, tls_conf, key, PH_RELOAD, "", 0, 0,
         "File with its key, as PEM. Nobody but its owner and group may read it; it may belong to root."),
+    PH_SETTING(BOOL, tls_conf, any_name, PH_RELOAD, "no", 0, 0,
+        "Start with a certificate that isn't for main.hostname."),
     PH_SETTING_END};
 
 const struct ph_setting log_settings[] = {

@@ -66,16 +66,21 @@ static int read_pem(const char *path, enum helper_file which, const struct helpe
     return rc;
 }
 
-static void look_at(const struct tls_ctx *t, const struct config *c)
+/* A wrong name is a mistake of whoever set it up; a certificate that is about to end, or has ended,
+ * is none: other hosts go on sending mail, and refusing to start would stop it. */
+static int look_at(const struct tls_ctx *t, const struct config *c, struct err *err)
 {
     long left = tls_ctx_seconds_left(t);
 
     if (left < SOON_S)
         log_warn(&log_keys, "certificate_expires", L_Z("file", c->tls.certificate),
                  L_INT("days", left / 86400));
-    if (c->smtp.hostname[0] && !tls_ctx_covers(t, c->smtp.hostname))
-        log_warn(&log_keys, "certificate_for_another", L_Z("file", c->tls.certificate),
-                 L_Z("hostname", c->smtp.hostname));
+    if (c->tls.any_name || !c->smtp.hostname[0] || tls_ctx_covers(t, c->smtp.hostname))
+        return 0;
+    return ERR(err, ERR_PERM,
+               "the certificate %s is not for %s: get one for this name, correct main.hostname, or "
+               "set tls { any_name = yes }",
+               c->tls.certificate, c->smtp.hostname);
 }
 
 int keys_load(const struct config *c, const struct helper *helper, struct tls_ctx **out,
@@ -105,7 +110,9 @@ int keys_load(const struct config *c, const struct helper *helper, struct tls_ct
         explicit_bzero(key.p, key.cap);
     buf_fini(&cert);
     buf_fini(&key);
-    if (rc == 0)
-        look_at(*out, c);
+    if (rc == 0 && look_at(*out, c, err)) {
+        tls_ctx_unref(out);
+        rc = -1;
+    }
     return rc;
 }

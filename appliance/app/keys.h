@@ -8,7 +8,8 @@
 #include "appliance/io/tls.h"
 
 /* helper NULL or without a process: opens the files itself. No certificate needed (no listener with
- * TLS): 0 and *out NULL. Refuses a key that everybody can read. */
+ * TLS): 0 and *out NULL. Refuses a key that everybody can read, and a certificate for another host
+ * than the configuration names. */
 int keys_load(const struct config *c, const struct helper *helper, struct tls_ctx **out,
               struct err *err) __attribute__((warn_unused_result));
 #endif

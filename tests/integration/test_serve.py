@@ -274,6 +274,15 @@ def test_key_of_another_certificate(appliance):
     refused(appliance, "does not belong to the certificate")
 
 
+def test_certificate_for_another_host(appliance):
+    appliance.main["hostname"] = "mx.elsewhere.example"
+    appliance.write()
+    refused(appliance, "the certificate %s is not for mx.elsewhere.example: " % (appliance.folder / "cert.pem"))
+    appliance.tls["any_name"] = "yes"
+    appliance.write()
+    assert appliance.run("--check-config").returncode == 0
+
+
 @pytest.mark.parametrize("name", ["localhost", "mail", "mail.localdomain", "192.0.2.1", "mail..example.com", "my_mail.example.com"])
 def test_host_name_that_is_none(appliance, name):
     appliance.main["hostname"] = name
