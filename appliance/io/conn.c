@@ -125,19 +125,36 @@ void conn_shut(struct conn *c)
         c->on_gone(c->gone_ctx);
 }
 
+static void break_with(struct conn *c, enum err_kind kind, enum err_why why, const char *text)
+{
+    c->err = MEM_NEW(struct err);
+    err_set(c->err, kind, why, "%s", text);
+    conn_shut(c);
+    conn_settle_later(c);
+}
+
 void conn_break(struct conn *c, enum err_kind kind, const char *fmt, ...)
 {
     if (!conn_live(c))
         return;
-    char text[160];
+    char text[sizeof(c->err->text)];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    c->err = MEM_NEW(struct err);
-    err_set(c->err, kind, ERR_WHY_OTHER, "%s", text);
-    conn_shut(c);
-    conn_settle_later(c);
+    break_with(c, kind, ERR_WHY_OTHER, text);
+}
+
+void conn_break_why(struct conn *c, enum err_kind kind, enum err_why why, const char *fmt, ...)
+{
+    if (!conn_live(c))
+        return;
+    char text[sizeof(c->err->text)];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    break_with(c, kind, why, text);
 }
 
 void conn_close(struct conn **cp)
@@ -157,7 +174,7 @@ void conn_close_flushed(struct conn **cp, uint64_t linger_ms)
     struct conn *c = *cp;
     if (!c)
         return;
-    if (!conn_live(c)) {
+    if (!conn_live(c) || c->connecting) { /* it doesn't stand: there is nothing to send on */
         conn_close(cp);
         return;
     }
@@ -211,7 +228,8 @@ static void on_poll(uv_poll_t *h, int status, int events);
  * length of one command costs no system call. */
 static void watch(struct conn *c, bool drop_read)
 {
-    int want = (conn_wants_input(c) ? UV_READABLE : 0) | (c->blocked ? UV_WRITABLE : 0);
+    int want =
+        (conn_wants_input(c) ? UV_READABLE : 0) | (c->blocked || c->connecting ? UV_WRITABLE : 0);
     if (!drop_read && !c->eof)
         want |= c->armed & UV_READABLE;
     if (want == c->armed)
@@ -260,7 +278,7 @@ static void tell_drained(struct conn *c)
 
 static void settle_live(struct conn *c, bool drop_read)
 {
-    if (c->lingering) {
+    if (c->lingering || c->connecting) {
         watch(c, drop_read);
         return;
     }
@@ -299,10 +317,15 @@ void conn_settle(struct conn *c)
 
 /* ---- timeouts ---- */
 
+static bool idle_counts(const struct conn *c)
+{
+    return c->timeout_ms && c->tls != CONN_TLS_HANDSHAKE && !c->connecting;
+}
+
 void conn_rearm(struct conn *c)
 {
     uint64_t now = loop_now_ms(c->loop), due = UINT64_MAX;
-    if (c->timeout_ms && c->tls != CONN_TLS_HANDSHAKE && c->timeout_ms < UINT64_MAX - c->heard_ms)
+    if (idle_counts(c) && c->timeout_ms < UINT64_MAX - c->heard_ms)
         due = c->heard_ms + c->timeout_ms;
     if (c->deadline_ms && c->deadline_ms < due)
         due = c->deadline_ms;
@@ -312,19 +335,26 @@ void conn_rearm(struct conn *c)
         timer_start(&c->timer, due > now ? due - now : 0);
 }
 
+static void deadline_over(struct conn *c)
+{
+    if (c->lingering)
+        conn_shut(c);
+    else if (c->connecting)
+        conn_break(c, ERR_TEMP, "timed out after %llu s",
+                   (unsigned long long)(c->connect_ms + 999) / 1000);
+    else
+        conn_break(c, ERR_TEMP, "the %s took too long",
+                   c->proxy ? "PROXY header" : "TLS handshake");
+}
+
 static void on_timer(void *ctx)
 {
     struct conn *c = conn_ref(ctx);
     uint64_t now = loop_now_ms(c->loop);
     if (c->deadline_ms && now >= c->deadline_ms) {
         c->deadline_ms = 0;
-        if (c->lingering)
-            conn_shut(c);
-        else
-            conn_break(c, ERR_TEMP, "the %s took too long",
-                       c->proxy ? "PROXY header" : "TLS handshake");
-    } else if (c->timeout_ms && c->tls != CONN_TLS_HANDSHAKE &&
-               now - c->heard_ms >= c->timeout_ms) {
+        deadline_over(c);
+    } else if (idle_counts(c) && now - c->heard_ms >= c->timeout_ms) {
         c->heard_ms = now; /* once, then again after the same time */
         conn_tell(c, CONN_TIMEOUT);
     }
@@ -359,6 +389,10 @@ static void on_poll(uv_poll_t *h, int status, int events)
     if (status < 0) { /* a socket error (EPOLLERR): libuv has stopped watching; reading names it */
         c->armed = 0;
         events = UV_READABLE | UV_WRITABLE;
+    }
+    if (c->connecting) {
+        conn_connect_ready(c, status < 0);
+        events = 0;
     }
     if (events & UV_READABLE) {
         if (conn_wants_input(c))

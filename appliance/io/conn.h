@@ -43,12 +43,14 @@ void conn_set_handler(struct conn *c, conn_event_fn on_event, void *ctx);
  * resources; fd is closed in any case. */
 struct conn *conn_adopt(struct loop *l, int fd, struct tls_ctx *tls);
 /* A connection to another host (a numeric address; names are the resolver's business). CONN_OPEN
- * when it stands, CONN_CLOSED when it can't be made or timeout_ms are over. on_event comes later in
- * any case. -1: no address, or no resources. */
+ * when it stands, CONN_CLOSED when it can't be made or timeout_ms are over: ERR_TEMP, "connection
+ * refused" and the like, without the address (conn_peer() knows it). on_event comes later in any
+ * case. What is written before CONN_OPEN is sent then; conn_close_flushed() before it just ends.
+ * -1: no address, or no resources (ERR_TEMP, ERR_WHY_DENIED behind a seal); *out is NULL. */
 struct conn_target {
     const char *ip, *from; /* from: our own address to bind; NULL or empty: the kernel's choice */
     uint16_t port;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms; /* 0: as long as the kernel tries, about two minutes */
 };
 int conn_connect(struct loop *l, const struct conn_target *t, struct conn **out, struct err *err)
     __attribute__((warn_unused_result));

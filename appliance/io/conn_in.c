@@ -5,7 +5,7 @@
 
 bool conn_wants_input(const struct conn *c)
 {
-    if (c->eof)
+    if (c->eof || c->connecting)
         return false;
     if (c->lingering)
         return true;

@@ -135,7 +135,7 @@ static void linger_on(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
-    if (!conn_live(c))
+    if (!conn_live(c) || c->connecting)
         return;
     c->blocked = false;
     drain(c, &c->wire);

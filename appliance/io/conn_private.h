@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* conn_private.h - a connection from inside: conn.c (life, events), conn_in.c, conn_out.c (output,
- * end), conn_tls.c. Floor 1 (io), private to this folder. Threads: loop only.
+/* conn_private.h - a connection from inside: conn.c (life, events), conn_connect.c, conn_in.c,
+ * conn_out.c (output, end), conn_tls.c, conn_tls_client.c. Floor 1 (io), private to this folder.
+ * Threads: loop only.
  *
  *   plain  socket -> the loop's read buffer -> handler      what is left -> in
  *          conn_write -> out -> socket
@@ -68,15 +69,19 @@ struct conn {
     struct err *err;
     size_t max_input, low, high;
     uint64_t timeout_ms, heard_ms; /* idle limit; when the last byte arrived */
-    uint64_t deadline_ms;          /* end of handshake or of lingering; 0: none */
+    uint64_t deadline_ms;          /* end of connecting, handshake or lingering; 0: none */
+    uint64_t connect_ms;           /* how long connecting may take */
     struct conn_peer peer;
     struct tls_ctx *after_proxy; /* implicit TLS that begins behind the PROXY header */
+    struct tls_peer *tls_peer;   /* TLS as the client: what was demanded and what was proved */
     enum conn_tls_state tls;
     int armed; /* what uv_poll watches */
     bool opened, told_eof, told_closed;
-    bool proxy;   /* the PROXY header is still to come; what there is of it lies in raw */
-    bool viewing; /* conn_input() is `view`, not `in` */
-    bool retell;  /* resumed with input held: CONN_INPUT is due */
+    bool connecting; /* conn_connect(): it doesn't stand yet */
+    bool hello_due;  /* TLS as the client: the first word is ours */
+    bool proxy;      /* the PROXY header is still to come; what there is of it lies in raw */
+    bool viewing;    /* conn_input() is `view`, not `in` */
+    bool retell;     /* resumed with input held: CONN_INPUT is due */
     bool paused;
     bool tls_more;  /* OpenSSL may hold decrypted bytes */
     bool eof;       /* the peer ended its side */
@@ -109,8 +114,14 @@ void conn_settle(struct conn *c); /* tells what is to be told, then watches what
 void conn_settle_later(struct conn *c);
 void conn_break(struct conn *c, enum err_kind kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), cold));
+void conn_break_why(struct conn *c, enum err_kind kind, enum err_why why, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5), cold));
 void conn_shut(struct conn *c);  /* ends I/O, without a word */
 void conn_rearm(struct conn *c); /* after a change of timeout_ms or deadline_ms */
+
+/* conn_connect.c */
+void conn_connect_ready(struct conn *c, bool failed); /* the socket has something to say */
+void conn_connect_failed(struct conn *c, int e);
 
 /* conn_in.c */
 bool conn_wants_input(const struct conn *c);
