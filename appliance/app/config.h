@@ -24,7 +24,7 @@
 
 enum config_inet { INET_ANY, INET_IPV4, INET_IPV6 };
 struct main_conf { /* section "main" */
-    const char *hostname, *data, *user, *origin, *postmaster, *readable;
+    const char *hostname, *data, *user, *origin, *postmaster, *readable, *socket;
     int inet; /* enum config_inet */
     uint64_t drain;
     bool sandbox;

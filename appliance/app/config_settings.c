@@ -31,6 +31,9 @@ const struct ph_setting main_settings[] = {
         "Which Internet protocols to use."),
     PH_SETTING(TIME, main_conf, drain, PH_RELOAD, "10s", 0, 3600 * 1000,
         "How long sessions may go on that are within a message when posthouse is told to stop."),
+    PH_SETTING(TEXT, main_conf, socket, 0, "/run/posthouse/submit.sock", 0, 0,
+        "Socket on which programs of this host hand in mail without a password, by `sendmail`. Its folder is made by a "
+        "start as root. Empty: none."),
     PH_SETTING(BOOL, main_conf, sandbox, 0, "yes", 0, 0,
         "Give up what a mail server never needs, by Landlock and seccomp, as far as the kernel has them."),
     PH_SETTING(TEXT, main_conf, readable, PH_LIST, "", 0, 0,

@@ -237,6 +237,8 @@ static void man8(struct buf *out)
     literal(dev_help, out);
     buf_add_z(out, ".Ss selftest\n");
     literal(selftest_help, out);
+    buf_add_z(out, ".Ss sendmail\n");
+    literal(sendmail_help, out);
     buf_add_z(out, ".Ss Administration\n"
                    "Every command takes\n.Fl -data Ar DIR\nand\n.Fl -json ;\n"
                    "without\n.Fl -data\nit works on the folder of\n.Ev POSTHOUSE_DATA ,\n"

@@ -18,6 +18,7 @@ static const char help[] =
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse queue ...        list, show, release, remove mail that the filters keep back\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
+    "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
     "  posthouse --version\n\n"
     "Commands take --data DIR (or POSTHOUSE_DATA) and --json; `posthouse user --help` shows them.\n"
@@ -30,10 +31,29 @@ static void tune_allocator(void)
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 }
 
+/* Called by the name of what it replaces. -1: it wasn't. */
+static int by_name(int argc, char **argv)
+{
+    static char show[] = "-bp", nothing[] = "-bi", own[] = "sendmail";
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "";
+
+    if (strcmp(name, "sendmail") == 0)
+        return mode_sendmail(argc, argv);
+    if (strcmp(name, "mailq") == 0)
+        return mode_sendmail(2, (char *[]){own, show, NULL});
+    if (strcmp(name, "newaliases") == 0)
+        return mode_sendmail(2, (char *[]){own, nothing, NULL});
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
+    int code = by_name(argc, argv);
 
+    if (code >= 0)
+        return code;
     tune_allocator();
     if (strcmp(word, "dev") == 0)
         return mode_dev(argc - 1, argv + 1);
@@ -41,6 +61,8 @@ int main(int argc, char **argv)
         return mode_serve(argc - 1, argv + 1);
     if (strcmp(word, "selftest") == 0)
         return mode_selftest(argc - 1, argv + 1);
+    if (strcmp(word, "sendmail") == 0)
+        return mode_sendmail(argc - 1, argv + 1);
     if (admin_is_group(word))
         return mode_command(argc - 1, argv + 1);
     if (strcmp(word, "--version") == 0) {

@@ -8,8 +8,10 @@ int mode_dev(int argc, char **argv);      /* posthouse dev: the sealed test appl
 int mode_serve(int argc, char **argv);    /* posthouse serve: the appliance (serve.c) */
 int mode_selftest(int argc, char **argv); /* posthouse selftest crash: selftest.c */
 int mode_command(int argc, char **argv);  /* posthouse user add ...: administration (command.c) */
+int mode_sendmail(int argc, char **argv); /* posthouse sendmail, or called as that: sendmail.h */
 
-extern const char dev_help[], serve_help[], selftest_help[]; /* what --help prints */
+extern const char dev_help[], serve_help[], selftest_help[],
+    sendmail_help[]; /* what --help prints */
 
 /* The folder commands work on without --data, $POSTHOUSE_DATA and configuration. */
 #define DATA_DEFAULT "/var/lib/posthouse"

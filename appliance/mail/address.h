@@ -36,6 +36,8 @@ bool address_untag(struct str local, char delimiter, struct str *base_out);
 /* An address list in a header, as ENVELOPE shows it (RFC 3501 7.4.2): groups are start (host NULL,
  * mailbox = name) and end (all NULL) markers. .p == NULL is NIL. Lenient: what can't be parsed
  * becomes a mailbox with the text as name. At most max entries. */
+#define ADDRESS_NO_MAILBOX STR("MISSING_MAILBOX") /* what IMAP servers put where there is none: */
+#define ADDRESS_NO_DOMAIN STR("MISSING_DOMAIN")   /* NIL would mean a group */
 struct address {
     struct str name, route, mailbox, host;
 };

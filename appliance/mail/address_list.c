@@ -5,9 +5,6 @@
 #define SPECIALS                                                                                   \
     "()<>@,;:\\\"" /* RFC 5322 3.2.3, without '[' and ']', which unquoted names contain */
 
-/* What IMAP servers put where a header gives no mailbox or domain: NIL there would mean a group. */
-#define NO_MAILBOX STR("MISSING_MAILBOX")
-#define NO_DOMAIN STR("MISSING_DOMAIN")
 #define NO_ROUTE STR("INVALID_ROUTE")
 
 struct parser {
@@ -120,8 +117,8 @@ static struct spec spec_parse(struct parser *p, struct str *in)
 static void push(struct parser *p, struct str name, struct str route, bool mailbox)
 {
     struct address e = {.name = name, .route = route};
-    e.mailbox = mailbox ? arena_str(p->a, buf_str(&p->local)) : NO_MAILBOX;
-    e.host = p->domain.n > 0 ? keep(p, &p->domain) : NO_DOMAIN;
+    e.mailbox = mailbox ? arena_str(p->a, buf_str(&p->local)) : ADDRESS_NO_MAILBOX;
+    e.host = p->domain.n > 0 ? keep(p, &p->domain) : ADDRESS_NO_DOMAIN;
     vec_push(p->a, p->v, e);
 }
 
