@@ -45,6 +45,8 @@ static const struct column listener_columns[] = {
     {METRIC_COUNTER, "posthouse_listener_received_bytes_total", "Octets received, as on the wire.",
      0},
     {METRIC_COUNTER, "posthouse_listener_sent_bytes_total", "Octets sent, as on the wire.", 0},
+    {METRIC_COUNTER, "posthouse_listener_refused_total",
+     "Connections turned away at once: too many, or banned.", 0},
 };
 
 static void add_listener(void *ctx, const struct listener_stats *st)
@@ -63,6 +65,7 @@ static void add_listener(void *ctx, const struct listener_stats *st)
     r->v[3] = st->max;
     r->v[4] = st->received;
     r->v[5] = st->sent;
+    r->v[6] = st->refused;
     r->labels[0] = (struct metric_kv){"listener", st->name};
     r->labels[1] = (struct metric_kv){"address", r->text};
     t->n++;
