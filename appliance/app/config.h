@@ -18,6 +18,7 @@
 #include "appliance/store/store.h"
 #include "filters/guard.h"
 #include "imap/server.h"
+#include "smtp/client/route.h"
 #include "smtp/server.h"
 
 #define CONFIG_DEFAULT "/etc/posthouse/posthouse.conf"
@@ -52,7 +53,7 @@ struct port_conf { /* section "listener", one for each title */
 };
 extern const struct ph_setting main_settings[], tls_settings[], log_settings[], port_settings[];
 
-enum { CONFIG_PORTS_MAX = 64, CONFIG_EXTRA_MAX = 64 };
+enum { CONFIG_PORTS_MAX = 64, CONFIG_ROUTES_MAX = 1000, CONFIG_EXTRA_MAX = 64 };
 
 struct config {
     struct snapshot snapshot; /* of config_new() */
@@ -68,11 +69,30 @@ struct config {
     struct metrics_conf metrics;
     struct port_conf *ports;
     size_t n_ports;
+    struct relay_conf relay; /* its routes: sections "route" */
     void *extra[CONFIG_EXTRA_MAX];
 };
 extern const struct settings_section config_sections[];     /* of the rooms; ended by name NULL */
 extern const struct settings_section config_own_sections[]; /* main, tls, log */
-extern const struct settings_section config_port_section;   /* of one listener, offset 0 */
+/* Sections with a title: an array of structs, one for each title, in the order of the file. */
+struct config_titled {
+    struct settings_section section; /* of one struct: offset 0 */
+    size_t size, name;               /* of one struct; its member `char *name`: the title */
+    size_t list, count;              /* members of struct config: the array, how many */
+    size_t max;
+    bool own; /* of `serve` only */
+    void (*init)(void *one), (*fini)(void *one);
+    int (*check)(void *one, struct err *err);
+};
+enum { CONFIG_LISTENER, CONFIG_ROUTE, CONFIG_TITLED };
+extern const struct config_titled config_titled[CONFIG_TITLED];
+size_t config_titled_count(const struct config_titled *t, const struct config *c);
+void *config_titled_at(const struct config_titled *t, const struct config *c, size_t i);
+/* The one of this title, made with its defaults if there is none. NULL: err, too many. */
+void *config_titled_get(const struct config_titled *t, struct config *c, const char *title,
+                        struct err *err);
+const char *config_titled_name(const struct config_titled *t, const void *one);
+void config_titled_free(struct config *c);
 
 /* All of these live as long as the program. Before any struct config is filled. */
 void config_add_section(const char *name, const char *doc, const struct ph_setting *table,
@@ -82,9 +102,14 @@ const struct settings_section *config_extra_section(size_t i, void **conf_out,
 /* The struct of an added section; NULL: there is none of this name. */
 const void *config_extra(const struct config *c, const char *name);
 
+/* The i-th section with a struct: own, the rooms', added; NULL: no more. */
+const struct settings_section *config_section_at(struct config *c, size_t i, void **conf_out);
 int config_defaults(struct config *c, struct err *err) __attribute__((warn_unused_result));
 int config_assign(struct config *c, const char *assignment, struct err *err) __attribute__((
-    warn_unused_result));           /* "smtp.rcpt_limit=50": sections of rooms and added ones */
+    warn_unused_result)); /* "smtp.rcpt_limit=50": sections of rooms and added ones */
+/* Once all is set: the rules over several settings, and what rooms take over from one another. A
+ * line in errors for each that is broken, path before it. False: some are; err the first. */
+bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err);
 void config_free(struct config *c); /* of config_defaults */
 
 /* Reads a file into a new configuration with one reference. -1: errors holds a line for each thing

@@ -147,6 +147,17 @@ static int take_option(int c, struct dev_options *o, struct err *err)
     }
 }
 
+/* What the values given by --set mean together. */
+static int settle(struct config *c, struct err *err)
+{
+    struct buf errors;
+
+    buf_init(&errors, 1 << 16);
+    bool good = config_settle(c, "--set", &errors, err);
+    buf_fini(&errors);
+    return good ? 0 : -1;
+}
+
 /* First of all: they bring sections that --set may name. */
 static int load_plugins(int argc, char **argv, struct err *err)
 {
@@ -440,6 +451,8 @@ int mode_dev(int argc, char **argv)
                            &err);
     if (rc == 0)
         rc = parse_options(argc, argv, &d->options, &err);
+    if (rc == 0)
+        rc = settle(&d->options.config, &err);
     if (rc == 0 && d->options.show_config)
         print_config(&d->options.config);
     else if (rc == 0)

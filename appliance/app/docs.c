@@ -57,6 +57,13 @@ static void sample_section(const struct settings_section *s, const char *title, 
     buf_add_z(out, "#}\n");
 }
 
+static void sample_titled(bool own, struct buf *out)
+{
+    for (size_t i = 0; i < CONFIG_TITLED; i++)
+        if (config_titled[i].own == own)
+            sample_section(&config_titled[i].section, " \"name\"", out);
+}
+
 static void sample(struct buf *out)
 {
     struct config *none = MEM_NEW(struct config);
@@ -78,9 +85,10 @@ static void sample(struct buf *out)
                    "own between sections.\n");
     for (const struct settings_section *s = config_own_sections; s->name; s++)
         sample_section(s, "", out);
-    sample_section(&config_port_section, " \"name\"", out);
+    sample_titled(true, out);
     for (const struct settings_section *s = config_sections; s->name; s++)
         sample_section(s, "", out);
+    sample_titled(false, out);
     for (size_t i = 0; (added = config_extra_section(i, &conf, none)); i++)
         sample_section(added, "", out);
     mem_free(none);
@@ -168,6 +176,13 @@ static void man_section(const struct settings_section *s, const char *title, str
     buf_add_z(out, ".El\n");
 }
 
+static void man_titled(bool own, struct buf *out)
+{
+    for (size_t i = 0; i < CONFIG_TITLED; i++)
+        if (config_titled[i].own == own)
+            man_section(&config_titled[i].section, " \\(dqname\\(dq", out);
+}
+
 static void man5(struct buf *out)
 {
     struct config *none = MEM_NEW(struct config);
@@ -207,9 +222,10 @@ static void man5(struct buf *out)
               "Each with its default and, in parentheses, what it may be.\n");
     for (const struct settings_section *s = config_own_sections; s->name; s++)
         man_section(s, "", out);
-    man_section(&config_port_section, " \\(dqname\\(dq", out);
+    man_titled(true, out);
     for (const struct settings_section *s = config_sections; s->name; s++)
         man_section(s, "", out);
+    man_titled(false, out);
     for (size_t i = 0; (added = config_extra_section(i, &conf, none)); i++)
         man_section(added, "", out);
     mem_free(none);

@@ -73,7 +73,7 @@ static void compare_ports(const struct config *before, const struct config *afte
     for (size_t i = 0; i < after->n_ports; i++) {
         const struct port_conf *old = port_named(before, after->ports[i].name);
         if (old)
-            compare(old->name, &config_port_section, old, &after->ports[i]);
+            compare(old->name, &config_titled[CONFIG_LISTENER].section, old, &after->ports[i]);
         else
             log_warn(&log_reload, "needs_restart", L_Z("section", after->ports[i].name),
                      L_Z("setting", "listener"));

@@ -26,8 +26,10 @@ int stages_load(const char *file, struct err *err)
         return -1;
     const char *name =
         filters_registry_entry(stages, filters_registry_count(stages) - 1)->stage.name;
-    if (listed(config_own_sections, name) || listed(config_sections, name) ||
-        strcmp(config_port_section.name, name) == 0)
+    bool taken = listed(config_own_sections, name) || listed(config_sections, name);
+    for (size_t i = 0; i < CONFIG_TITLED; i++)
+        taken = taken || strcmp(config_titled[i].section.name, name) == 0;
+    if (taken)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_EXISTS,
                        "plug-in %s: there is a section %s already, which is no stage's", file,
                        name);

@@ -4,8 +4,10 @@
  * any.
  * A *site* is the name of what can be delivered together, and is kept in the queue: the recipient's
  * domain in lower case as A-labels ("example.org"), an address literal ("[192.0.2.1]"), or for a
- * named host "relay:HOST:PORT" (and "/ROUTE" where several routes name it with other logins). Rows
- * whose site isn't what the settings of today say are given the new one. */
+ * named host "relay:HOST:PORT" (IPv6: "relay:[2001:db8::1]:25"). "/ROUTE" stands behind it where
+ * that isn't enough to find the way again: several routes name the host with other logins or TLS,
+ * or a route for some senders only asks for other TLS by MX. Rows whose site isn't what the
+ * settings of today say are given the new one. */
 #ifndef PH_SMTP_ROUTE_H
 #define PH_SMTP_ROUTE_H
 #include "appliance/base/arena.h"
@@ -29,7 +31,7 @@ struct route_conf {      /* section "route", one for each title; the first that 
     int tls; /* enum route_tls */
     const char *user, *password, *mechanisms;
     /* not settings */
-    char *name;
+    char *name; /* [A-Za-z0-9._-] */
 };
 struct relay_conf { /* section "relay": mail to other hosts */
     bool enabled;
@@ -40,6 +42,7 @@ struct relay_conf { /* section "relay": mail to other hosts */
     const char *trusted_networks; /* list: who may relay without a login */
     const char *bind_ipv4, *bind_ipv6, *ca_file;
     bool dane, mta_sts, srs;
+    bool local_hosts; /* DNS and address literals may lead to this host and into private networks */
     const char *srs_domain;                           /* empty: main.hostname */
     int64_t mx_port;                                  /* 25 */
     int64_t connections;                              /* at once, in all */
@@ -56,17 +59,25 @@ struct relay_conf { /* section "relay": mail to other hosts */
     struct cidr_set trusted;
 };
 extern const struct ph_setting relay_settings[], route_settings[];
+/* What one table can't tell, once all is set; fills trusted and inet. -1: err names the setting. */
+int relay_settle(struct relay_conf *c, int inet, struct err *err)
+    __attribute__((warn_unused_result));
+int route_check(const struct route_conf *c, struct err *err) __attribute__((warn_unused_result));
+void relay_fini(struct relay_conf *c); /* what isn't a setting: routes, trusted */
+void route_fini(struct route_conf *c); /* its settings and name */
 
 struct route {
     struct str site;
     bool mx;          /* by MX of `host`; else its addresses */
     const char *host; /* domain (A-labels), or host name or literal without brackets */
     uint16_t port;
-    enum route_tls tls;
+    enum route_tls tls; /* AUTO with a login: VERIFY unless there is DANE, but on loopback */
     const struct smtp_credentials *credentials; /* NULL: none; in the arena */
     const char *name; /* which setting said so: "mx", "relay", "route NAME" */
 };
-/* domain: of the recipient, as written. Memory from a. -1 ERR_PERM: not a name a host can have. */
+/* sender: empty for the null sender. domain: of the recipient, as written. Memory from a. -1
+ * ERR_PERM: not a name a host can have, or an address literal that leads to ourselves or into a
+ * private network (those only where a route names the host). */
 int route_choose(const struct relay_conf *conf, struct arena *a, struct str sender,
                  struct str domain, struct route *out, struct err *err)
     __attribute__((warn_unused_result));

@@ -163,6 +163,90 @@ static void secrets(void **state)
     refused(text, "everybody can read this secret");
 }
 
+static void relay_and_routes(void **state)
+{
+    chmod(path, 0600);
+    struct config *c =
+        load_text("main { inet = ipv4 }\n"
+                  "relay { host = smtp.example user = u password = p tls = verify\n"
+                  "  trusted_networks = {10.0.0.0/8} lifetime = 0 }\n"
+                  "route second { domains = {example.org, .example.net} host = 192.0.2.1 }\n"
+                  "route first { senders = {@example.com} }\n"
+                  "route second { port = 26 }\n");
+
+    (void)state;
+    assert_int_equal(c->relay.inet, 4);
+    assert_int_equal(c->relay.tls, ROUTE_TLS_VERIFY);
+    assert_int_equal(c->relay.port, 587);
+    assert_true(c->relay.lifetime == 0 && c->relay.max_backoff == 4000000);
+    assert_true(cidr_set_has(&c->relay.trusted, "10.9.8.7"));
+    assert_int_equal(c->relay.n_routes, 2);
+    assert_string_equal(c->relay.routes[0].name, "second");
+    assert_string_equal(c->relay.routes[0].domains, "example.org, .example.net");
+    assert_int_equal(c->relay.routes[0].port, 26);
+    assert_string_equal(c->relay.routes[1].name, "first");
+    assert_string_equal(c->relay.routes[1].domains, "*");
+    struct buf shown;
+    buf_init(&shown, 1 << 20);
+    config_show(c, true, &shown);
+    assert_non_null(strstr(buf_z(&shown), "\nroute \"second\" {\n    domains = {\"example.org\", "
+                                          "\".example.net\"}\n"));
+    assert_null(strstr(buf_z(&shown), "password = \"p\""));
+    buf_clear(&shown);
+    assert_int_equal(config_help("route", &shown, &err), 0);
+    assert_int_equal(config_help("relai", &shown, &err), -1);
+    assert_non_null(strstr(err.text, "did you mean 'relay'"));
+    buf_fini(&shown);
+    config_unref(&c);
+}
+
+static void relay_is_checked(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"relay { host = \"a b\" }", "relay: host: 'a b' is neither the name of a host"},
+        {"relay { host = 192.0.2.300 }", "relay: host: '192.0.2.300' is neither"},
+        {"relay { host = \"[192.0.2.1]\" }", "stands here without brackets"},
+        {"relay { host = a.example user = u }", "relay: user: there is no password for 'u'"},
+        {"relay { host = a.example password = u }", "relay: password: there is no user"},
+        {"relay { user = u password = p }", "relay: user: there is no host"},
+        {"relay { host = a.example mechanisms = {PLAIN, CRAM-MD5} }", "'CRAM-MD5' isn't known"},
+        {"relay { host = a.example user = u password = p tls = none }", "in the clear"},
+        {"relay { host = 192.0.2.1 tls = dane }", "dane needs a host with a name"},
+        {"relay { trusted_networks = {10.0.0.1/8} }", "relay: trusted_networks: '10.0.0.1/8' has"},
+        {"relay { bind_ipv4 = \"::1\" }", "relay: bind_ipv4: '::1' is not an IPv4 address"},
+        {"relay { min_backoff = 2h }", "min_backoff is longer than max_backoff"},
+        {"relay { site_connections = 2 }", "site_connections_first is more"},
+        {"relay { srs_domain = \"-\" }", "srs_domain: '-' is not a domain name"},
+        {"route a { domains = {\"*.example.org\"} }",
+         "route \"a\": domains: '*.example.org' is not"},
+        {"route a { senders = {example.org} }", "route \"a\": senders: 'example.org' is not"},
+        {"route a { port = 0 }", "port: '0' is outside 1 to 65535"},
+        {"route a { tls = implicit }", "implicit needs a host"},
+        {"route \"a b\" { }", "the name of a route has"},
+        {"route a { hots = b }", "did you mean 'host'"},
+    };
+    struct config *c;
+
+    (void)state;
+    chmod(path, 0600);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        refused(bad[i].text, bad[i].why);
+    c = load_text("relay { host = 127.0.0.1 tls = none user = u password = p }\n"
+                  "route a { domains = {\"[IPv6:2001:db8::1]\"} host = \"2001:db8::2\" }");
+    config_unref(&c);
+}
+
+static void route_secrets(void **state)
+{
+    (void)state;
+    chmod(path, 0644);
+    refused("route a { host = a.example user = u password = p }",
+            "route \"a\": route.password: everybody can read this secret");
+    chmod(path, 0600);
+}
+
 static void references(void **state)
 {
     struct config *c = load_text(""), *second;
@@ -215,10 +299,12 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(usual_listeners), cmocka_unit_test(own_listeners),
-        cmocka_unit_test(many_listeners),  cmocka_unit_test(hostname_is_inherited),
-        cmocka_unit_test(added_sections),  cmocka_unit_test(secrets),
-        cmocka_unit_test(references),      cmocka_unit_test(every_error_is_told),
+        cmocka_unit_test(usual_listeners),  cmocka_unit_test(own_listeners),
+        cmocka_unit_test(many_listeners),   cmocka_unit_test(hostname_is_inherited),
+        cmocka_unit_test(added_sections),   cmocka_unit_test(secrets),
+        cmocka_unit_test(references),       cmocka_unit_test(every_error_is_told),
+        cmocka_unit_test(relay_and_routes), cmocka_unit_test(relay_is_checked),
+        cmocka_unit_test(route_secrets),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

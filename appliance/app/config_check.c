@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* What one table alone can't tell. */
+#include "appliance/app/config.h"
+#include "appliance/base/text.h"
+
+static bool printable(const char *z)
+{
+    for (; *z; z++)
+        if (*z < ' ' || *z > '~')
+            return false;
+    return true;
+}
+
+static bool is_domain(const char *z)
+{
+    struct buf out;
+
+    buf_init(&out, 256);
+    bool yes = text_domain(str_from(z), &out) == 0;
+    buf_fini(&out);
+    return yes;
+}
+
+static int check_domain(const char *value, const char *name, struct err *err)
+{
+    if (value[0] && !is_domain(value))
+        return ERR(err, ERR_PROTO, "%s: '%.60s' is not a domain name", name, value);
+    return 0;
+}
+
+static int check_postmaster(const char *value, struct err *err)
+{
+    const char *at = strrchr(value, '@');
+
+    if (value[0] && (!at || at == value || !is_domain(at + 1)))
+        return ERR(err, ERR_PROTO, "main.postmaster: '%.60s' is not an address", value);
+    return 0;
+}
+
+static void note(struct buf *errors, const char *path, const struct err *one, struct err *err)
+{
+    if (!errors->n)
+        *err = *one;
+    buf_printf(errors, "%s: %s\n", path, one->text);
+}
+
+static int inet_of(const struct config *c)
+{
+    return c->main.inet == INET_IPV4 ? 4 : c->main.inet == INET_IPV6 ? 6 : 0;
+}
+
+static void settle_titled(const struct config_titled *t, struct config *c, const char *path,
+                          struct buf *errors, struct err *err)
+{
+    struct err one;
+
+    for (size_t i = 0; i < config_titled_count(t, c); i++) {
+        void *conf = config_titled_at(t, c, i);
+        if (settings_check(t->section.table, conf, &one) || t->check(conf, &one)) {
+            err_context(&one, "%s \"%s\"", t->section.name, config_titled_name(t, conf));
+            note(errors, path, &one, err);
+        }
+    }
+}
+
+bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err)
+{
+    struct err one;
+    size_t before = errors->n;
+    const struct settings_section *s;
+    void *conf;
+
+    for (size_t i = 0; (s = config_section_at(c, i, &conf)); i++)
+        if (settings_check(s->table, conf, &one)) {
+            err_context(&one, "%s", s->name);
+            note(errors, path, &one, err);
+        }
+    for (size_t i = 0; i < CONFIG_TITLED; i++)
+        settle_titled(&config_titled[i], c, path, errors, err);
+    if (relay_settle(&c->relay, inet_of(c), &one)) {
+        err_context(&one, "relay");
+        note(errors, path, &one, err);
+    }
+    struct cidr_set trusted;
+    if (cidr_set_parse(str_from(c->guard.trusted), &trusted, &one)) {
+        err_context(&one, "guard.trusted");
+        note(errors, path, &one, err);
+    } else {
+        cidr_set_free(&trusted);
+    }
+    if (check_domain(c->main.origin, "main.origin", &one) ||
+        check_postmaster(c->main.postmaster, &one))
+        note(errors, path, &one, err);
+    if (!printable(c->smtp.banner)) {
+        err_set(&one, ERR_PROTO, ERR_WHY_OTHER, "smtp.banner: only printable ASCII can be sent");
+        note(errors, path, &one, err);
+    }
+    c->directory.origin = c->main.origin;
+    c->directory.postmaster = c->main.postmaster;
+    return errors->n == before;
+}
