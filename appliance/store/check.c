@@ -71,6 +71,25 @@ static const struct question store_questions[] = {
     {"SELECT m.id, m.account FROM mailbox m WHERE m.account <> 0 AND m.account NOT IN (SELECT id "
      "FROM account)",
      "mailbox %" PRId64 ": its account %" PRId64 " is missing"},
+    {"SELECT q.id, q.body FROM queue q WHERE q.body NOT IN (SELECT id FROM body)",
+     "queue %" PRId64 ": its body %" PRId64 " is missing"},
+    {"SELECT q.id FROM queue q WHERE NOT EXISTS (SELECT 1 FROM queue_to t WHERE t.queue = q.id) "
+     "AND (q.held = 0 OR NOT EXISTS (SELECT 1 FROM queue_rcpt r WHERE r.queue = q.id))",
+     "queue %" PRId64 ": a message without recipients"},
+    {"SELECT q.id FROM queue q WHERE q.held = 0 AND EXISTS (SELECT 1 FROM queue_rcpt r WHERE "
+     "r.queue = q.id)",
+     "queue %" PRId64 ": it leaves, but has recipients here"},
+    {"SELECT DISTINCT t.queue FROM queue_to t WHERE t.queue NOT IN (SELECT queue FROM queue_out)",
+     "queue %" PRId64 ": what its recipients at other hosts share is missing"},
+    {"SELECT t.queue, t.n FROM queue_to t WHERE t.queue NOT IN (SELECT id FROM queue)",
+     "queue %" PRId64 " recipient %" PRId64 " at another host: of no message"},
+    {"SELECT r.queue, r.n FROM queue_rcpt r WHERE r.queue NOT IN (SELECT id FROM queue)",
+     "queue %" PRId64 " recipient %" PRId64 ": of no message"},
+    {"SELECT o.queue FROM queue_out o WHERE o.queue NOT IN (SELECT queue FROM queue_to)",
+     "queue %" PRId64 ": kept for recipients at other hosts, of whom there are none"},
+    {"SELECT t.queue, t.n, t.state, q.held FROM queue_to t JOIN queue q ON q.id = t.queue "
+     "WHERE (t.state = 2) <> (q.held <> 0)",
+     "queue %" PRId64 " recipient %" PRId64 ": state %" PRId64 ", while its message has %" PRId64},
 };
 
 /* ?1: a mailbox, or 0 for all. */

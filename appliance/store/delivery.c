@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* delivery.c - one received message into the mailboxes of all its local recipients, in one
- * transaction. */
+/* delivery.c - one received message into the mailboxes of all its local recipients, and into the
+ * queue for those at other hosts, in one transaction. */
+#include "appliance/store/queue.h"
 #include "appliance/store/store_private.h"
 
 static int find_mailbox(struct store_tx *tx, uint64_t account, struct str name, uint64_t *out,
@@ -42,6 +43,8 @@ static int delivery_run(struct store_op *op, struct store_tx *tx)
         if (delivery_to_tx(tx, d->body, d->internal_ms, &d->rcpts[i], &op->err) != 0)
             return err_context(&op->err, "delivery to " STR_FMT, STR_ARG(d->rcpts[i].account));
     }
+    if (d->leaves && d->leaves->n_to && queue_new_tx(tx, d->body, d->leaves, &op->err) != 0)
+        return err_context(&op->err, "into the queue");
     return STORE_DONE;
 }
 

@@ -58,7 +58,8 @@ int ids_open(struct store *s, struct sql *db, struct err *err)
 {
     static const char *const highest[] = {"SELECT MAX(id) FROM body", "SELECT MAX(id) FROM account",
                                           "SELECT MAX(detached) FROM account",
-                                          "SELECT MAX(id) FROM mailbox"};
+                                          "SELECT MAX(id) FROM mailbox",
+                                          "SELECT MAX(id) FROM queue"};
 
     for (size_t i = 0; i < ARRAY_LEN(highest); i++) {
         if (raise_to_max(s, db, highest[i], err) != 0)

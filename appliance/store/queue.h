@@ -75,7 +75,12 @@ enum { /* RFC 3461 4.1; 0: not said */
        QUEUE_NOTIFY_FAILURE = 4u,
        QUEUE_NOTIFY_DELAY = 8u
 };
-enum queue_state { QUEUE_WAITING, QUEUE_ON_HOLD /* by an administrator */, QUEUE_TO_STATES };
+enum queue_state {
+    QUEUE_WAITING,
+    QUEUE_ON_HOLD,  /* by an administrator */
+    QUEUE_WITHHELD, /* its message is held: it waits for that one's release */
+    QUEUE_TO_STATES
+};
 struct queue_to {    /* one recipient at another host */
     uint64_t id;     /* of the message; out */
     uint32_t n;      /* which of its recipients; out, ascending from 0 */
@@ -106,7 +111,8 @@ struct queue_new {
     size_t n_to;
 };
 /* In the transaction that inserts the body (or later, when something refers to it). Raises the
- * body's reference. message_delivery.leaves and queue_put.leaves call it. */
+ * body's reference. message_delivery.leaves calls it; queue_put.leaves does the same. Of each
+ * recipient all but id and n is taken as given; QUEUE_WITHHELD is set when the entry is held. */
 int queue_new_tx(struct store_tx *tx, uint64_t body, const struct queue_new *q, struct err *err)
     __attribute__((warn_unused_result));
 
@@ -118,15 +124,15 @@ struct queue_site {
 int queue_sites(struct store_reader *r, struct arena *a, struct str after, size_t max,
                 struct queue_site **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
-/* Recipients of a site that are due at due_ms, the earliest first; those of one message that have
- * the same sender stand together when they are due at the same time. At most max. */
+/* Recipients of a site that wait and are due at due_ms, the earliest first; those of one message
+ * that have the same sender stand together when they are due at the same time. At most max. */
 int queue_due(struct store_reader *r, struct arena *a, struct str site, int64_t due_ms, size_t max,
               struct queue_to **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
-/* What is needed to send it. ERR_WHY_NOT_FOUND: it isn't there any more. */
+/* What is needed to send it. ERR_WHY_NOT_FOUND: it isn't there any more, or is held. */
 int queue_out_get(struct store_reader *r, struct arena *a, uint64_t id, struct queue_entry *entry,
                   struct queue_out *out, struct err *err) __attribute__((warn_unused_result));
-/* All its recipients that haven't their copy yet. */
+/* All its recipients at other hosts that haven't their copy yet, by number; also of held mail. */
 int queue_out_to(struct store_reader *r, struct arena *a, uint64_t id, struct queue_to **out,
                  size_t *n_out, struct err *err) __attribute__((warn_unused_result));
 
@@ -144,7 +150,8 @@ struct queue_result {
 };
 /* Operation: what an attempt led to, in the same transaction as the report about it that goes to
  * the sender: into mailboxes of ours (rcpts) or back into the queue (leaves). The message itself
- * goes when its last recipient is settled. A row that has vanished meanwhile is no error. */
+ * goes when its last recipient is settled. A row that has vanished meanwhile is no error; when none
+ * is left, the report isn't made: somebody removed the message, or this was recorded before. */
 struct queue_settle {
     struct store_op op;
     const struct queue_result *results;
@@ -153,34 +160,47 @@ struct queue_settle {
     struct message_recipient *rcpts;
     size_t n_rcpts;
     const struct queue_new *leaves; /* NULL: none */
+    size_t n_found;                 /* out: of the results' rows */
 };
 void queue_settle_init(struct queue_settle *q, void (*done)(struct store_op *));
 
-/* For commands. Text filters: .n == 0: any. */
+/* What `last` and the like are cut to: valid UTF-8 of some hundred octets. */
+struct str queue_last_text(struct arena *a, struct str s);
+
+/* For commands, and for what they say in words. Text filters: .n == 0: any. */
 struct queue_filter {
-    struct str domain, sender, error; /* of a recipient; the whole or "@domain"; a part of `last` */
-    int64_t older_ms;                 /* since_ms before this; 0: any */
-    uint64_t id;                      /* 0: any */
-    int state;                        /* enum queue_state; -1: any */
+    struct str domain; /* of a recipient: "example.org", ".example.org" (with all below) */
+    struct str sender; /* of the message: the whole, "@domain", "@.domain", "<>" for none */
+    struct str error;  /* a part of `last`, in any case */
+    int64_t older_ms;  /* since_ms before this; 0: any */
+    uint64_t id;       /* 0: any */
+    int state;         /* enum queue_state; -1: any */
 };
-/* Recipients that wait, by message and number, those after (id, n), at most max. */
+bool queue_domain_fits(struct str address, struct str domain);
+bool queue_sender_fits(struct str sender, struct str filter);
+/* Recipients of mail that leaves, by message and number, those after (id, n), at most max;
+ * *entries_out (NULL: not wanted): the message of each. Looks at everything that waits until it has
+ * found as many. */
 int queue_find(struct store_reader *r, struct arena *a, const struct queue_filter *f,
                uint64_t after_id, uint32_t after_n, size_t max, struct queue_to **out,
                struct queue_entry **entries_out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
 enum queue_change_what {
-    QUEUE_RETRY, /* next_ms = 0 */
-    QUEUE_HOLD,
+    QUEUE_RETRY,   /* next_ms = 0; of those that wait */
+    QUEUE_HOLD,    /* of those that wait */
     QUEUE_RELEASE, /* from hold; due at once */
-    QUEUE_REROUTE, /* another site */
+    QUEUE_REROUTE, /* another site; due at once */
     QUEUE_DROP     /* the row goes, without a report */
 };
-/* Operation: for all that the filter finds. */
+/* The state that it is for, -1: any. What the filter finds in another one stays as it is. */
+int queue_change_state(enum queue_change_what what);
+/* Operation: for all that the filter finds. In slices when they are many: what earlier ones changed
+ * stays when a later one fails. */
 struct queue_change_op {
     struct store_op op;
     struct queue_filter filter;
     enum queue_change_what what;
-    struct str site; /* QUEUE_REROUTE; empty: as the routes say */
+    struct str site; /* QUEUE_REROUTE, then forced; empty: as the routes say, by its domain first */
     uint64_t count;  /* out: recipients */
     /* private */
     uint64_t at_id;

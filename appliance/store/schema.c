@@ -76,10 +76,26 @@ static const char *const version_3[] = {
     "mailbox VARCHAR(1000) NOT NULL, prefix LONGBLOB NOT NULL, PRIMARY KEY(queue, n)) %CLUSTERED%",
     NULL};
 
+static const char *const version_4[] = {
+    /* Mail that leaves: what its recipients share, and they themselves. state: enum queue_state;
+       sender NULL: the message's */
+    "CREATE TABLE queue_out(queue %KEY%, flags INTEGER NOT NULL, ret SMALLINT NOT NULL, account "
+    "VARCHAR(320) NOT NULL, envid VARBINARY(1024) NOT NULL, prefix LONGBLOB NOT NULL)",
+    "CREATE TABLE queue_to(queue BIGINT NOT NULL, n INTEGER NOT NULL, state SMALLINT NOT NULL, "
+    "site VARCHAR(320) NOT NULL, next_try BIGINT NOT NULL, expires BIGINT NOT NULL, "
+    "tries INTEGER NOT NULL, forced SMALLINT NOT NULL, warned SMALLINT NOT NULL, "
+    "notify SMALLINT NOT NULL, rcpt VARBINARY(1024) NOT NULL, sender VARBINARY(1024), "
+    "orcpt VARBINARY(1024) NOT NULL, last VARCHAR(500) NOT NULL, PRIMARY KEY(queue, n)) "
+    "%CLUSTERED%",
+    "CREATE INDEX queue_to_due ON queue_to(state, site, next_try, queue, n)",
+    /* What is held is found among much that leaves */
+    "CREATE INDEX queue_held ON queue(held, id)", NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
     {"held mail", version_3},
+    {"mail that leaves", version_4},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

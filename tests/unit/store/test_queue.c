@@ -131,11 +131,185 @@ static void survives_a_restart_and_expires(void **state)
     bed_check(b);
 }
 
+/* ---- With recipients here and elsewhere */
+
+static void put_both(struct bed *b, uint64_t id, bool here)
+{
+    const struct message_recipient local = {.account = STR("a@x"), .mailbox = STR("INBOX")};
+    const struct queue_to to[] = {
+        {.rcpt = STR("r@far"), .site = STR("far"), .next_ms = 1, .expires_ms = 1000},
+        {.rcpt = STR("t@far"), .site = STR("far"), .next_ms = 1, .expires_ms = 2000}};
+    const struct queue_new leaves = {
+        .out = {.prefix = STR("ARC-Seal: 1\r\n")}, .to = to, .n_to = 2};
+    struct queue_put q;
+
+    queue_put_init(&q, NULL);
+    q.sink = bed_sink(b, TEXT);
+    q.rcpts = &local;
+    q.n_rcpts = here;
+    q.leaves = &leaves;
+    q.count_max = 9;
+    q.bytes_max = 1 << 20;
+    q.entry = (struct queue_entry){.id = id,
+                                   .held = QUEUE_QUARANTINE,
+                                   .since_ms = clock_wall_ms() - 50000,
+                                   .until_ms = 999,
+                                   .sender = STR("s@there"),
+                                   .stage = STR("virus"),
+                                   .view = STR("much")};
+    bed_run(b, &q.op);
+    body_sink_free(&q.sink);
+}
+
+static size_t waiting(struct bed *b, int64_t at, struct queue_to **out)
+{
+    struct err err;
+    size_t n;
+
+    assert_int_equal(queue_due(b->reader, b->arena, STR("far"), at, 9, out, &n, &err), 0);
+    return n;
+}
+
+static void released_it_leaves(void **state)
+{
+    struct bed *b = *state;
+    struct queue_filter any = {.state = -1};
+    struct message_recipient *rcpts;
+    struct queue_entry *list, e;
+    struct queue_site *sites;
+    struct queue_out o;
+    struct queue_to *to;
+    struct err err;
+    uint64_t id = 11;
+    size_t n;
+
+    put_both(b, id, true);
+    put_both(b, 12, false);
+    assert_int_equal(waiting(b, INT64_MAX, &to), 0); /* it is held: nobody may send it */
+    assert_int_equal(queue_sites(b->reader, b->arena, STR(""), 9, &sites, &n, &err), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(queue_find(b->reader, b->arena, &any, 0, 0, 9, &to, NULL, &n, &err), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(queue_out_get(b->reader, b->arena, id, &e, &o, &err), -1);
+    assert_int_equal(listed(b, 0, 0, &list), 2);
+    assert_int_equal(list[0].n_rcpts, 3);
+    assert_int_equal(queue_rcpts(b->reader, b->arena, id, &rcpts, &n, &err), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(queue_out_to(b->reader, b->arena, id, &to, &n, &err), 0);
+    assert_true(n == 2 && to[0].state == QUEUE_WITHHELD);
+    bed_check(b);
+    bed_call(b, release_fn, &id);
+    assert_int_equal(listed(b, 0, 0, &list), 1);
+    assert_int_equal(bed_mailbox(b, bed_account(b, "a@x"), "INBOX").messages, 1);
+    assert_int_equal(waiting(b, clock_wall_ms(), &to), 2);
+    assert_true(to[0].next_ms > 1 && to[0].expires_ms >= 51000 && to[0].expires_ms < 1000000);
+    assert_int_equal(queue_out_get(b->reader, b->arena, id, &e, &o, &err), 0);
+    assert_true(e.held == QUEUE_LEAVES && str_eq(o.prefix, STR("ARC-Seal: 1\r\n")));
+    assert_int_equal(e.view.n + e.stage.n, 0);
+    assert_int_equal(bed_try_call(b, release_fn, &id, &err), -1); /* not held any more */
+    assert_int_equal(err.why, ERR_WHY_NOT_FOUND);
+    assert_int_equal(bed_int(b, "SELECT refs FROM body ORDER BY id LIMIT 1"), 2);
+    bed_check(b);
+    id = 12;
+    bed_call(b, release_fn, &id);
+    assert_int_equal(waiting(b, INT64_MAX, &to), 4);
+    bed_check(b);
+}
+
+static void removed_with_all(void **state)
+{
+    struct bed *b = *state;
+    uint64_t id = 11;
+    size_t n;
+
+    put_both(b, id, true);
+    put_both(b, 12, true);
+    bed_call(b, remove_fn, &id);
+    bed_call(b, expire_fn, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM queue_to"), 0);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM queue_out"), 0);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM body_dead"), 2);
+    bed_check(b);
+}
+
+static void run_sql(const char *dir, const char *const *texts)
+{
+    struct sql_conf conf = {.busy_ms = 1000};
+    char path[128];
+    struct sql *db;
+    struct err err;
+
+    snprintf(path, sizeof path, "%s/store.db", dir);
+    conf.path = path;
+    assert_int_equal(sql_open(&conf, &db, &err), 0);
+    for (; *texts; texts++)
+        if (sql_exec(db, *texts, &err))
+            fail_msg("%s: %s", *texts, err.text);
+    sql_close(&db);
+}
+
+/* A store of a program that knew nothing of leaving mail. */
+static void older_store(void **state)
+{
+    static const char *const back[] = {
+        "DROP TABLE queue_to", "DROP TABLE queue_out", "DROP INDEX queue_held",
+        "UPDATE schema_version SET version = 3 WHERE what = 'store'", NULL};
+    struct bed *b = *state;
+    struct queue_entry *list;
+    uint64_t id = 11;
+
+    put(b, id, QUEUE_HELD, 5000);
+    bed_close(b);
+    run_sql(b->dir, back);
+    bed_open(b);
+    assert_int_equal(listed(b, QUEUE_HELD, 0, &list), 1);
+    bed_call(b, release_fn, &id);
+    put_both(b, 12, true);
+    bed_check(b);
+}
+
+static void on_found(void *ctx, const char *text)
+{
+    (void)text;
+    ++*(unsigned *)ctx;
+}
+
+static unsigned damage(struct bed *b, const char *sql)
+{
+    const char *const texts[] = {sql, NULL};
+    unsigned n = 0;
+    struct err err;
+
+    run_sql(b->dir, texts);
+    assert_int_equal(store_check(b->reader, on_found, &n, &err), 0);
+    return n;
+}
+
+static void check_finds(void **state)
+{
+    struct bed *b = *state;
+
+    put_both(b, 11, true);
+    put_both(b, 12, true);
+    put_both(b, 13, false);
+    assert_int_equal(damage(b, "UPDATE queue_to SET state = 0 WHERE queue = 11 AND n = 1"), 1);
+    assert_int_equal(damage(b, "UPDATE queue_to SET state = 2 WHERE queue = 11 AND n = 1"), 0);
+    assert_int_equal(damage(b, "DELETE FROM queue_to WHERE queue = 13"),
+                     2); /* nobody; out is idle */
+    assert_int_equal(damage(b, "DELETE FROM queue_out WHERE queue = 13"), 1);
+    assert_int_equal(damage(b, "DELETE FROM queue_out WHERE queue = 12"), 2);
+    assert_int_equal(damage(b, "UPDATE queue SET held = 0 WHERE id = 12"), 5);
+    assert_int_equal(damage(b, "DELETE FROM queue WHERE id IN (12, 13)"),
+                     2 + 1 + 1 + 2 + 0); /* refs, out is missing, rcpt, to */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BED_TEST(in_and_out),
-        BED_TEST(survives_a_restart_and_expires),
+        BED_TEST(in_and_out),         BED_TEST(survives_a_restart_and_expires),
+        BED_TEST(released_it_leaves), BED_TEST(removed_with_all),
+        BED_TEST(older_store),        BED_TEST(check_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,31 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* queue.c - rows of held mail: into the queue, listed, out of it again. */
-#include "appliance/store/queue.h"
-#include "appliance/store/store_private.h"
+/* queue_held.c - held mail and quarantine: into the queue, listed, out of it again. */
+#include "appliance/store/queue_private.h"
 
 enum { EXPIRE_MAX = 100 };
-
-#define COLUMNS                                                                                    \
-    "q.id, q.held, q.since, q.until, q.next_try, q.sender, q.stage, q.reason, q.info, q.body, "    \
-    "b.size, "                                                                                     \
-    "(SELECT COUNT(*) FROM queue_rcpt r WHERE r.queue = q.id) FROM queue q JOIN body b ON b.id = " \
-    "q.body "
-
-static void read_entry(struct sql_stmt *st, struct arena *a, struct queue_entry *e)
-{
-    *e = (struct queue_entry){.id = (uint64_t)sql_int(st, 0),
-                              .held = (enum queue_held)sql_int(st, 1),
-                              .since_ms = sql_int(st, 2),
-                              .until_ms = sql_int(st, 3),
-                              .next_ms = sql_int(st, 4),
-                              .sender = arena_str(a, sql_blob(st, 5)),
-                              .stage = arena_str(a, sql_text(st, 6)),
-                              .reason = arena_str(a, sql_blob(st, 7)),
-                              .view = arena_str(a, sql_blob(st, 8)),
-                              .body = (uint64_t)sql_int(st, 9),
-                              .size = (uint64_t)sql_int(st, 10),
-                              .n_rcpts = (uint64_t)sql_int(st, 11)};
-}
 
 /* ---- In */
 
@@ -37,7 +14,7 @@ static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
 
     if (sql_prepare(tx->db,
                     "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM queue q JOIN body b ON b.id = "
-                    "q.body WHERE q.held <> 0",
+                    "q.body WHERE q.held IN (1, 2)",
                     &st, err))
         return -1;
     rc = sql_step(st, err);
@@ -53,29 +30,6 @@ static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
                        "%llu messages with %llu octets are held already", (unsigned long long)n,
                        (unsigned long long)bytes);
     return 0;
-}
-
-static int insert_entry(struct store_tx *tx, const struct queue_entry *e, struct err *err)
-{
-    struct sql_stmt *st;
-
-    if (sql_prepare(tx->db,
-                    "INSERT INTO queue(id, body, held, since, until, next_try, sender, stage, "
-                    "reason, info) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)e->id);
-    sql_bind_int(st, 2, (int64_t)e->body);
-    sql_bind_int(st, 3, e->held);
-    sql_bind_int(st, 4, e->since_ms);
-    sql_bind_int(st, 5, e->until_ms);
-    sql_bind_int(st, 6, e->next_ms);
-    sql_bind_blob(st, 7, e->sender.p ? e->sender : STR(""));
-    sql_bind_text(st, 8, e->stage.p ? e->stage : STR(""));
-    sql_bind_blob(st, 9, e->reason.p ? e->reason : STR(""));
-    sql_bind_blob(st, 10, e->view.p ? e->view : STR(""));
-    return sql_run(st, err);
 }
 
 static int insert_rcpt(struct store_tx *tx, uint64_t id, size_t n,
@@ -101,11 +55,13 @@ static int put_run(struct store_op *op, struct store_tx *tx)
     struct queue_put *q = CONTAINER_OF(op, struct queue_put, op);
 
     if (check_room(tx, q, &op->err) || body_insert_tx(tx, q->sink, &q->entry.body, &op->err) ||
-        body_ref_tx(tx, q->entry.body, &op->err) || insert_entry(tx, &q->entry, &op->err))
+        body_ref_tx(tx, q->entry.body, &op->err) || queue_insert_entry_tx(tx, &q->entry, &op->err))
         return -1;
     for (size_t i = 0; i < q->n_rcpts; i++)
         if (insert_rcpt(tx, q->entry.id, i, &q->rcpts[i], &op->err))
             return -1;
+    if (q->leaves && q->leaves->n_to && queue_insert_leaves_tx(tx, &q->entry, q->leaves, &op->err))
+        return -1;
     return STORE_DONE;
 }
 
@@ -116,6 +72,22 @@ void queue_put_init(struct queue_put *q, void (*done)(struct store_op *))
 
 /* ---- Read */
 
+/* Two texts: one held at a time is read in the order of its index, both are sorted. */
+static int prepare_list(struct sql *db, unsigned held, struct sql_stmt **out, struct err *err)
+{
+    if (held)
+        return sql_prepare(db,
+                           "SELECT " QUEUE_ENTRY_COLUMNS
+                           "WHERE q.id > ? AND (? = 0 OR q.next_try <= ?) AND q.held = ? "
+                           "ORDER BY q.id LIMIT ?",
+                           out, err);
+    return sql_prepare(db,
+                       "SELECT " QUEUE_ENTRY_COLUMNS
+                       "WHERE q.id > ? AND (? = 0 OR q.next_try <= ?) AND q.held IN (1, 2) "
+                       "ORDER BY q.id LIMIT ?",
+                       out, err);
+}
+
 int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t due_ms,
                uint64_t after, size_t max, struct queue_entry **out, size_t *n_out, struct err *err)
 {
@@ -124,20 +96,16 @@ int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t d
 
     *n_out = 0;
     *out = ARENA_ARRAY(a, struct queue_entry, max);
-    if (sql_prepare(r->db,
-                    "SELECT " COLUMNS "WHERE q.id > ? AND q.held <> 0 AND (? = 0 OR q.held = ?) "
-                    "AND (? = 0 OR q.next_try <= ?) "
-                    "ORDER BY q.id LIMIT ?",
-                    &st, err))
+    if (prepare_list(r->db, held, &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)after);
-    sql_bind_int(st, 2, held);
-    sql_bind_int(st, 3, held);
-    sql_bind_int(st, 4, due_ms);
-    sql_bind_int(st, 5, due_ms);
-    sql_bind_int(st, 6, (int64_t)max);
+    sql_bind_int(st, 2, due_ms);
+    sql_bind_int(st, 3, due_ms);
+    if (held)
+        sql_bind_int(st, 4, held);
+    sql_bind_int(st, held ? 5 : 4, (int64_t)max);
     while (*n_out < max && (rc = sql_step(st, err)) == 1)
-        read_entry(st, a, &(*out)[(*n_out)++]);
+        queue_entry_read(st, a, &(*out)[(*n_out)++]);
     sql_reset(st);
     return rc < 0 ? -1 : 0;
 }
@@ -154,12 +122,12 @@ static int get(struct sql *db, struct arena *a, uint64_t id, struct queue_entry 
     struct sql_stmt *st;
     int rc;
 
-    if (sql_prepare(db, "SELECT " COLUMNS "WHERE q.id = ? AND q.held <> 0", &st, err))
+    if (sql_prepare(db, "SELECT " QUEUE_ENTRY_COLUMNS "WHERE q.id = ? AND q.held <> 0", &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     rc = sql_step(st, err);
     if (rc == 1)
-        read_entry(st, a, out);
+        queue_entry_read(st, a, out);
     sql_reset(st);
     return rc == 1 ? 0 : rc == 0 ? not_there(id, err) : -1;
 }
@@ -203,26 +171,40 @@ int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
 
 /* ---- Out */
 
-static int run_by_id(struct store_tx *tx, const char *text, uint64_t id, struct err *err)
+/* Its copies for other hosts live from now on: the time they were held isn't taken off their
+ * lifetime. */
+static int let_leave(struct store_tx *tx, const struct queue_entry *e, int64_t now, struct err *err)
 {
     struct sql_stmt *st;
 
-    if (sql_prepare(tx->db, text, &st, err))
+    if (queue_run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", e->id, err) ||
+        sql_prepare(tx->db,
+                    "UPDATE queue_to SET state = 0, next_try = ?, expires = expires + ? "
+                    "WHERE queue = ?",
+                    &st, err))
         return -1;
-    sql_bind_int(st, 1, (int64_t)id);
+    sql_bind_int(st, 1, now);
+    sql_bind_int(st, 2, now > e->since_ms ? now - e->since_ms : 0);
+    sql_bind_int(st, 3, (int64_t)e->id);
+    if (sql_run(st, err))
+        return -1;
+    if (sql_changes(tx->db) == 0)
+        return queue_delete_tx(tx, e->id, e->body, err);
+    if (sql_prepare(tx->db,
+                    "UPDATE queue SET held = 0, next_try = ?, until = 0, stage = '', reason = ?, "
+                    "info = ? WHERE id = ?",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, now);
+    sql_bind_blob(st, 2, STR(""));
+    sql_bind_blob(st, 3, STR(""));
+    sql_bind_int(st, 4, (int64_t)e->id);
     return sql_run(st, err);
-}
-
-static int remove_rows(struct store_tx *tx, const struct queue_entry *e, struct err *err)
-{
-    if (run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", e->id, err) ||
-        run_by_id(tx, "DELETE FROM queue WHERE id = ?", e->id, err))
-        return -1;
-    return body_unref_tx(tx, e->body, err);
 }
 
 int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
 {
+    int64_t now = clock_wall_ms();
     struct message_recipient *list;
     struct queue_entry e;
     size_t n;
@@ -233,17 +215,17 @@ int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, stru
     for (size_t i = 0; i < n; i++) {
         if (mailbox)
             list[i].mailbox = str_from(mailbox);
-        if (delivery_to_tx(tx, e.body, clock_wall_ms(), &list[i], err))
+        if (delivery_to_tx(tx, e.body, now, &list[i], err))
             return -1;
     }
-    return remove_rows(tx, &e, err);
+    return let_leave(tx, &e, now, err);
 }
 
 int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)
 {
     struct queue_entry e;
 
-    return get(tx->db, tx->arena, id, &e, err) ? -1 : remove_rows(tx, &e, err);
+    return get(tx->db, tx->arena, id, &e, err) ? -1 : queue_delete_tx(tx, id, e.body, err);
 }
 
 int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_t until_ms,
