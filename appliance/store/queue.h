@@ -136,6 +136,11 @@ int queue_out_get(struct store_reader *r, struct arena *a, uint64_t id, struct q
 int queue_out_to(struct store_reader *r, struct arena *a, uint64_t id, struct queue_to **out,
                  size_t *n_out, struct err *err) __attribute__((warn_unused_result));
 
+/* The site that the routes of today say. One that was forced meanwhile, or is gone, stays as it
+ * is. */
+int queue_set_site_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct str site,
+                      struct err *err) __attribute__((warn_unused_result));
+
 enum queue_what {
     QUEUE_SETTLED, /* delivered, or given up: the row goes */
     QUEUE_LATER    /* the row stays, with next_ms, last, warned; tries + 1 */
@@ -166,6 +171,10 @@ void queue_settle_init(struct queue_settle *q, void (*done)(struct store_op *));
 
 /* What `last` and the like are cut to: valid UTF-8 of some hundred octets. */
 struct str queue_last_text(struct arena *a, struct str s);
+
+/* Another site for one recipient, whenever it is due. One that has vanished is no error. */
+int queue_set_site_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct str site,
+                      struct err *err) __attribute__((warn_unused_result));
 
 /* For commands, and for what they say in words. Text filters: .n == 0: any. */
 struct queue_filter {

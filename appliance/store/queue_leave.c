@@ -95,6 +95,20 @@ int queue_due(struct store_reader *r, struct arena *a, struct str site, int64_t 
     return 0;
 }
 
+int queue_set_site_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct str site,
+                      struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db, "UPDATE queue_to SET site = ? WHERE queue = ? AND n = ? AND forced = 0",
+                    &st, err))
+        return -1;
+    sql_bind_text(st, 1, site);
+    sql_bind_int(st, 2, (int64_t)id);
+    sql_bind_int(st, 3, n);
+    return sql_run(st, err);
+}
+
 /* ---- One message */
 
 static int gone(uint64_t id, struct err *err)

@@ -141,6 +141,27 @@ static void sites_by_name_and_time(void **state)
     assert_int_equal(qb_due(b, "a.first", INT64_MAX, &to), 0);
 }
 
+static int other_site_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    return queue_set_site_tx(tx, 1, *(uint32_t *)ctx, STR("other"), err);
+}
+
+static void another_site_today(void **state)
+{
+    struct bed *b = *state;
+    struct queue_to two[] = {QB_TO("x@one.example", "one.example", 100),
+                             QB_TO("y@one.example", "one.example", 100)};
+    struct queue_to *to;
+
+    two[1].forced = true;
+    qb_put(b, 1, "s@b", two, 2);
+    for (uint32_t n = 0; n < 3; n++)
+        bed_call(b, other_site_fn, &n);
+    assert_int_equal(qb_due(b, "other", 100, &to), 1);
+    assert_int_equal(to[0].n, 0);
+    assert_int_equal(qb_due(b, "one.example", 100, &to), 1);
+}
+
 static void due_in_order(void **state)
 {
     struct bed *b = *state;
@@ -343,6 +364,7 @@ int main(void)
         BED_TEST(local_and_remote_in_one),
         BED_TEST(what_does_not_fit_is_refused),
         BED_TEST(sites_by_name_and_time),
+        BED_TEST(another_site_today),
         BED_TEST(due_in_order),
         BED_TEST(settled),
         BED_TEST(words_of_hosts),
