@@ -286,6 +286,10 @@ static void settle_live(struct conn *c, bool drop_read)
         c->opened = true;
         conn_tell(c, CONN_OPEN);
     }
+    if (c->hello_due && conn_live(c)) {
+        c->hello_due = false;
+        conn_tls_pump(c, STR_NULL);
+    }
     if (conn_live(c))
         show_held(c);
     if (conn_live(c) && c->tls == CONN_TLS_UP && !c->lingering)

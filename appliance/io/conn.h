@@ -89,8 +89,11 @@ void conn_set_marks(struct conn *c, size_t low, size_t high); /* default 16 KB, 
  * (no injection), input is held until the handshake is done: CONN_TLS, or CONN_CLOSED. Handshake
  * time limit: 30 s. */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls);
-/* Client side: a handshake with these demands (copied); ctx of tls_ctx_client(). CONN_TLS when it
- * is done, CONN_CLOSED when it failed or the peer isn't who it should be (ERR_WHY_UNTRUSTED). */
+/* Client side: a handshake with these demands (copied); ctx of tls_ctx_client(). From CONN_OPEN on,
+ * in its handler already (implicit TLS), or when the go-ahead reply has been read: unread plain
+ * input is discarded here too, and what comes in the clear later breaks the handshake. CONN_TLS
+ * when it is done; CONN_CLOSED when the peer isn't who it should be (ERR_TEMP, ERR_WHY_UNTRUSTED,
+ * a sentence that says what is wrong), or when it failed otherwise (mostly ERR_PROTO). */
 void conn_start_tls_client(struct conn *c, struct tls_ctx *tls, const struct tls_demand *want);
 /* What the peer's certificate proved: TLS_TRUST_NONE also without TLS. Not demanded, the name and
  * the system's authorities are still looked at, so PKIX may come where NONE was demanded. */

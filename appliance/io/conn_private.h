@@ -137,8 +137,10 @@ void conn_flush(struct conn *c);
 void conn_send(struct conn *c, struct queue *q, const char *p, size_t n);
 
 /* conn_tls.c */
-void conn_tls_begin(struct conn *c, struct tls_ctx *tls);
-void conn_tls_pump(struct conn *c, struct str net); /* handshake, or decrypts and shows */
+void conn_tls_begin(struct conn *c, struct tls_ctx *tls); /* as the server */
+int conn_tls_clear(struct conn *c); /* before STARTTLS: input is dropped, output goes as it is */
+void conn_tls_attach(struct conn *c, struct tls_ctx *tls); /* an SSL without a side yet */
+void conn_tls_pump(struct conn *c, struct str net);        /* handshake, or decrypts and shows */
 void conn_tls_encrypt(struct conn *c); /* from out to the socket, as far as it takes it */
 void conn_tls_bye(struct conn *c);     /* close_notify */
 void conn_tls_free(struct conn *c);

@@ -21,9 +21,22 @@ static const char *handshake_name(size_t i)
     return names[i];
 }
 
-METRIC(handshakes, HANDSHAKES, .type = METRIC_COUNTER, .name = "posthouse_tls_handshakes_total",
-       .help = "TLS handshakes by what they led to.",
-       .labels = {{"result", handshake_name, HANDSHAKES}});
+enum { SIDE_IN, SIDE_OUT, SIDES };
+
+static const char *side_name(size_t i)
+{
+    return i == SIDE_OUT ? "out" : "in";
+}
+
+METRIC(handshakes, HANDSHAKES *SIDES, .type = METRIC_COUNTER,
+       .name = "posthouse_tls_handshakes_total",
+       .help = "TLS handshakes by what they led to, as server (in) and client (out).",
+       .labels = {{"result", handshake_name, HANDSHAKES}, {"side", side_name, SIDES}});
+
+static void count(const struct conn *c, size_t result)
+{
+    metric_inc(&handshakes, result * SIDES + (c->tls_peer ? SIDE_OUT : SIDE_IN));
+}
 
 struct loop_tls {
     BIO_METHOD *method;
@@ -106,35 +119,41 @@ static void ship(struct conn *c)
 
 /* ---- life ---- */
 
-void conn_tls_begin(struct conn *c, struct tls_ctx *tls)
+void conn_tls_attach(struct conn *c, struct tls_ctx *tls)
 {
     struct loop_tls *t = loop_tls(c->loop);
-    tls_ctx_freshen(tls, loop_now_ms(c->loop));
+    CHECK(c->tls == CONN_TLS_NONE);
     c->ssl = SSL_new(tls->ctx);
     BIO *bio = BIO_new(t->method);
     CHECK(c->ssl && bio); /* memory */
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
     SSL_set_bio(c->ssl, bio, bio);
-    SSL_set_accept_state(c->ssl);
     c->tls = CONN_TLS_HANDSHAKE;
     c->deadline_ms = loop_now_ms(c->loop) + CONN_HANDSHAKE_MS;
     conn_rearm(c);
+}
+
+void conn_tls_begin(struct conn *c, struct tls_ctx *tls)
+{
+    CHECK(!tls->client);
+    tls_ctx_freshen(tls, loop_now_ms(c->loop));
+    conn_tls_attach(c, tls);
+    SSL_set_accept_state(c->ssl);
 }
 
 void conn_tls_free(struct conn *c)
 {
     SSL_free(c->ssl);
     c->ssl = NULL;
+    tls_peer_free(&c->tls_peer);
 }
 
-void conn_start_tls(struct conn *c, struct tls_ctx *tls)
+int conn_tls_clear(struct conn *c)
 {
-    if (!conn_live(c) || c->lingering)
-        return;
-    CHECK(c->tls == CONN_TLS_NONE);
-    /* RFC 3207 4.2, RFC 3501 6.2.1: what the client sent in the clear behind its STARTTLS is not
-     * seen after it. What still lies in the kernel goes to the handshake, which fails. */
+    /* RFC 3207 4.2, RFC 3501 6.2.1: what the peer sent in the clear behind its STARTTLS, or behind
+     * its go-ahead reply, is not seen after it. What still lies in the kernel goes to the
+     * handshake, which fails. */
     c->view.n = 0;
     c->in.off = c->in.b.n; /* freed later: the handler may still look at its line */
     c->retell = false;
@@ -143,11 +162,18 @@ void conn_start_tls(struct conn *c, struct tls_ctx *tls)
     if (clear.n > 0) {
         if (queue_add(&c->wire, clear.p, clear.n) != 0) {
             conn_break(c, ERR_TEMP, "too much output is waiting");
-            return;
+            return -1;
         }
         queue_free(&c->out);
         conn_flush_later(c);
     }
+    return 0;
+}
+
+void conn_start_tls(struct conn *c, struct tls_ctx *tls)
+{
+    if (!conn_live(c) || c->lingering || conn_tls_clear(c) != 0)
+        return;
     conn_tls_begin(c, tls);
     conn_settle_later(c);
 }
@@ -158,7 +184,13 @@ static void tls_failed(struct conn *c, const char *doing)
 {
     unsigned long code = ERR_peek_error();
     const char *why = code ? ERR_reason_error_string(code) : NULL;
+    struct err err;
     ship(c); /* the alert */
+    if (c->tls == CONN_TLS_HANDSHAKE && c->tls_peer && tls_peer_refused(c->tls_peer, &err)) {
+        conn_break_why(c, err.kind, err.why, "%s", err.text);
+        ERR_clear_error();
+        return;
+    }
     conn_break(c, ERR_PROTO, "TLS %s: %s", doing, why ? why : "failed");
     ERR_clear_error();
 }
@@ -171,13 +203,17 @@ static bool handshake(struct conn *c)
     int rc = SSL_do_handshake(c->ssl);
     if (rc != 1) {
         if (SSL_get_error(c->ssl, rc) != SSL_ERROR_WANT_READ) {
-            metric_inc(&handshakes, HANDSHAKE_FAILED);
+            count(c, HANDSHAKE_FAILED);
             tls_failed(c, "handshake");
         }
         return false;
     }
-    metric_inc(&handshakes,
-               SSL_version(c->ssl) == TLS1_3_VERSION ? HANDSHAKE_TLS13 : HANDSHAKE_TLS12);
+    if (c->tls_peer && !tls_peer_satisfied(c->tls_peer)) {
+        count(c, HANDSHAKE_FAILED);
+        conn_break_why(c, ERR_TEMP, ERR_WHY_UNTRUSTED, "the peer showed no certificate");
+        return false;
+    }
+    count(c, SSL_version(c->ssl) == TLS1_3_VERSION ? HANDSHAKE_TLS13 : HANDSHAKE_TLS12);
     c->tls = CONN_TLS_UP;
     c->tls_more = true;
     c->deadline_ms = 0;

@@ -4,6 +4,7 @@
 #include "appliance/base/mem.h"
 #include "appliance/base/rand.h"
 #include "appliance/io/tls_private.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -38,10 +39,11 @@ static int settle_options(SSL_CTX *ctx)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets need none */
     SSL_CTX_set_default_passwd_cb(ctx, no_password);
     static const unsigned char id[] = "posthouse";
+    char groups[] = "X25519:P-256:P-384"; /* the macro casts const away */
     return SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) == 1 &&
                    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
                    SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL") == 1 &&
-                   SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1
+                   SSL_CTX_set1_groups_list(ctx, groups) == 1
                ? 0
                : -1;
 }
@@ -67,6 +69,12 @@ static int load_files(SSL_CTX *ctx, const char *cert_file, const char *key_file,
         return ERR(err, ERR_PERM, "the key %s does not belong to the certificate %s", key_file,
                    cert_file);
     return 0;
+}
+
+bool tls_is_ip(const char *name)
+{
+    unsigned char a[16];
+    return inet_pton(AF_INET, name, a) == 1 || inet_pton(AF_INET6, name, a) == 1;
 }
 
 SSL_CTX *tls_server_new(struct err *err)

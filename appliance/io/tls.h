@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* tls.h - TLS contexts of servers, and the small certificate authority of test appliances.
- * Floor 1 (io). Threads: contexts are made and replaced on the loop (or before it runs).
- * Server contexts: TLS 1.2 and 1.3, AEAD suites with forward secrecy, no compression, no
+/* tls.h - TLS contexts of servers and clients, and the small certificate authority of test
+ * appliances. Floor 1 (io). Threads: contexts are made and replaced on the loop (or before it
+ * runs). Server contexts: TLS 1.2 and 1.3, AEAD suites with forward secrecy, no compression, no
  * renegotiation, ECDSA or RSA keys, session tickets, SSL_MODE_RELEASE_BUFFERS (RFC 9325). */
 #ifndef PH_IO_TLS_H
 #define PH_IO_TLS_H
@@ -25,8 +25,11 @@ int tls_ctx_from_pem(const struct tls_pem *pem, struct tls_ctx **out, struct err
 bool tls_ctx_covers(const struct tls_ctx *t, const char *host);
 /* Seconds until the certificate's end; negative: it is over. */
 long tls_ctx_seconds_left(const struct tls_ctx *t);
-/* For connections to others: TLS 1.2 and 1.3. ca_file: PEM; NULL or empty: the system's. Sessions
- * aren't resumed (a DANE or MTA-STS demand holds for each connection). */
+/* For connections to others: TLS 1.2 and 1.3, with OpenSSL's suites and security level, so that old
+ * servers (CBC) are spoken to. A certificate below the level (RSA-1024) does where nothing is
+ * demanded, and proves nothing. ca_file: PEM; NULL or empty: the system's, read now and not later;
+ * to have none is no error, but then nobody is known. Sessions aren't resumed (a DANE or MTA-STS
+ * demand holds for each connection). */
 int tls_ctx_client(const char *ca_file, struct tls_ctx **out, struct err *err)
     __attribute__((warn_unused_result));
 enum tls_trust {
@@ -40,11 +43,13 @@ struct tls_tlsa {
 };
 struct tls_demand {
     enum tls_trust trust;
-    const char *const *names;    /* [0]: SNI too; the others are as good. NULL-terminated */
+    /* [0]: SNI too, unless an IP address, and with DANE the TLSA base domain; the others are as
+     * good. Host names and IP addresses, NULL-terminated; a last dot is ignored. */
+    const char *const *names;
     const struct tls_tlsa *tlsa; /* DANE: of DNSSEC-validated answers. Usages 2 and 3 only count */
     size_t n_tlsa;
 };
-/* How many of them can be used with SMTP (RFC 7672 3.1.1, and OpenSSL knows selector and matching
+/* How many of them can be used with SMTP (RFC 7672 3.1.3, and OpenSSL knows selector and matching
  * type): none means that DANE can't be demanded, but TLS must. */
 size_t tls_tlsa_usable(const struct tls_tlsa *tlsa, size_t n);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *t);

@@ -2,8 +2,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/rand.h"
-#include "appliance/io/tls.h"
-#include <arpa/inet.h>
+#include "appliance/io/tls_private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ec.h>
@@ -160,12 +159,6 @@ static time_t now_at(void)
     return (time_t)(clock_wall_ms() / 1000);
 }
 
-static bool is_ip(const char *name)
-{
-    unsigned char a[16];
-    return inet_pton(AF_INET, name, a) == 1 || inet_pton(AF_INET6, name, a) == 1;
-}
-
 static int add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 {
     X509V3_CTX ctx;
@@ -187,7 +180,7 @@ static int add_names(X509 *cert, const char *const *names)
         ok = g && sk_GENERAL_NAME_push(all, g) > 0;
         if (!ok)
             break;
-        if (is_ip(*names)) {
+        if (tls_is_ip(*names)) {
             ASN1_OCTET_STRING *ip = a2i_IPADDRESS(*names);
             ok = ip != NULL;
             if (ok)
@@ -276,8 +269,8 @@ static bool covers(X509 *cert, const char *const *names)
 {
     unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS;
     for (; *names; names++) {
-        int rc = is_ip(*names) ? X509_check_ip_asc(cert, *names, flags)
-                               : X509_check_host(cert, *names, 0, flags, NULL);
+        int rc = tls_is_ip(*names) ? X509_check_ip_asc(cert, *names, flags)
+                                   : X509_check_host(cert, *names, 0, flags, NULL);
         if (rc != 1)
             return false;
     }
@@ -337,7 +330,7 @@ static bool usable_name(const char *name)
     static const char letters[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     size_t n = strlen(name);
-    return is_ip(name) || (n > 0 && n <= 253 && strspn(name, letters) == n);
+    return tls_is_ip(name) || (n > 0 && n <= 253 && strspn(name, letters) == n);
 }
 
 int tls_ca_ensure(int dirfd, const char *const *names, struct err *err)
