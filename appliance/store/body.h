@@ -78,6 +78,10 @@ int body_open(struct store_reader *r, struct arena *a, uint64_t id, unsigned wan
  * `buf`, cleared first). Short only at the end. */
 int body_read(struct body_reader *b, uint64_t offset, size_t n, struct buf *buf, struct str *out,
               struct err *err) __attribute__((warn_unused_result));
+/* The descriptor of data that lies in a file, from now on the caller's, who reads it with pread();
+ * -1: the data is inline. Of a reader opened with BODY_WANT_DATA; its own reads of data are over.
+ */
+int body_take_file(struct body_reader *b);
 void body_close(struct body_reader *b); /* the arena's memory stays */
 /* The MIME tree: decoded from meta, or scanned anew when meta is missing or of another version. */
 int body_structure(struct body_reader *b, struct arena *a, struct mime_part **root_out,

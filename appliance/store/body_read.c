@@ -138,6 +138,14 @@ int body_read(struct body_reader *b, uint64_t offset, size_t n, struct buf *buf,
     return 0;
 }
 
+int body_take_file(struct body_reader *b)
+{
+    int fd = b->fd;
+
+    b->fd = -1;
+    return fd;
+}
+
 void body_close(struct body_reader *b)
 {
     if (b->fd >= 0)
