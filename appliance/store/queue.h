@@ -172,10 +172,6 @@ void queue_settle_init(struct queue_settle *q, void (*done)(struct store_op *));
 /* What `last` and the like are cut to: valid UTF-8 of some hundred octets. */
 struct str queue_last_text(struct arena *a, struct str s);
 
-/* Another site for one recipient, whenever it is due. One that has vanished is no error. */
-int queue_set_site_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct str site,
-                      struct err *err) __attribute__((warn_unused_result));
-
 /* For commands, and for what they say in words. Text filters: .n == 0: any. */
 struct queue_filter {
     struct str domain; /* of a recipient: "example.org", ".example.org" (with all below) */
