@@ -25,7 +25,11 @@ struct resolver_conf {        /* section "dns" */
 };
 extern const struct ph_setting resolver_settings[];
 
-/* -1: a forwarder or file that can't be used; says which. After the sandbox. */
+/* Without touching files or the network: are the settings well written? */
+int resolver_check(const struct resolver_conf *conf, struct err *err)
+    __attribute__((warn_unused_result));
+/* -1: a forwarder or file that can't be used; says which. After the sandbox: it starts libunbound's
+ * thread. Nothing is read from files later. */
 int resolver_open(const struct resolver_conf *conf, struct loop *l, struct resolver **out,
                   struct err *err) __attribute__((warn_unused_result));
 /* Other forwarders from now on; questions on their way end as they began. */
@@ -48,12 +52,14 @@ enum resolver_status {
     RESOLVER_NO_NAME,    /* NXDOMAIN */
     RESOLVER_BOGUS,      /* DNSSEC says it is forged, or the zone is broken: temporary */
     RESOLVER_FAILED,     /* SERVFAIL, time, no network: temporary */
-    RESOLVER_OVER_BUDGET /* this asker may ask no more */
+    RESOLVER_OVER_BUDGET /* no records, and this asker may ask no more */
 };
 struct resolver_record {
-    struct str name; /* MX, PTR, CNAME: lower case, no trailing dot; "." for the root (null MX) */
-    struct str data; /* TXT: its strings joined; TLSA: the association data */
-    char ip[46];     /* A, AAAA */
+    /* MX, PTR, CNAME: lower case, no trailing dot, odd bytes as \DDD; "." for the root (null MX)
+     */
+    struct str name;
+    struct str data;                   /* TXT: its strings joined; TLSA: the association data */
+    char ip[46];                       /* A, AAAA */
     uint16_t preference;               /* MX */
     uint8_t usage, selector, matching; /* TLSA */
 };
@@ -68,8 +74,9 @@ struct resolver_answer {
 };
 typedef void (*resolver_answer_fn)(void *ctx, const struct resolver_answer *a);
 
-/* What one asker may spend on one piece of work; zero the private part first. NULL in
- * resolver_ask(): only conf.timeout holds. */
+/* What one asker may spend on one piece of work; zero the private part first; it must live until
+ * its last answer. NULL in resolver_ask(): only conf.timeout holds. The answer without records that
+ * is one too many is OVER_BUDGET; the questions after that are NULL. */
 struct resolver_budget {
     unsigned queries, voids; /* most questions; most answers without records; 0: no limit */
     uint64_t deadline_ms;    /* loop_now_ms(); 0: none */
