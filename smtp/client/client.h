@@ -28,11 +28,14 @@ struct smtp_fault {
     char status[12]; /* RFC 3463: the reply's, else the one that fits: "5.1.1", "4.4.2" */
     char stage[12];  /* "connect", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA",
                         "end" */
-    char text[400];  /* for people, printable: the reply's text, or what happened */
+    char text[400];  /* for people, printable: the reply's text without code and status, or what
+                        happened */
     bool remote;     /* text is the host's own words (RFC 3464 Diagnostic-Code: smtp) */
 };
 /* Name and words of a peer in one line: "host said: 550 5.1.1 no such user (RCPT)". */
 void smtp_fault_text(const struct smtp_fault *f, const char *host, char *out, size_t cap);
+/* Code, status and text: "550 5.1.1 no such user"; "4.4.2 closed the connection". */
+void smtp_fault_reply(const struct smtp_fault *f, char *out, size_t cap);
 
 enum smtp_tls_use {
     SMTP_TLS_OFF,
