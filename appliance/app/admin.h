@@ -29,7 +29,13 @@ struct admin_call {
     const char *password; /* read by the client where the command wants one; else NULL */
     json_t *result;       /* out: owned; NULL = nothing to show */
     char *revoked;        /* out: owned; the folded address whose logins hold no more; or NULL */
-    struct err err;       /* when the command returns -1 */
+    char *more; /* out: owned; there is more than `result`: ask again with --after=THIS; or NULL */
+    struct admin_queue {
+        bool changed; /* out: something waits that didn't, or goes elsewhere: delivery must look */
+        bool flush;   /* out: at once, also at hosts that rest */
+        char *of;     /* out: owned; the site, with flush the domain, that it is about; NULL: any */
+    } queue;
+    struct err err; /* when the command returns -1 */
 };
 struct admin_command {
     const char *group, *verb, *usage; /* "user", "add", "ADDRESS" */

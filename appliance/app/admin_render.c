@@ -97,16 +97,50 @@ static void render_table(const json_t *rows, struct buf *out)
     buf_fini(&scratch);
 }
 
+/* A header block: below its name, a line each. */
+static void render_lines(struct str text, struct buf *scratch, struct buf *out)
+{
+    struct str line;
+
+    buf_add_char(out, '\n');
+    while (text.n) {
+        str_cut(text, '\n', &line, &text);
+        json_t *v =
+            json_stringn(line.p, line.n && line.p[line.n - 1] == '\r' ? line.n - 1 : line.n);
+        buf_add_z(out, "  ");
+        buf_add_str(out, cell(v, scratch));
+        buf_add_char(out, '\n');
+        json_decref(v);
+    }
+}
+
+static bool is_table(const json_t *v)
+{
+    return json_is_array(v) && json_is_object(json_array_get(v, 0));
+}
+
+static void render_field(const char *name, const json_t *v, struct buf *scratch, struct buf *out)
+{
+    buf_printf(out, "%s:", name);
+    if (is_table(v)) {
+        buf_add_char(out, '\n');
+        render_table(v, out);
+    } else if (json_is_string(v) && strcmp(name, "head") == 0) {
+        render_lines(str_of(json_string_value(v), json_string_length(v)), scratch, out);
+    } else {
+        buf_add_char(out, ' ');
+        buf_add_str(out, cell(v, scratch));
+        buf_add_char(out, '\n');
+    }
+}
+
 static void render_object(json_t *o, struct buf *out)
 {
     struct buf scratch;
 
     buf_init(&scratch, 1 << 20);
-    for (void *it = json_object_iter(o); it; it = json_object_iter_next(o, it)) {
-        buf_printf(out, "%s: ", json_object_iter_key(it));
-        buf_add_str(out, cell(json_object_iter_value(it), &scratch));
-        buf_add_char(out, '\n');
-    }
+    for (void *it = json_object_iter(o); it; it = json_object_iter_next(o, it))
+        render_field(json_object_iter_key(it), json_object_iter_value(it), &scratch, out);
     buf_fini(&scratch);
 }
 

@@ -93,6 +93,40 @@ static int read_password(char *out, size_t cap, struct err *err)
     return 0;
 }
 
+/* ---- long results come in pages */
+
+static void ask_after(json_t *request, const char *id, bool again)
+{
+    json_t *argv = json_object_get(request, "argv"), *after = json_sprintf("--after=%s", id);
+
+    if (again)
+        json_array_set_new(argv, json_array_size(argv) - 1, after);
+    else
+        json_array_append_new(argv, after);
+}
+
+/* Joins a page to what there is, and makes the request the one for the next. False: that was the
+ * last. */
+static bool take_page(json_t *request, json_t *page, json_t **all)
+{
+    const char *more = json_string_value(json_object_get(page, "more"));
+    bool first = !*all, goes_on = more != NULL;
+
+    if (more)
+        ask_after(request, more, !first);
+    json_object_del(page, "more");
+    if (first) {
+        *all = page;
+    } else if (json_is_array(json_object_get(page, "result"))) {
+        json_array_extend(json_object_get(*all, "result"), json_object_get(page, "result"));
+        json_decref(page);
+    } else { /* it failed: then as a whole */
+        json_decref(*all);
+        *all = page;
+    }
+    return goes_on;
+}
+
 /* ---- without a daemon */
 static int answer_here(const struct command_line *cl, struct datadir *d, json_t *request,
                        json_t **reply_out, struct err *err)
@@ -109,7 +143,8 @@ static int answer_here(const struct command_line *cl, struct datadir *d, json_t 
     if (store_open(d->path, &c->store, loop, &store, err) == 0) {
         const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
         if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
-            *reply_out = control_answer(d->path, store, guard, request);
+            while (take_page(request, control_answer(d->path, store, guard, request), reply_out))
+                ;
         guard_close(&guard);
         store_close(&store);
         loop_turn(loop, false);
@@ -117,6 +152,20 @@ static int answer_here(const struct command_line *cl, struct datadir *d, json_t 
     loop_free(&loop);
     config_free(&config);
     return *reply_out ? 0 : -1;
+}
+
+static int ask_daemon(int dirfd, json_t *request, json_t **reply_out, struct err *err)
+{
+    json_t *page;
+
+    do {
+        if (control_ask(dirfd, request, &page, err)) {
+            json_decref(*reply_out);
+            *reply_out = NULL;
+            return -1;
+        }
+    } while (take_page(request, page, reply_out));
+    return 0;
 }
 
 static int ask(struct command_line *cl, json_t *request, json_t **reply_out, struct err *err)
@@ -141,7 +190,7 @@ static int ask(struct command_line *cl, json_t *request, json_t **reply_out, str
     if (rc == 0)
         rc = answer_here(cl, &d, request, reply_out, err);
     else if (err->why == ERR_WHY_BUSY)
-        rc = control_ask(d.fd, request, reply_out, err);
+        rc = ask_daemon(d.fd, request, reply_out, err);
     datadir_close(&d);
     return rc;
 }

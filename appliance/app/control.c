@@ -19,6 +19,8 @@ struct control {
     struct guard *guard;
     void (*on_revoked)(void *ctx, struct str account);
     void *revoked_ctx;
+    void (*on_queue)(void *ctx, struct str site_or_domain, bool flush);
+    void *queue_ctx;
     unsigned open;
     bool stopping;
     void (*on_stopped)(void *ctx);
@@ -34,6 +36,7 @@ struct request { /* one connection */
     char *text;
     char *answer;
     char *revoked; /* the account whose sessions are to end; or NULL */
+    struct admin_queue queue;
 };
 
 static void report_stopped(void *ctx)
@@ -49,6 +52,7 @@ static void request_free(struct request *r)
 
     mem_free(r->text);
     mem_free(r->revoked);
+    mem_free(r->queue.of);
     free(r->answer);
     mem_free(r);
     if (--c->open == 0 && c->stopping)
@@ -91,6 +95,10 @@ static json_t *answer_call(struct admin_call *call, json_t *request)
     answer = code ? answer_error(code, &call->err) : json_pack("{si}", "exit", code);
     if (call->result)
         json_object_set_new(answer, "result", call->result);
+    if (call->more)
+        json_object_set_new(answer, "more", json_string(call->more));
+    mem_free(call->more);
+    call->more = NULL;
     return answer;
 }
 
@@ -100,6 +108,7 @@ json_t *control_answer(const char *dir, struct store *store, struct guard *guard
     json_t *answer = answer_call(&call, request);
 
     mem_free(call.revoked);
+    mem_free(call.queue.of);
     return answer;
 }
 
@@ -117,6 +126,7 @@ static void request_answer(struct request *r, struct guard *guard)
 
     answer = answer_call(&call, request);
     r->revoked = call.revoked;
+    r->queue = call.queue;
     r->answer = json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
     json_decref(request);
@@ -134,6 +144,8 @@ static void request_done(struct job *j)
 
     if (r->revoked && r->control->on_revoked)
         r->control->on_revoked(r->control->revoked_ctx, str_from(r->revoked));
+    if (r->queue.changed && r->control->on_queue)
+        r->control->on_queue(r->control->queue_ctx, str_from(r->queue.of), r->queue.flush);
     if (r->conn) {
         conn_write_str(r->conn, str_from(r->answer));
         conn_write_str(r->conn, STR("\n"));
@@ -239,6 +251,13 @@ void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str acco
 {
     c->on_revoked = fn;
     c->revoked_ctx = ctx;
+}
+
+void control_on_queue(struct control *c,
+                      void (*fn)(void *ctx, struct str site_or_domain, bool flush), void *ctx)
+{
+    c->on_queue = fn;
+    c->queue_ctx = ctx;
 }
 
 int control_start(struct control *c, struct listener *ln, struct err *err)

@@ -4,7 +4,8 @@
  * process. FOLDER/control.sock, mode 0600; only root and the daemon's own user are heard (peer
  * credentials). One request a connection, one line of JSON each way:
  *   {"argv":["user","add","a@b"],"password":"..."}  ->  {"exit":0,"result":...}  or
- * {"exit":1,"error":"..."} */
+ * {"exit":1,"error":"..."}
+ * With "more":"ID" beside a result there is more of it, which --after=ID asks for. */
 #ifndef PH_APP_CONTROL_H
 #define PH_APP_CONTROL_H
 #include "appliance/io/lanes.h"
@@ -21,6 +22,11 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
 /* fn on the loop, before such a command is answered: the logins of this account hold no more (it
  * was disabled or removed, or has another password); its sessions are to be ended. */
 void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx);
+/* fn on the loop, before such a command is answered: mail of the queue waits that didn't, or has
+ * another site. site_or_domain: of what (.n == 0: of anything); with flush a domain, and all that
+ * waits for it or below it is to be tried at once. */
+void control_on_queue(struct control *c,
+                      void (*fn)(void *ctx, struct str site_or_domain, bool flush), void *ctx);
 int control_start(struct control *c, struct listener *ln, struct err *err)
     __attribute__((warn_unused_result));
 /* No new requests; on_stopped on the loop when those under way are answered. */

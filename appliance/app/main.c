@@ -16,7 +16,7 @@ static const char help[] =
     "  posthouse mailbox ...      list, show, check mailboxes\n"
     "  posthouse ban ...          list, add, remove who is not let in\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
-    "  posthouse queue ...        list, show, release, remove mail that the filters keep back\n"
+    "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
