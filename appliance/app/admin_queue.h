@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* admin_queue.h - what the files of `posthouse queue` share: its filters, and the commands that
- * change what waits. Floor 6 (app). Threads: as admin.h. */
+/* admin_queue.h - what the files of `posthouse queue` share: its filters, its texts, its commands.
+ * Floor 6 (app). Threads: as admin.h. */
 #ifndef PH_APP_ADMIN_QUEUE_H
 #define PH_APP_ADMIN_QUEUE_H
 #include "appliance/app/admin.h"
@@ -21,6 +21,14 @@ int queue_domain_word(const char *word, struct buf *out, struct err *err)
 int queue_id_word(const char *word, uint64_t *out, struct err *err)
     __attribute__((warn_unused_result));
 
+const char *queue_state_text(const struct queue_entry *e, uint64_t n, uint64_t on_hold);
+json_t *queue_time_text(int64_t ms); /* 0: null */
+json_t *queue_in_text(int64_t ms);   /* "now", "in 5m" */
+json_t *queue_sender_text(struct str sender);
+json_t *queue_id_text(uint64_t id);
+
+int queue_cmd_show(struct admin_call *c);
+int queue_cmd_totals(struct admin_call *c);
 int queue_cmd_retry(struct admin_call *c);
 int queue_cmd_hold(struct admin_call *c);
 int queue_cmd_release(struct admin_call *c);
