@@ -63,6 +63,17 @@ static const char *const guard_1[] = {
     NULL};
 static const struct sql_migration guard_migrations[] = {{"bans and logins", guard_1}};
 
+/* MTA-STS policies (smtp/client/sts_rows.c; times: wall ms), and with what TLS mail left
+ * (smtp/client/tls_results.c; day: days since 1970). */
+static const char *const tls_1[] = {
+    "CREATE TABLE sts_policy(domain VARCHAR(255) NOT NULL PRIMARY KEY, id VARCHAR(32) NOT NULL, "
+    "fetched BIGINT NOT NULL, expires BIGINT NOT NULL, policy LONGBLOB NOT NULL) %CLUSTERED%",
+    "CREATE TABLE tls_result(day INTEGER NOT NULL, domain VARCHAR(255) NOT NULL, mx VARCHAR(255) "
+    "NOT NULL, kind SMALLINT NOT NULL, type SMALLINT NOT NULL, sessions BIGINT NOT NULL, "
+    "policy LONGBLOB NOT NULL, PRIMARY KEY(day, domain, mx, kind, type)) %CLUSTERED%",
+    NULL};
+static const struct sql_migration tls_migrations[] = {{"TLS of mail that leaves", tls_1}};
+
 static const char *const version_3[] = {
     /* Mail that is acknowledged and not in its mailboxes (queue.h). held: enum queue_held; times:
        wall ms */
@@ -121,7 +132,8 @@ static int ensure_uidvalidity(struct sql *db, struct err *err)
 int schema_open(struct sql *db, struct err *err)
 {
     if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0 ||
-        sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0)
+        sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0 ||
+        sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

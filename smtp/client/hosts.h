@@ -7,8 +7,8 @@
 #define PH_SMTP_HOSTS_H
 #include "appliance/io/resolver.h"
 #include "smtp/client/route.h"
+#include "smtp/client/sts.h"
 
-struct sts;
 struct hosts_conf {
     struct loop *loop;
     struct resolver *resolver;
@@ -29,6 +29,8 @@ struct host {
     enum smtp_tls_use use;
     struct tls_demand demand;
     enum hosts_policy policy;
+    const char *policy_text; /* as TLSRPT has it: lines of the MTA-STS policy, TLSA records; "" */
+    enum tls_result_type failure; /* of `unusable`, or what a policy in testing says against it */
     struct smtp_fault
         unusable; /* kind NONE: try it. Else it must not be tried: why (it isn't in the
                      MTA-STS policy, DANE demands what can't be had, TLSA bogus) */
@@ -37,33 +39,19 @@ struct hosts_answer {        /* valid until hosts_free() */
     struct smtp_fault fault; /* kind NONE: hosts. Else TEMP or PERM for all recipients */
     struct host *list;
     size_t n;
-    enum hosts_policy policy; /* the strongest that holds for the domain */
-    struct arena *arena;      /* private */
+    enum hosts_policy policy;         /* the strongest that holds for the domain */
+    enum tls_result_type sts_failure; /* TLS_RESULT_STS_*: its policy couldn't be had, and none is
+                                         in force; else TLS_RESULT_SUCCESS */
+    struct arena *arena;              /* private */
 };
 struct hosts_query;
-/* on_answer once, later; the answer is the caller's: hosts_free(). */
+/* What is asked is bounded: 12 mail hosts, 60 questions, 20 addresses. The names and addresses that
+ * MX leads to may not be loopback and the like (relay.local_hosts); those of a named host may.
+ * conf, relay and route are needed during the call only, but what conf points to until the answer.
+ * on_answer once, later; the answer is the caller's: hosts_free(). */
 struct hosts_query *hosts_find(const struct hosts_conf *conf, const struct relay_conf *relay,
                                const struct route *route,
                                void (*on_answer)(void *ctx, struct hosts_answer *a), void *ctx);
 void hosts_cancel(struct hosts_query **q);
 void hosts_free(struct hosts_answer **a);
-
-/* ---- MTA-STS (sts.c): policies by domain, fetched when the DNS record's id changes, kept in the
- * store for max_age. */
-struct http_client;
-struct store;
-struct sts *sts_new(struct loop *l, struct resolver *r, struct http_client *h, struct store *store);
-void sts_free(struct sts **s);
-enum sts_mode { STS_NONE, STS_TESTING, STS_ENFORCE };
-struct sts_policy { /* RFC 8461 3.2; pure parser: text of the policy file */
-    enum sts_mode mode;
-    uint64_t max_age; /* s */
-    struct str mx[64];
-    size_t n_mx;
-};
-int sts_parse(struct arena *a, struct str text, struct sts_policy *out, struct err *err)
-    __attribute__((warn_unused_result));
-bool sts_covers(const struct sts_policy *p, struct str mx);
-/* id of "v=STSv1; id=...;" among TXT records; false: none, or several (RFC 8461 3.1). */
-bool sts_record_id(const struct str *txt, size_t n, struct str *id_out);
 #endif
