@@ -24,6 +24,10 @@ const struct settings_section config_sections[] = {
         guard,
         "Who may connect and try to log in, and who is banned. The stage `limits` says how much "
         "mail per time."),
+    {.name = "dns",
+     .doc = "Asking DNS: for mail to other hosts, and for the filters.",
+     .table = resolver_settings,
+     .offset = offsetof(struct config, dns)},
     SECTION(relay, "Sending mail to other hosts."),
     {.name = NULL},
 };

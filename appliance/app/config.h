@@ -15,6 +15,7 @@
 #include "appliance/base/snapshot.h"
 #include "appliance/directory/directory.h"
 #include "appliance/io/listener.h"
+#include "appliance/io/resolver.h"
 #include "appliance/store/store.h"
 #include "filters/guard.h"
 #include "imap/server.h"
@@ -69,6 +70,7 @@ struct config {
     struct metrics_conf metrics;
     struct port_conf *ports;
     size_t n_ports;
+    struct resolver_conf dns;
     struct relay_conf relay; /* its routes: sections "route" */
     void *extra[CONFIG_EXTRA_MAX];
 };

@@ -77,6 +77,9 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         }
     for (size_t i = 0; i < CONFIG_TITLED; i++)
         settle_titled(&config_titled[i], c, path, errors, err);
+    c->dns.inet = inet_of(c);
+    if (resolver_check(&c->dns, &one)) /* its texts begin with the section */
+        note(errors, path, &one, err);
     if (relay_settle(&c->relay, inet_of(c), &one)) {
         err_context(&one, "relay");
         note(errors, path, &one, err);

@@ -238,6 +238,20 @@ static void relay_is_checked(void **state)
     config_unref(&c);
 }
 
+static void dns(void **state)
+{
+    struct config *c = load_text("main { inet = ipv6 }\n"
+                                 "dns { forwarders = {\"::1@5300\"} trust_anchor = \"\" }");
+
+    (void)state;
+    assert_string_equal(c->dns.forwarders, "::1@5300");
+    assert_int_equal(c->dns.inet, 6);
+    config_unref(&c);
+    refused("dns { forwarders = {localhost} }", "dns.forwarders: \"localhost\" is no IP address");
+    refused("main { inet = ipv6 }\ndns { forwarders = {127.0.0.1} }", "can't be asked while");
+    refused("dns { querys = 1 }", "did you mean 'queries'");
+}
+
 static void route_secrets(void **state)
 {
     (void)state;
@@ -304,7 +318,7 @@ int main(void)
         cmocka_unit_test(added_sections),   cmocka_unit_test(secrets),
         cmocka_unit_test(references),       cmocka_unit_test(every_error_is_told),
         cmocka_unit_test(relay_and_routes), cmocka_unit_test(relay_is_checked),
-        cmocka_unit_test(route_secrets),
+        cmocka_unit_test(route_secrets),    cmocka_unit_test(dns),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
