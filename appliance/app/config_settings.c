@@ -26,7 +26,8 @@ const struct ph_setting main_settings[] = {
         "for postmaster the first."),
     PH_SETTING(TEXT, main_conf, postmaster, 0, "", 0, 0,
         "Who gets mail for root, postmaster and abuse where a domain has no such address of its own. "
-        "Empty: postmaster at the first domain."),
+        "Empty: postmaster at the first domain. When that address doesn't exist postmaster's mail goes to the first user there, "
+        "by name: it must be taken (RFC 5321 4.5.1)."),
     PH_SETTING_ENUM(main_conf, inet, 0, "any", inet_names,
         "Which Internet protocols to use."),
     PH_SETTING(TIME, main_conf, drain, PH_RELOAD, "10s", 0, 3600 * 1000,

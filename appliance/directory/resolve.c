@@ -253,6 +253,22 @@ static int visit(struct walk *w, struct str address, struct str written, size_t 
     return 0;
 }
 
+/* RFC 5321 4.5.1: mail for postmaster must be taken, whatever an administrator has set up. */
+static int fall_back(struct walk *w, struct str address, struct err *err)
+{
+    struct str local, domain, first, user;
+    address_split(address, &local, &domain);
+    if (!str_eq(local, STR("postmaster")))
+        return 0;
+    if (w->src->first_domain(w->src->ctx, w->m, &first, err) < 0)
+        return -1;
+    if (!first.n)
+        return 0;
+    if (w->src->first_user(w->src->ctx, w->m, first, &user, err) < 0)
+        return -1;
+    return user.n ? take_account(w, user, err) : 0;
+}
+
 static int walk_from(struct walk *w, struct str address, struct err *err)
 {
     struct resolve_result *r = w->out;
@@ -260,6 +276,8 @@ static int walk_from(struct walk *w, struct str address, struct err *err)
         return -1;
     if (r->kind == DIRECTORY_NOT_OURS)
         return 0;
+    if (r->n_accounts + r->n_remotes == 0 && fall_back(w, address, err) < 0)
+        return -1;
     if (r->n_accounts + r->n_remotes > 0)
         r->kind = DIRECTORY_LOCAL;
     else if (r->loop)

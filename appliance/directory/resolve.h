@@ -3,7 +3,8 @@
  * through a source. Floor 3 (directory, private). Threads: any. At each address, the first of these
  * that exists counts (Postfix's virtual maps, plus "an account implies its address"): its alias;
  * its user; alias and user without +tag; the catch-all "@domain"; for postmaster and abuse (RFC
- * 5321 4.5.1, RFC 2142) postmaster@ the first domain. A disabled row doesn't exist. An alias that
+ * 5321 4.5.1, RFC 2142) postmaster@ the first domain. A postmaster that leads nowhere is the first
+ * user of the first domain: somebody must read it. A disabled row doesn't exist. An alias that
  * lists its own name keeps a copy in the account of that name. Tags aren't carried over to
  * destinations. */
 #ifndef PH_DIRECTORY_RESOLVE_H
@@ -20,6 +21,9 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
     int (*user)(void *ctx, struct str address, bool *found_out, struct err *err);
     int (*first_domain)(void *ctx, struct arena *m, struct str *out,
                         struct err *err); /* empty: none */
+    /* The first enabled user of the domain, by name; empty: none. */
+    int (*first_user)(void *ctx, struct arena *m, struct str domain, struct str *out,
+                      struct err *err);
 };
 struct resolve_limits {
     size_t depth, targets;  /* see directory_conf */

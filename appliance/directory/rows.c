@@ -88,6 +88,33 @@ int rows_first_domain(struct sql *db, struct arena *m, struct str *out, bool *on
     return r < 0 ? -1 : 0;
 }
 
+/* users have no number that would tell who came first. */
+int rows_first_user(struct sql *db, struct arena *m, struct str domain, struct str *out,
+                    struct err *err)
+{
+    struct sql_stmt *st;
+    struct buf pattern;
+    *out = STR("");
+    buf_init(&pattern, 1024);
+    buf_add_z(&pattern, "%@");
+    for (size_t i = 0; i < domain.n; i++) {
+        if (strchr("%_!", domain.p[i]))
+            buf_add_char(&pattern, '!');
+        buf_add_char(&pattern, domain.p[i]);
+    }
+    int r = ask(db,
+                "SELECT id FROM users WHERE enabled = 1 AND id LIKE ? ESCAPE '!' ORDER BY id "
+                "LIMIT 1",
+                buf_str(&pattern), &st, err);
+    buf_fini(&pattern);
+    if (r < 0)
+        return -1;
+    if (r == 1)
+        *out = arena_str(m, sql_text(st, 0));
+    sql_reset(st);
+    return 0;
+}
+
 static void read_login(struct sql_stmt *st, struct arena *m, struct rows_login *out)
 {
     struct str hash = sql_text(st, 0), clear = sql_text(st, 1);
@@ -141,11 +168,18 @@ static int source_first_domain(void *ctx, struct arena *m, struct str *out, stru
     return rows_first_domain(ctx, m, out, &only, err);
 }
 
+static int source_first_user(void *ctx, struct arena *m, struct str domain, struct str *out,
+                             struct err *err)
+{
+    return rows_first_user(ctx, m, domain, out, err);
+}
+
 struct resolve_source rows_source(struct sql *db)
 {
     return (struct resolve_source){.ctx = db,
                                    .hosted = source_hosted,
                                    .alias = source_alias,
                                    .user = source_user,
-                                   .first_domain = source_first_domain};
+                                   .first_domain = source_first_domain,
+                                   .first_user = source_first_user};
 }

@@ -17,6 +17,10 @@ int rows_user(struct sql *db, struct str address, bool *found_out, struct err *e
 int rows_first_domain(struct sql *db, struct arena *m, struct str *out, bool *only_out,
                       struct err *err) __attribute__((warn_unused_result));
 
+/* The first enabled user of the domain, by name; empty: none. */
+int rows_first_user(struct sql *db, struct arena *m, struct str domain, struct str *out,
+                    struct err *err) __attribute__((warn_unused_result));
+
 struct rows_login {
     bool found;        /* an enabled user in an enabled domain */
     struct str stored; /* as password.h reads it; empty: cannot log in */

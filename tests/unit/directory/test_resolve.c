@@ -113,16 +113,29 @@ static int user(void *ctx, struct str address, bool *out, struct err *e)
     return 0;
 }
 
+static const char *first, *first_of_users; /* domain, and its user; NULL: none */
+static int first_user(void *ctx, struct arena *m, struct str domain, struct str *out, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    assert_true(str_eq(domain, str_from(first)));
+    *out = arena_str(m, str_from(first_of_users));
+    return 0;
+}
+
 static int first_domain(void *ctx, struct arena *m, struct str *out, struct err *e)
 {
     (void)ctx;
     (void)e;
-    *out = arena_str(m, str_from(domains[0]));
+    *out = arena_str(m, str_from(first));
     return 0;
 }
 
-static const struct resolve_source source = {
-    .hosted = hosted, .alias = alias, .user = user, .first_domain = first_domain};
+static const struct resolve_source source = {.hosted = hosted,
+                                             .alias = alias,
+                                             .user = user,
+                                             .first_domain = first_domain,
+                                             .first_user = first_user};
 static struct resolve_limits limits;
 
 static int setup(void **state)
@@ -132,6 +145,8 @@ static int setup(void **state)
     limits = (struct resolve_limits){.depth = 20, .targets = 100, .tag = '+'};
     broken = circle = false;
     lookups = 0;
+    first = domains[0];
+    first_of_users = NULL;
     return 0;
 }
 
@@ -278,6 +293,27 @@ static void postmaster(void **state)
     expect("hostmaster@empty.test", "unknown");
 }
 
+/* Nobody has set one up: somebody must read it all the same. */
+static void postmaster_of_last_resort(void **state)
+{
+    (void)state;
+    first = "empty.test";
+    first_of_users = "a@empty.test";
+    expect("postmaster", "a@empty.test");
+    expect("postmaster@empty.test", "a@empty.test");
+    expect("Postmaster@wide.test", "a@empty.test");
+    expect("abuse@empty.test", "unknown");
+    expect("hostmaster@empty.test", "unknown");
+    expect("postmaster@elsewhere.test", "not ours");
+    expect("postmaster@example.com", "xandros@example.com");
+    limits.postmaster = "nobody@example.com"; /* was set, and is gone */
+    expect("postmaster@empty.test", "a@empty.test");
+    limits.postmaster = NULL;
+    first_of_users = NULL;
+    expect("postmaster@empty.test", "unknown");
+    expect("postmaster", "unknown");
+}
+
 static void bounded(void **state)
 {
     (void)state;
@@ -339,6 +375,7 @@ int main(void)
         TEST(loops),
         TEST(dangling),
         TEST(postmaster),
+        TEST(postmaster_of_last_resort),
         TEST(bounded),
         TEST(source_fails),
         TEST(long_names),
