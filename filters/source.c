@@ -133,6 +133,7 @@ void source_fill(struct source *s, const struct ph_view *v, const struct chain_m
     s->view.tls = text(s, v->tls);
     s->view.helo = text(s, v->helo);
     s->view.host = text(s, v->host);
+    s->view.route = text(s, v->route);
     s->view.auth_user = text(s, v->auth_user);
     s->view.mail_from = text(s, v->mail_from);
     s->view.rcpt = text(s, v->rcpt);

@@ -159,6 +159,9 @@ struct ph_view {
     bool utf8;        /* the transaction has SMTPUTF8 (RFC 6531) */
     const char *host; /* this server's name, as in Received */
     bool trusted;     /* the client is in one of the administrator's guard.trusted */
+    /* At PH_OUTBOUND: "submission" (sent by who may send from here), "forward" (from outside, by an
+     * alias to another host). */
+    const char *route;
 };
 
 /* What a stage wants done besides its verdict; it adds up over all stages. See the functions in

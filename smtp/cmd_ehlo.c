@@ -29,7 +29,7 @@ static const char *limits(struct smtp_session *s)
     struct str text = arena_printf(s->command, "LIMITS RCPTMAX=%" PRId64, s->conf->rcpt_limit);
     if (mails)
         text = arena_printf(s->command, "%s MAILMAX=%u", text.p, mails);
-    if (s->conf->rcpt_domain_limit && !s->account && !guard_trusts(&s->guard))
+    if (s->conf->rcpt_domain_limit && !smtp_is_known(s) && !guard_trusts(&s->guard))
         text = arena_printf(s->command, "%s RCPTDOMAINMAX=%" PRId64, text.p,
                             s->conf->rcpt_domain_limit);
     return text.p;
@@ -40,9 +40,11 @@ void smtp_ehlo_accept(struct smtp_session *s)
     hello(s, true);
     smtp_reply(s, 250, NULL,
                "%s\nPIPELINING\nSIZE %" PRIu64
-               "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\n%s",
+               "%s%s%s%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\n%s",
                s->server->hostname, s->conf->message_limit, smtp_offers_tls(s) ? "\nSTARTTLS" : "",
-               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "", limits(s));
+               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "",
+               smtp_offers_dsn(s) ? "\nDSN" : "", smtp_is_private(s) ? "\nREQUIRETLS" : "",
+               smtp_offers_etrn(s) ? "\nETRN" : "", limits(s));
 }
 
 void smtp_helo_accept(struct smtp_session *s)

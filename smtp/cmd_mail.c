@@ -6,18 +6,18 @@
 int smtp_mail_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
 {
     struct smtp_mail_args *m = &s->pending.mail;
-    if (smtp_mail_parse(s->command, args, m, why))
+    if (smtp_mail_parse(s->command, smtp_qualify(s, args), m, why))
         return -1;
     if (m->params && !s->esmtp)
         return smtp_refuse(why, 555, "5.5.4", "Parameters need EHLO");
     /* RFC 4954 5: the parameter exists where AUTH is offered; what it says is not believed. */
     if (m->auth && !s->account && !smtp_offers_auth(s))
         return smtp_refuse(why, 555, "5.5.4", "Parameter AUTH is not known here");
-    if (m->dsn || m->requiretls) /* RFC 3461, 8689: for mail that leaves; not announced */
+    if (m->dsn && !smtp_offers_dsn(s))
         return smtp_refuse(why, 555, "5.5.4", "Parameter %s is not known here",
-                           m->requiretls ? "REQUIRETLS"
-                           : m->ret      ? "RET"
-                                         : "ENVID");
+                           m->ret ? "RET" : "ENVID");
+    if (m->requiretls && !smtp_is_private(s)) /* RFC 8689 4.2.1 */
+        return smtp_refuse(why, 530, "5.7.10", "REQUIRETLS needs STARTTLS first");
     if (m->size > s->conf->message_limit) /* RFC 1870 6.1 */
         return smtp_refuse(why, 552, "5.3.4", "The message is larger than %llu octets",
                            (unsigned long long)s->conf->message_limit);
@@ -35,6 +35,9 @@ static void accept_sender(struct smtp_session *s)
     s->tx.sender = arena_str(s->tx.arena, m->sender);
     s->tx.declared = m->size;
     s->tx.utf8 = m->utf8;
+    s->tx.requiretls = m->requiretls;
+    s->tx.ret = m->ret;
+    s->tx.envid = arena_str(s->tx.arena, m->envid);
     smtp_filter_command(s);
 }
 

@@ -31,8 +31,9 @@ void smtp_expn_proceed(struct smtp_session *s)
 void smtp_help_proceed(struct smtp_session *s)
 {
     smtp_reply(s, 214, "2.0.0",
-               "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT%s%s",
-               smtp_offers_tls(s) ? " STARTTLS" : "", smtp_offers_auth(s) ? " AUTH" : "");
+               "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT%s%s%s",
+               smtp_offers_tls(s) ? " STARTTLS" : "", smtp_offers_auth(s) ? " AUTH" : "",
+               smtp_offers_etrn(s) ? " ETRN" : "");
 }
 
 void smtp_quit_proceed(struct smtp_session *s)

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* cmd_rcpt.c - RCPT TO: one recipient. RFC 5321 4.1.1.3. Whether a recipient is taken is decided
- * here, in decide(): the directory says where the address leads -> ours and known, or to be
- * captured -> has it room? -> what do the filters say? -> smtp_rcpt_accept(). */
+ * here, in decide(): the directory says where the address leads -> ours and known, or elsewhere for
+ * who may relay -> has it room? -> what do the filters say? -> smtp_rcpt_accept(). A bounce to a
+ * sender of forwarded mail is looked up under the address that was rewritten (srs.h). */
+#include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/text.h"
+#include "smtp/client/route.h"
 #include "smtp/commands.h"
+#include "smtp/queue/srs.h"
 
 /* RFC 9422 4.3. False: it is one too many. */
 static bool domain_fits(struct smtp_session *s, struct str domain)
 {
     size_t limit = (size_t)s->conf->rcpt_domain_limit;
-    if (!limit || s->account || guard_trusts(&s->guard))
+    if (!limit || smtp_is_known(s) || guard_trusts(&s->guard))
         return true;
     char *lower = arena_dup(s->command, domain.p, domain.n);
     for (size_t i = 0; i < domain.n; i++)
@@ -29,13 +34,13 @@ static bool domain_fits(struct smtp_session *s, struct str domain)
 int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
 {
     struct smtp_rcpt_args *r = &s->pending.rcpt;
-    if (smtp_rcpt_parse(s->command, args, r, why))
+    if (smtp_rcpt_parse(s->command, smtp_qualify(s, args), r, why))
         return -1;
     if (r->path.utf8 && !s->tx.utf8) /* RFC 6531 3.5 */
         return smtp_refuse(why, 553, "5.6.7", "This address needs SMTPUTF8 at MAIL");
     if (s->tx.rcpts >= (size_t)s->conf->rcpt_limit) /* RFC 5321 4.5.3.1.10 */
         return smtp_refuse(why, 452, "4.5.3", "Too many recipients; send the rest again");
-    if (r->dsn) /* RFC 3461: for mail that leaves; not announced */
+    if (r->dsn && (!s->esmtp || !smtp_offers_dsn(s)))
         return smtp_refuse(why, 555, "5.5.4", "NOTIFY and ORCPT are not known here");
     if (!domain_fits(s, r->path.domain))
         return smtp_refuse(why, 452, "4.5.3", "Too many domains in one session; connect again");
@@ -48,7 +53,7 @@ static void refuse(struct smtp_session *s, unsigned code, const char *status, co
     smtp_refuse(&why, code, status, "%s", text);
     smtp_refuse_command(s, "RCPT", s->pending.rcpt.rcpt, &why);
     /* A user's list with stale addresses isn't an attack. */
-    if (s->account && code >= 500 && s->errors)
+    if ((s->account || s->port->role == SMTP_LOCAL) && code >= 500 && s->errors)
         s->errors--;
 }
 
@@ -63,28 +68,30 @@ static bool add_all(struct arena *a, struct smtp_list *l, const struct str *item
     return true;
 }
 
+/* RFC 3461 4.2: as it was given; RFC 3461 5.2.7.1 (b): that of an address which leads elsewhere is
+ * that address, so that reports tell what its sender knows. */
+static struct str orcpt_of(struct smtp_session *s)
+{
+    const struct smtp_rcpt_args *r = &s->pending.rcpt;
+    if (r->orcpt.n)
+        return arena_printf(s->command, STR_FMT ";" STR_FMT, STR_ARG(r->orcpt_type),
+                            STR_ARG(r->orcpt));
+    if (s->forwarded && !s->reversed && text_ascii(r->rcpt))
+        return arena_printf(s->command, "rfc822;" STR_FMT, STR_ARG(r->rcpt));
+    return STR_NULL;
+}
+
 /* Remembered one by one, as filters may take single ones away. */
 static void remember(struct smtp_session *s)
 {
-    struct smtp_transaction *tx = &s->tx;
-    if (tx->n_list == tx->cap_list) {
-        size_t cap = tx->cap_list ? tx->cap_list * 2 : 4;
-        struct smtp_recipient *list = ARENA_ARRAY(tx->arena, struct smtp_recipient, cap);
-        if (tx->n_list)
-            memcpy(list, tx->list, tx->n_list * sizeof *list);
-        tx->list = list;
-        tx->cap_list = cap;
-    }
-    struct smtp_recipient *r = &tx->list[tx->n_list++];
-    *r = (struct smtp_recipient){.address = arena_str(tx->arena, s->pending.rcpt.rcpt),
-                                 .n_accounts = s->n_dests,
-                                 .n_remotes = s->n_remotes};
-    r->accounts = ARENA_ARRAY(tx->arena, struct str, s->n_dests + 1);
-    r->remotes = ARENA_ARRAY(tx->arena, struct str, s->n_remotes + 1);
-    for (size_t i = 0; i < s->n_dests; i++)
-        r->accounts[i] = arena_str(tx->arena, s->dests[i]);
-    for (size_t i = 0; i < s->n_remotes; i++)
-        r->remotes[i] = arena_str(tx->arena, s->remotes[i]);
+    smtp_recipient_add(s, &(struct smtp_recipient){.address = s->pending.rcpt.rcpt,
+                                                   .accounts = s->dests,
+                                                   .n_accounts = s->n_dests,
+                                                   .remotes = s->remotes,
+                                                   .n_remotes = s->n_remotes,
+                                                   .notify = s->pending.rcpt.notify,
+                                                   .orcpt = orcpt_of(s),
+                                                   .forwarded = s->forwarded});
 }
 
 void smtp_rcpt_accept(struct smtp_session *s)
@@ -92,16 +99,15 @@ void smtp_rcpt_accept(struct smtp_session *s)
     struct smtp_transaction *tx = &s->tx;
     if (smtp_filter_drops(s)) /* it is told ok, and gets nothing */
         s->n_dests = s->n_remotes = 0;
-    if (tx->captured.n + s->n_remotes > SMTP_COPIES_MAX ||
+    if (tx->remotes.n + s->n_remotes > SMTP_COPIES_MAX ||
         !add_all(tx->arena, &tx->accounts, s->dests, s->n_dests) ||
-        !add_all(tx->arena, &tx->captured, s->remotes, s->n_remotes)) {
+        !add_all(tx->arena, &tx->remotes, s->remotes, s->n_remotes)) {
         refuse(s, 452, "4.5.3", "Too many recipients; send the rest again");
         return;
     }
     if (tx->rcpts++ == 0)
         tx->first_rcpt = arena_str(tx->arena, s->pending.rcpt.rcpt);
-    if (s->server->conf.filters)
-        remember(s);
+    remember(s);
     smtp_session_enter(s, SMTP_RCPT);
     smtp_reply(s, 250, "2.1.5", "Recipient ok");
 }
@@ -146,27 +152,67 @@ static void take(struct smtp_session *s, const struct str *accounts, size_t n_ac
 {
     struct str capture = str_from(s->server->conf.capture_account);
     s->dests = keep(s->command, accounts, n_accounts, capture);
-    s->n_dests = n_accounts + (n_remotes ? 1 : 0);
+    s->n_dests = n_accounts + (capture.n && n_remotes ? 1 : 0);
     s->remotes = keep(s->command, remotes, n_remotes, STR_NULL);
     s->n_remotes = n_remotes;
     check_room(s);
 }
 
-/* Mail for another host. */
-static void decide_relay(struct smtp_session *s)
+/* Mail for another host. The client asks for it itself, or returns what we sent on before: we
+ * signed that address. */
+static void decide_relay(struct smtp_session *s, struct str rcpt)
 {
-    struct str rcpt = s->pending.rcpt.rcpt;
-    if (!s->account && s->port->role != SMTP_OPEN)
+    struct err err = {0};
+    bool open = s->port->role == SMTP_OPEN && !smtp_can_leave(s);
+    if (!smtp_may_relay(s) && !s->reversed && !open)
         refuse(s, 550, "5.7.1", "Relaying denied: we don't serve this address");
-    else if (!s->server->conf.capture_account)
+    else if (!smtp_can_leave(s))
         refuse(s, 550, "5.7.1", "Sending to other hosts isn't set up here");
+    else if (open || !smtp_has_route(s, rcpt, &err))
+        refuse(s, 550, "5.1.2", "No mail can be sent to this domain");
     else
         take(s, NULL, 0, &rcpt, 1);
+}
+
+/* An alias that leads to other hosts, as far as there is a way to them. */
+static void decide_forward(struct smtp_session *s, const struct directory_answer *a)
+{
+    struct str *remotes = ARENA_ARRAY(s->command, struct str, a->n_remotes + 1);
+    size_t n = 0;
+    struct err err = {0};
+    if (!smtp_can_leave(s)) {
+        refuse(s, 550, "5.7.1", "The address leads to another host; sending out isn't set up here");
+        return;
+    }
+    for (size_t i = 0; i < a->n_remotes; i++) {
+        if (smtp_has_route(s, a->remotes[i], &err))
+            remotes[n++] = a->remotes[i];
+        else
+            log_warn(&s->log, "destination_ignored", L_STR("address", a->remotes[i]),
+                     L_STR("of", s->pending.rcpt.rcpt), L_Z("reason", err.text));
+    }
+    s->forwarded = true;
+    if (a->n_accounts + n)
+        take(s, a->accounts, a->n_accounts, remotes, n);
+    else
+        refuse(s, 550, "5.1.2", "The address leads to a domain that no mail can be sent to");
+}
+
+/* RFC 5321 4.5.1: postmaster must be taken. Nobody would read it before there is a user. */
+static bool is_postmaster(struct str rcpt)
+{
+    struct str local, domain;
+    address_split(rcpt, &local, &domain);
+    return str_ieq(local.n ? local : rcpt, STR("postmaster"));
 }
 
 static void refuse_unknown(struct smtp_session *s)
 {
     bool later = s->conf->unknown_local_code == SMTP_UNKNOWN_450;
+    if (is_postmaster(s->pending.rcpt.rcpt)) {
+        refuse(s, 450, "4.2.1", "Nobody reads mail for postmaster here yet; try later");
+        return;
+    }
     if (later) /* whoever guesses addresses is slowed down all the same */
         smtp_count_error(s);
     guard_fault(&s->guard, GUARD_UNKNOWN_RECIPIENT);
@@ -175,16 +221,17 @@ static void refuse_unknown(struct smtp_session *s)
 
 static void decide(struct smtp_session *s, const struct directory_answer *a)
 {
+    s->forwarded = s->reversed;
     if (a->failed && a->err.kind == ERR_PERM)
         refuse(s, 550, "5.4.6", a->err.text); /* an alias loop, or too many destinations */
     else if (a->failed)
         refuse(s, 451, "4.3.0", "The address can't be looked up at the moment");
     else if (a->kind == DIRECTORY_NOT_OURS)
-        decide_relay(s);
+        decide_relay(s, s->lookup);
     else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)
         refuse_unknown(s);
-    else if (a->n_remotes && !s->server->conf.capture_account)
-        refuse(s, 550, "5.7.1", "The address leads to another host; sending out isn't set up here");
+    else if (a->n_remotes)
+        decide_forward(s, a);
     else
         take(s, a->accounts, a->n_accounts, a->remotes, a->n_remotes);
 }
@@ -197,10 +244,29 @@ static void on_resolved(void *ctx, const struct directory_answer *a)
     smtp_session_unref(&s);
 }
 
+/* The address to look up: of a bounce that comes back, whose it is. False: forged, or too old. */
+static bool reverse(struct smtp_session *s)
+{
+    struct err err = {0};
+    const struct srs_conf *srs = s->server->conf.srs;
+    s->lookup = s->pending.rcpt.rcpt;
+    s->reversed = false;
+    if (!srs || !s->relay || !s->relay->enabled)
+        return true;
+    int found = srs_reverse(srs, s->command, s->lookup, clock_wall_ms(), &s->lookup, &err);
+    s->reversed = found > 0;
+    return found >= 0;
+}
+
 void smtp_rcpt_proceed(struct smtp_session *s)
 {
-    if (directory_resolve(s->server->conf.directory, s->pending.rcpt.rcpt, on_resolved,
-                          smtp_session_ref(s)) == 0) {
+    if (!reverse(s)) {
+        guard_fault(&s->guard, GUARD_UNKNOWN_RECIPIENT);
+        refuse(s, 550, "5.1.1", "No such address here: it was not made here, or is too old");
+        return;
+    }
+    if (directory_resolve(s->server->conf.directory, s->lookup, on_resolved, smtp_session_ref(s)) ==
+        0) {
         smtp_session_wait(s, SMTP_WAIT_WORK);
         return;
     }

@@ -23,6 +23,7 @@ static const struct smtp_command commands[] = {
     {V("RSET"),     ANY,                              SMTP_JUNK,                        smtp_no_args,        smtp_rset_proceed,     SMTP_NO_POINT, NULL},
     {V("STARTTLS"), SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_NO_PIPELINE, smtp_starttls_check, smtp_starttls_proceed, SMTP_NO_POINT, NULL},
     {V("AUTH"),     SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_SECRET,     smtp_auth_check,     smtp_auth_proceed,     PH_AUTH,       smtp_auth_accept},
+    {V("ETRN"),     SMTP_IN(READY),                   SMTP_NEED_EHLO | SMTP_JUNK,       smtp_etrn_check,     smtp_etrn_proceed,     SMTP_NO_POINT, NULL},
     {V("NOOP"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_noop_proceed,     SMTP_NO_POINT, NULL},
     {V("VRFY"),     ANY,                              SMTP_NEED_AUTH | SMTP_JUNK,       smtp_any_args,       smtp_vrfy_proceed,     SMTP_NO_POINT, NULL},
     {V("EXPN"),     ANY,                              SMTP_JUNK,                        smtp_any_args,       smtp_expn_proceed,     SMTP_NO_POINT, NULL},
@@ -58,7 +59,8 @@ void smtp_count_reply(const struct smtp_session *s, unsigned code)
 
 bool smtp_offers_tls(const struct smtp_session *s)
 {
-    return s->server->conf.tls && !s->port->no_starttls && !conn_has_tls(s->conn);
+    return s->server->conf.tls && !s->port->no_starttls && s->port->role != SMTP_LOCAL &&
+           !conn_has_tls(s->conn);
 }
 
 bool smtp_offers_auth(const struct smtp_session *s)
@@ -66,9 +68,14 @@ bool smtp_offers_auth(const struct smtp_session *s)
     return s->port->role != SMTP_RECEPTION && conn_has_tls(s->conn) && !s->account;
 }
 
+bool smtp_is_private(const struct smtp_session *s)
+{
+    return conn_has_tls(s->conn) || s->port->role == SMTP_LOCAL;
+}
+
 unsigned smtp_mail_limit(const struct smtp_session *s)
 {
-    return s->account || guard_trusts(&s->guard) ? 0 : (unsigned)s->conf->mail_limit;
+    return smtp_is_known(s) || guard_trusts(&s->guard) ? 0 : (unsigned)s->conf->mail_limit;
 }
 
 int smtp_any_args(struct smtp_session *s, struct str args, struct smtp_refusal *why)
@@ -104,7 +111,7 @@ static int illegal(const struct smtp_session *s, const struct smtp_command *c,
 static int check_flags(const struct smtp_session *s, const struct smtp_command *c,
                        struct smtp_refusal *why)
 {
-    if ((c->flags & SMTP_NEED_AUTH) && s->port->role == SMTP_SUBMISSION && !s->account) {
+    if ((c->flags & SMTP_NEED_AUTH) && s->port->role == SMTP_SUBMISSION && !smtp_is_known(s)) {
         if (!conn_has_tls(s->conn)) /* RFC 3207 4 */
             return smtp_refuse(why, 530, "5.7.0", "Must issue a STARTTLS command first");
         return smtp_refuse(why, 530, "5.7.0", "Authentication required"); /* RFC 4954 6 */

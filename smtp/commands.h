@@ -32,6 +32,8 @@ void smtp_command_run(struct smtp_session *s, struct str line);
 
 bool smtp_offers_tls(const struct smtp_session *s);     /* STARTTLS now */
 bool smtp_offers_auth(const struct smtp_session *s);    /* AUTH now */
+bool smtp_offers_etrn(const struct smtp_session *s);    /* to this client */
+bool smtp_is_private(const struct smtp_session *s);     /* nobody on the way can read it */
 unsigned smtp_mail_limit(const struct smtp_session *s); /* transactions in it; 0: no limit */
 
 int smtp_any_args(struct smtp_session *s, struct str args, struct smtp_refusal *why);
@@ -42,6 +44,7 @@ int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal
 int smtp_bdat_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 int smtp_auth_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 int smtp_starttls_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
+int smtp_etrn_check(struct smtp_session *s, struct str args, struct smtp_refusal *why);
 void smtp_ehlo_accept(struct smtp_session *s);
 void smtp_helo_accept(struct smtp_session *s);
 void smtp_mail_proceed(struct smtp_session *s);
@@ -59,4 +62,5 @@ void smtp_vrfy_proceed(struct smtp_session *s);
 void smtp_expn_proceed(struct smtp_session *s);
 void smtp_help_proceed(struct smtp_session *s);
 void smtp_quit_proceed(struct smtp_session *s);
+void smtp_etrn_proceed(struct smtp_session *s);
 #endif

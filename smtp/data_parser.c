@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "smtp/data_parser.h"
+#include "appliance/base/text.h"
 
 enum state {
     LINE_START, /* after CRLF, and at the beginning (RFC 5321 4.1.1.4: the CRLF of the DATA command
@@ -65,6 +66,8 @@ static void flush(struct smtp_data *d, const char *from, const char *to, smtp_da
         return;
     if (memchr(run.p, '\0', run.n))
         d->faults |= SMTP_DATA_NUL;
+    if (!d->eight_bit && !text_ascii(run))
+        d->eight_bit = true;
     put(ctx, run);
 }
 

@@ -18,6 +18,7 @@ enum {
 struct smtp_data {
     unsigned faults;  /* what was found so far, SMTP_DATA_* */
     uint64_t longest; /* octets of the longest line, without CRLF */
+    bool eight_bit;   /* octets over 127 */
     /* private */
     uint64_t line, line_limit;
     unsigned state;

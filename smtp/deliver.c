@@ -47,6 +47,8 @@ static void add_trace(struct smtp_session *s, struct buf *out)
                            .esmtp = s->esmtp,
                            .auth = s->account != NULL,
                            .utf8 = tx->utf8,
+                           .local = s->port->role == SMTP_LOCAL,
+                           .uid = peer->uid,
                            .id = tx->id,
                            .rcpt = tx->rcpts == 1 ? tx->first_rcpt : STR_NULL,
                            .now = smtp_trace_now()};
@@ -159,7 +161,8 @@ static void log_accepted(struct smtp_session *s)
     smtp_count_accepted(s);
     log_info(&s->log, "accepted", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
              L_UINT("rcpts", tx->rcpts), L_UINT("copies", tx->accounts.n),
-             L_UINT("captured", tx->captured.n), L_UINT("size", body_sink_size(tx->sink)),
+             L_UINT("captured", s->server->conf.capture_account ? tx->remotes.n : 0),
+             L_UINT("queued", tx->leaves.n_to), L_UINT("size", body_sink_size(tx->sink)),
              L_Z("folder", tx->junk ? "Junk" : "INBOX"), L_UINT("body", tx->delivery.body),
              L_Z("account", s->account ? s->account : ""),
              L_UINT("ms", (clock_mono_us() - tx->began_us) / 1000));
@@ -169,10 +172,13 @@ static void log_accepted(struct smtp_session *s)
 static void on_committed(struct store_op *op)
 {
     struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.delivery.op);
-    if (op->failed)
+    if (op->failed) {
         smtp_store_failed(s, &op->err);
-    else
+    } else {
         log_accepted(s);
+        smtp_leave_queued(s);
+        smtp_confirm(s);
+    }
     if (smtp_session_back(s))
         smtp_deliver_go_on(s);
     smtp_session_unref(&s);
@@ -185,7 +191,14 @@ static struct str prefix_for(struct smtp_session *s, struct str account)
     bool captured = capture && str_eq(account, str_from(capture));
     struct buf prefix;
     buf_init(&prefix, PREFIX_MAX);
-    smtp_trace_prefix(&prefix, tx->sender, account, tx->captured.at, captured ? tx->captured.n : 0);
+    struct str *routes = NULL;
+    size_t n = captured ? tx->remotes.n : 0;
+    if (n && s->relay) {
+        routes = ARENA_ARRAY(tx->arena, struct str, n);
+        for (size_t i = 0; i < n; i++)
+            routes[i] = smtp_route_text(s, tx->remotes.at[i]);
+    }
+    smtp_trace_prefix(&prefix, tx->sender, account, tx->remotes.at, routes, n);
     struct str kept = arena_str(tx->arena, buf_str(&prefix));
     buf_fini(&prefix);
     return kept;
@@ -195,7 +208,7 @@ static struct str prefix_for(struct smtp_session *s, struct str account)
 static bool drop(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
-    if (!tx->discard && tx->accounts.n)
+    if (!tx->discard && (tx->accounts.n || tx->leaves.n_to))
         return false;
     tx->discard = true;
     log_info(&s->log, "discarded", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
@@ -214,6 +227,7 @@ static enum smtp_step step_commit(struct smtp_session *s)
     message_delivery_init(d, on_committed);
     d->sink = tx->sink;
     d->internal_ms = clock_wall_ms();
+    d->leaves = tx->leaves.n_to ? &tx->leaves : NULL;
     d->n_rcpts = tx->accounts.n;
     d->rcpts = ARENA_ARRAY(tx->arena, struct message_recipient, d->n_rcpts);
     for (size_t i = 0; i < d->n_rcpts; i++)
@@ -244,7 +258,9 @@ static void note_outcome(struct smtp_session *s)
                  s->tx.discard                    ? "discarded"
                  : s->tx.hold == QUEUE_HELD       ? "held until it can be judged"
                  : s->tx.hold == QUEUE_QUARANTINE ? "in quarantine"
+                 : !s->tx.accounts.n              ? "queued for other hosts"
                  : s->tx.junk                     ? "delivered to Junk"
+                 : s->tx.leaves.n_to              ? "delivered, and queued for other hosts"
                                                   : "delivered");
 }
 
@@ -284,8 +300,13 @@ static const struct {
     {"envelope", smtp_step_envelope}, /* recipients, sender */
     {"room", step_room},              /* quota, by the size it has */
     {"trace", step_trace},            /* Received; Date, Message-ID */
-    {"flush", step_flush},            /* large data: its file on stable storage */
-    {"commit", step_commit},          /* the rows: durable */
+    {"circle", smtp_step_circle},     /* mail that was forwarded by the same address before */
+    {"sender", smtp_step_sender},     /* SRS of what an outsider's mail is forwarded with */
+    {"leave", smtp_step_leave},       /* what goes to other hosts, */
+    {"outgoing", smtp_step_outgoing}, /* and what the stages say to that */
+    {"outbound", smtp_step_outbound},
+    {"flush", step_flush},   /* large data: its file on stable storage */
+    {"commit", step_commit}, /* the rows: durable */
 };
 
 void smtp_deliver_go_on(struct smtp_session *s)

@@ -23,8 +23,21 @@ void smtp_store_failed(struct smtp_session *s, const struct err *err);
 
 /* filter_message.c */
 enum smtp_step smtp_step_readable(struct smtp_session *s);
+/* Large data is still on its way into its file; stages read it from there. */
+enum smtp_step smtp_make_readable(struct smtp_session *s);
+/* What the chain is shown, until the transaction ends or it is called again. -1: it can't be. */
+int smtp_show_message(struct smtp_session *s, struct chain_message *m);
 enum smtp_step smtp_step_filter(struct smtp_session *s);
 enum smtp_step smtp_step_edit(struct smtp_session *s);
 enum smtp_step smtp_step_body(struct smtp_session *s);
 enum smtp_step smtp_step_envelope(struct smtp_session *s);
+
+/* leave.c: tx->leaves from the recipients elsewhere */
+enum smtp_step smtp_step_circle(struct smtp_session *s);
+enum smtp_step smtp_step_sender(struct smtp_session *s);
+enum smtp_step smtp_step_leave(struct smtp_session *s);
+void smtp_leave_queued(struct smtp_session *s); /* committed: who sends it is told */
+/* outbound.c */
+enum smtp_step smtp_step_outgoing(struct smtp_session *s);
+enum smtp_step smtp_step_outbound(struct smtp_session *s);
 #endif

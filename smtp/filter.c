@@ -7,8 +7,10 @@
 
 static const char *service_name(const struct smtp_session *s)
 {
-    static const char *const names[] = {
-        [SMTP_RECEPTION] = "reception", [SMTP_SUBMISSION] = "submission", [SMTP_OPEN] = "open"};
+    static const char *const names[] = {[SMTP_RECEPTION] = "reception",
+                                        [SMTP_SUBMISSION] = "submission",
+                                        [SMTP_OPEN] = "open",
+                                        [SMTP_LOCAL] = "submission"};
     return s->submitting ? "submission" : names[s->port->role];
 }
 
@@ -34,6 +36,9 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
                           .message_size = tx->declared,
                           .utf8 = tx->utf8,
                           .host = s->server->hostname,
+                          .route = point != PH_OUTBOUND ? ""
+                                   : smtp_may_relay(s)  ? "submission"
+                                                        : "forward",
                           .trusted = guard_trusts(&s->guard)};
     if (!tx->id)
         return;

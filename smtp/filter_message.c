@@ -2,6 +2,7 @@
 /* filter_message.c - the filter stages at a complete message, and what they want done to it: head,
  * body, recipients, sender. Steps of deliver.c. */
 #include "appliance/base/mem.h"
+#include "appliance/base/text.h"
 #include "smtp/deliver.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -24,15 +25,35 @@ static void on_data_flushed(void *ctx, const struct err *failed)
     smtp_session_unref(&s);
 }
 
-/* Large data is still on its way into its file; stages read it from there. */
-enum smtp_step smtp_step_readable(struct smtp_session *s)
+enum smtp_step smtp_make_readable(struct smtp_session *s)
 {
     struct str data;
-    if (!filters_at(s->server->conf.filters, PH_MESSAGE) || body_sink_data(s->tx.sink, &data))
+    if (body_sink_data(s->tx.sink, &data))
         return SMTP_STEP_NEXT;
     smtp_session_wait(s, SMTP_WAIT_WORK);
     body_sink_flush_data(s->tx.sink, on_data_flushed, s);
     return SMTP_STEP_WAIT;
+}
+
+enum smtp_step smtp_step_readable(struct smtp_session *s)
+{
+    return filters_at(s->server->conf.filters, PH_MESSAGE) ? smtp_make_readable(s) : SMTP_STEP_NEXT;
+}
+
+int smtp_show_message(struct smtp_session *s, struct chain_message *m)
+{
+    *m = (struct chain_message){
+        .head = body_sink_head(s->tx.sink), .fd = -1, .data_size = body_sink_data_size(s->tx.sink)};
+    if (!body_sink_data(s->tx.sink, &m->data)) {
+        m->fd = body_sink_open_data(s->tx.sink);
+        if (m->fd < 0)
+            return -1;
+    }
+    if (s->tx.fd_open)
+        close(s->tx.fd);
+    s->tx.fd_open = m->fd >= 0;
+    s->tx.fd = m->fd;
+    return 0;
 }
 
 static enum smtp_step apply(struct smtp_session *s)
@@ -59,17 +80,8 @@ enum smtp_step smtp_step_filter(struct smtp_session *s)
     struct chain_message m = {.fd = -1};
     if (!wanted(s))
         return SMTP_STEP_NEXT;
-    m.head = body_sink_head(s->tx.sink);
-    m.data_size = body_sink_data_size(s->tx.sink);
-    if (filters_at(s->server->conf.filters, PH_MESSAGE) && !body_sink_data(s->tx.sink, &m.data)) {
-        m.fd = body_sink_open_data(s->tx.sink);
-        if (m.fd < 0)
-            return smtp_step_refuse(s, 451, "4.3.0", "The message can't be read at the moment");
-    }
-    if (s->tx.fd_open)
-        close(s->tx.fd);
-    s->tx.fd_open = m.fd >= 0;
-    s->tx.fd = m.fd;
+    if (filters_at(s->server->conf.filters, PH_MESSAGE) && smtp_show_message(s, &m))
+        return smtp_step_refuse(s, 451, "4.3.0", "The message can't be read at the moment");
     return smtp_filter_run(s, PH_MESSAGE, &m, on_verdict) ? apply(s) : SMTP_STEP_WAIT;
 }
 
@@ -128,6 +140,7 @@ static enum smtp_step put_some(struct smtp_session *s, struct str data)
     body_sink_free(&tx->sink);
     tx->sink = tx->replaced;
     tx->replaced = NULL;
+    tx->parser.eight_bit = !text_ascii(data);
     return SMTP_STEP_NEXT;
 }
 
@@ -150,44 +163,49 @@ enum smtp_step smtp_step_body(struct smtp_session *s)
 
 /* ---- Recipients and sender */
 
-static void rebuild(struct smtp_session *s)
-{
-    struct smtp_transaction *tx = &s->tx;
-    tx->accounts = tx->captured = (struct smtp_list){0};
-    for (size_t i = 0; i < tx->n_list; i++) {
-        const struct smtp_recipient *r = &tx->list[i];
-        for (size_t k = 0; !r->deleted && k < r->n_accounts; k++)
-            (void)smtp_list_add(tx->arena, &tx->accounts, r->accounts[k]);
-        for (size_t k = 0; !r->deleted && k < r->n_remotes; k++)
-            (void)smtp_list_add(tx->arena, &tx->captured, r->remotes[k]);
-    }
-}
-
 static void delete_rcpt(struct smtp_session *s, struct str address)
 {
     for (size_t i = 0; i < s->tx.n_list; i++)
         if (str_ieq(s->tx.list[i].address, address))
             s->tx.list[i].deleted = true;
-    rebuild(s);
+    smtp_envelope_rebuild(s);
 }
 
 static void add_found(struct smtp_session *s, struct str address, const struct directory_answer *a)
 {
     struct smtp_transaction *tx = &s->tx;
-    const char *capture = s->server->conf.capture_account;
-    bool elsewhere = a->kind == DIRECTORY_NOT_OURS || a->n_remotes;
-    for (size_t i = 0; i < a->n_accounts; i++)
-        (void)smtp_list_add(tx->arena, &tx->accounts, a->accounts[i]);
-    for (size_t i = 0; capture && i < a->n_remotes; i++)
-        (void)smtp_list_add(tx->arena, &tx->captured, a->remotes[i]);
-    if (capture && a->kind == DIRECTORY_NOT_OURS)
-        (void)smtp_list_add(tx->arena, &tx->captured, address);
-    if (capture && elsewhere)
-        (void)smtp_list_add(tx->arena, &tx->accounts, str_from(capture));
-    else if (elsewhere || !a->n_accounts)
+    struct str capture = str_from(s->server->conf.capture_account);
+    bool relayed = a->kind == DIRECTORY_NOT_OURS;
+    size_t n_remotes = relayed ? 1 : a->n_remotes;
+    if (n_remotes && !smtp_can_leave(s))
+        n_remotes = 0;
+    if (!a->n_accounts && !n_remotes) {
         log_warn(&s->log, "filter_recipient_ignored", L_STR("address", address),
-                 L_Z("reason", elsewhere ? "sending to other hosts isn't set up here"
-                                         : "no such address here"));
+                 L_Z("reason", relayed || a->n_remotes ? "sending to other hosts isn't set up here"
+                                                       : "no such address here"));
+        return;
+    }
+    if (tx->n_list >= 2 * SMTP_COPIES_MAX)
+        return;
+    struct str *accounts = ARENA_ARRAY(tx->arena, struct str, a->n_accounts + 1);
+    struct str *remotes = ARENA_ARRAY(tx->arena, struct str, a->n_remotes + 1);
+    size_t n_accounts = 0;
+    for (; n_accounts < a->n_accounts; n_accounts++)
+        accounts[n_accounts] = a->accounts[n_accounts];
+    if (capture.n && n_remotes)
+        accounts[n_accounts++] = capture;
+    for (size_t i = 0; i < n_remotes; i++)
+        remotes[i] = relayed ? address : a->remotes[i];
+    smtp_recipient_add(s, &(struct smtp_recipient){.address = address,
+                                                   .accounts = accounts,
+                                                   .n_accounts = n_accounts,
+                                                   .remotes = remotes,
+                                                   .n_remotes = n_remotes,
+                                                   .forwarded = !relayed});
+    for (size_t i = 0; i < n_accounts; i++)
+        (void)smtp_list_add(tx->arena, &tx->accounts, accounts[i]);
+    for (size_t i = 0; i < n_remotes; i++)
+        (void)smtp_list_add(tx->arena, &tx->remotes, remotes[i]);
 }
 
 static void on_resolved(void *ctx, const struct directory_answer *a)

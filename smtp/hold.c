@@ -40,6 +40,7 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     tx->put.sink = tx->sink;
     tx->put.rcpts = rcpts;
     tx->put.n_rcpts = n;
+    tx->put.leaves = tx->leaves.n_to ? &tx->leaves : NULL;
     tx->put.count_max = (uint64_t)conf->hold_count;
     tx->put.bytes_max = conf->hold_bytes;
     tx->put.entry.id = tx->id;

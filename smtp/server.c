@@ -128,6 +128,10 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
     if (s->conf.tls)
         tls_ctx_ref(s->conf.tls);
     set_hostname(s);
+    bool own = conf->origin && usable_name(conf->origin);
+    memcpy(s->origin, own ? conf->origin : s->hostname,
+           strlen(own ? conf->origin : s->hostname) + 1);
+    s->conf.origin = s->origin;
     list_init(&s->sessions);
     s->watch.on_ban = on_ban;
     guard_watch_add(s->conf.guard, &s->watch);
@@ -139,11 +143,13 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
 }
 
 void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
-                          struct snapshot *snapshot, struct tls_ctx *tls)
+                          const struct relay_conf *relay, struct snapshot *snapshot,
+                          struct tls_ctx *tls)
 {
     struct snapshot *old = s->conf.snapshot;
     struct tls_ctx *old_tls = s->conf.tls;
     s->conf.smtp = conf;
+    s->conf.relay = relay;
     s->conf.snapshot = snapshot_ref(snapshot);
     s->conf.tls = tls ? tls_ctx_ref(tls) : NULL;
     snapshot_unref(&old);

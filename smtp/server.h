@@ -43,10 +43,15 @@ enum smtp_role {
     /* dev's port 1025: takes mail for anybody without AUTH, into the capture account when not ours;
      * offers AUTH and STARTTLS too. An unknown address in one of our own domains is refused all the
      * same. Once authenticated, a session is one of submission. */
-    SMTP_OPEN
+    SMTP_OPEN,
+    /* An AF_UNIX socket (sendmail): whoever may connect may send, to anybody, from any address,
+     * without AUTH. Submission's rules hold; an address without a domain gets `origin`. */
+    SMTP_LOCAL
 };
 struct filters;
 struct guard;
+struct relay_conf;
+struct srs_conf;
 struct smtp_server;
 struct smtp_server_conf {
     const struct smtp_conf *smtp;
@@ -55,10 +60,24 @@ struct smtp_server_conf {
     struct store *store;
     struct directory *directory;
     struct tls_ctx *tls; /* for STARTTLS; NULL: not offered, and no AUTH on plain connections */
-    /* Where mail for other domains goes: the folded address of an account of the store that is in
-     * the sealed test appliance; NULL: relaying is refused on every port (550 5.7.1; authenticated:
-     * 550 with the reason that sending out isn't set up). */
+    /* The sealed test appliance: the folded address of an account of the store that gets what would
+     * leave. With `relay` a header field says which way it would have gone. NULL: mail leaves. */
     const char *capture_account;
+    /* Mail for other hosts (lies in `snapshot` as well): accepted from who has logged in, from
+     * relay->trusted, on SMTP_LOCAL, for our own aliases that lead there, and for bounces to
+     * senders that srs made; kept in the store's queue in the transaction of the local copies. NULL
+     * or not enabled: refused (550 5.7.1; to who may relay with the reason that sending out isn't
+     * set up). */
+    const struct relay_conf *relay;
+    const struct srs_conf *srs; /* of forwarded mail; NULL: senders stay as they are. Lives as long
+                                   as the server */
+    const char *origin;         /* see SMTP_LOCAL; NULL or "": the host name. Copied */
+    /* Rows for this site of the queue are committed: once for each site of a message. NULL: none */
+    void (*on_queued)(void *ctx, struct str site);
+    /* ETRN: try what waits for this domain now; how many messages, 0: it isn't known. NULL: ETRN
+     * isn't offered */
+    unsigned (*on_etrn)(void *ctx, struct str domain);
+    void *ctx;
     struct filters *filters; /* the stages that look at mail; NULL: none */
     struct guard *guard;     /* who may connect and log in (filters/guard.h); NULL: everybody */
 };
@@ -66,7 +85,8 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);
 /* Other settings and another certificate, for the sessions that begin from now on; those that are
  * open keep what they began with (but a STARTTLS to come takes the new certificate). */
 void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
-                          struct snapshot *snapshot, struct tls_ctx *tls);
+                          const struct relay_conf *relay, struct snapshot *snapshot,
+                          struct tls_ctx *tls);
 /* What a listener of this role calls in its on_accept (listener_conf.ctx is the struct smtp_port,
  * which lives as long as the server). */
 struct smtp_port {

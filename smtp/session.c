@@ -63,7 +63,8 @@ bool smtp_session_in_message(const struct smtp_session *s)
 static uint64_t patience(const struct smtp_session *s)
 {
     uint64_t ms = s->conf->command_timeout;
-    if (s->account || guard_trusts(&s->guard) || !guard_pressed(s->server->conf.guard))
+    if (s->account || s->port->role == SMTP_LOCAL || guard_trusts(&s->guard) ||
+        !guard_pressed(s->server->conf.guard))
         return ms;
     return ms < PRESSED_MS ? ms : PRESSED_MS;
 }
@@ -350,7 +351,8 @@ static void greet_now(void *session)
 /* RFC 5321 3.1: the client waits for the greeting. Submission is spared: its users wait as well. */
 static void greet_later(struct smtp_session *s)
 {
-    if (!s->conf->greet_delay || s->port->role == SMTP_SUBMISSION || guard_trusts(&s->guard)) {
+    if (!s->conf->greet_delay || s->port->role == SMTP_SUBMISSION || s->port->role == SMTP_LOCAL ||
+        guard_trusts(&s->guard)) {
         greet_now(s);
         return;
     }
@@ -373,6 +375,8 @@ static void talks_early(struct smtp_session *s)
 
 static bool admit(struct smtp_session *s, struct guard_text *why)
 {
+    if (s->port->role == SMTP_LOCAL) /* who may connect says the socket's mode */
+        s->admitted = true;
     if (!s->admitted)
         s->admitted = guard_connect(s->server->conf.guard, &s->guard, conn_peer(s->conn)->ip,
                                     s->port->role != SMTP_RECEPTION, why) == GUARD_OK;
@@ -438,6 +442,8 @@ bool smtp_admit(void *smtp_port, const char *ip, struct listener_farewell *bye)
 {
     const struct smtp_port *port = smtp_port;
     struct guard_text why;
+    if (port->role == SMTP_LOCAL)
+        return true;
     if (guard_check(port->server->conf.guard, ip, port->role != SMTP_RECEPTION, &why) == GUARD_OK)
         return true;
     if (!port->implicit_tls)
@@ -451,6 +457,7 @@ void smtp_on_accept(void *smtp_port, struct conn *c)
     struct smtp_session *s = MEM_NEW(struct smtp_session);
     s->server = port->server;
     s->conf = port->server->conf.smtp;
+    s->relay = port->server->conf.relay;
     s->snapshot = snapshot_ref(port->server->conf.snapshot);
     s->port = port;
     s->conn = c;
@@ -459,7 +466,7 @@ void smtp_on_accept(void *smtp_port, struct conn *c)
     if (!conn_peer(c)->proxied)
         admit(s, &why);
     s->log = (struct log_ctx){.module = "smtp", .sid = store_new_id(port->server->conf.store)};
-    s->submitting = port->role == SMTP_SUBMISSION;
+    s->submitting = port->role == SMTP_SUBMISSION || port->role == SMTP_LOCAL;
     s->command = arena_new(COMMAND_CHUNK);
     s->opened_ms = loop_now_ms(port->server->conf.loop);
     list_add(&port->server->sessions, &s->link);

@@ -48,9 +48,12 @@ struct smtp_list { /* of views into the transaction's arena */
 };
 struct smtp_recipient { /* as it was accepted at RCPT */
     struct str address;
-    struct str *accounts, *remotes; /* who gets a copy; what is captured */
+    struct str *accounts, *remotes; /* who gets a copy: here; elsewhere */
     size_t n_accounts, n_remotes;
-    bool deleted; /* by a filter */
+    unsigned notify;  /* RFC 3461: SMTP_NOTIFY_..., */
+    struct str orcpt; /* "rfc822;address" or empty */
+    bool forwarded;   /* remotes are behind an address of ours */
+    bool deleted;     /* by a filter */
 };
 struct smtp_transaction {
     struct arena *arena;
@@ -59,7 +62,9 @@ struct smtp_transaction {
         data_ms; /* when MAIL came; when the first octet of the message was due (0: not yet) */
     struct str sender; /* empty: <> */
     uint64_t declared; /* SIZE */
-    bool utf8;
+    bool utf8, requiretls;
+    enum smtp_ret ret;
+    struct str envid;
     struct str first_rcpt;
     size_t rcpts; /* accepted */
     struct smtp_recipient *list;
@@ -76,7 +81,12 @@ struct smtp_transaction {
     int fd; /* of large data, for the stages */
     bool fd_open;
     struct smtp_list accounts; /* who gets a copy, each once */
-    struct smtp_list captured; /* recipients elsewhere whose copy the capture account gets */
+    struct smtp_list remotes;  /* recipients elsewhere; captured, the capture account gets theirs */
+    /* of leave.c, outbound.c */
+    bool sender_asked;     /* the directory, whether the sender's domain is ours */
+    struct str srs_sender; /* of forwarded copies; .p NULL: the sender */
+    struct queue_new leaves;
+    size_t actions_before; /* of PH_OUTBOUND */
     struct body_sink *sink;
     struct smtp_data parser;
     uint64_t chunk_left;
@@ -91,7 +101,8 @@ struct smtp_session {
     struct list link;
     struct smtp_server *server;
     const struct smtp_conf *conf;
-    struct snapshot *snapshot; /* that conf lies in */
+    const struct relay_conf *relay; /* NULL: mail doesn't leave */
+    struct snapshot *snapshot;      /* that both lie in */
     const struct smtp_port *port;
     struct conn *conn; /* NULL: closed */
     unsigned refs, waits;
@@ -123,8 +134,11 @@ struct smtp_session {
         struct str text;
     } pending;
     struct str *dests,
-        *remotes; /* of the RCPT under way: accounts that get a copy; to be captured */
+        *remotes; /* of the RCPT under way: accounts that get a copy; recipients elsewhere */
     size_t n_dests, n_remotes;
+    bool forwarded;    /* they are behind an address of ours */
+    bool reversed;     /* it is an SRS address of ours: a bounce on its way back */
+    struct str lookup; /* the address to look up: as given, or the one that was rewritten */
     struct sasl sasl;
     struct guard_client guard;
     bool admitted;          /* by the guard */
@@ -141,10 +155,11 @@ struct smtp_session {
 };
 struct smtp_server {
     struct smtp_server_conf conf;
-    char hostname[256];
+    char hostname[256], origin[256]; /* origin: as well, or the host name */
     struct list sessions;
     unsigned open, alive; /* connections; session structs, which may outlive them */
     struct map *rooms;    /* quota.c: what accounts have left */
+    unsigned confirms;    /* confirm.c: reports under way */
     struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;
@@ -185,6 +200,8 @@ void smtp_count_error(struct smtp_session *s);
 void smtp_transaction_begin(struct smtp_session *s);
 void smtp_transaction_reset(struct smtp_session *s);                       /* forgets all of it */
 bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item); /* once; false: full */
+struct smtp_recipient *smtp_recipient_add(struct smtp_session *s, const struct smtp_recipient *r);
+void smtp_envelope_rebuild(struct smtp_session *s); /* accounts, remotes: of who is left */
 void smtp_receive_begin(struct smtp_session *s, bool dots);
 void smtp_receive_put(void *session, struct str run); /* octets of the message, to the store */
 
@@ -210,6 +227,22 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
  * NULL or there is nothing in the answer. */
 bool smtp_filter_run(struct smtp_session *s, enum ph_point point, const struct chain_message *m,
                      void (*on_answer)(struct smtp_session *s));
+
+/* relay.c: mail for other hosts */
+bool smtp_is_known(const struct smtp_session *s);   /* logged in, or may send without that */
+bool smtp_may_relay(const struct smtp_session *s);  /* and who is captured */
+bool smtp_can_leave(const struct smtp_session *s);  /* it is sent, or captured */
+bool smtp_offers_dsn(const struct smtp_session *s); /* RFC 3461 */
+/* May mail for this address be queued? False: why. */
+bool smtp_has_route(struct smtp_session *s, struct str address, struct err *why);
+/* Where its mail would go, for people. */
+struct str smtp_route_text(struct smtp_session *s, struct str address);
+/* SMTP_LOCAL: the arguments of MAIL or RCPT with a domain where the address has none. */
+struct str smtp_qualify(struct smtp_session *s, struct str args);
+
+/* confirm.c: the message is committed: tells its sender of those who have their copy and asked for
+ * that (NOTIFY=SUCCESS). */
+void smtp_confirm(struct smtp_session *s);
 
 /* quota.c: have these accounts (s->dests) room for `size` more octets? */
 enum smtp_room {

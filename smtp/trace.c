@@ -24,6 +24,8 @@ void smtp_trace_received(struct buf *out, const struct smtp_trace *t)
         buf_add_str(out, t->ip);
         buf_add_z(out, "])");
     }
+    if (t->local)
+        buf_printf(out, " (local user %" PRId64 ")", t->uid);
     buf_add_z(out, "\r\n\tby ");
     buf_add_str(out, t->hostname);
     buf_add_z(out, " with ");
@@ -54,12 +56,15 @@ static void add_field(struct buf *out, const char *name, struct str value, bool 
 }
 
 void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
-                       const struct str *captured, size_t n)
+                       const struct str *captured, const struct str *routes, size_t n)
 {
     add_field(out, "Return-Path", sender, true);
     add_field(out, "Delivered-To", account, false);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         add_field(out, "X-Posthouse-Captured-For", captured[i], false);
+        if (routes)
+            add_field(out, "X-Posthouse-Route", routes[i], false);
+    }
 }
 
 void smtp_trace_missing(struct buf *out, struct str head, struct str from, uint64_t id,

@@ -10,6 +10,8 @@ struct smtp_trace {
     struct str helo, ip, hostname; /* helo: made harmless (smtp_helo_parse) */
     struct str tls;                /* "TLSv1.3 ..."; empty: none */
     bool ip6, esmtp, auth, utf8;
+    bool local; /* over an AF_UNIX socket, from this user */
+    int64_t uid;
     uint64_t id;
     struct str rcpt; /* named only when it is the only one, else empty: others must not learn of it
                         (RFC 5321 7.2) */
@@ -17,9 +19,10 @@ struct smtp_trace {
 };
 void smtp_trace_received(struct buf *out, const struct smtp_trace *t); /* RFC 5321 4.4 */
 const char *smtp_trace_protocol(const struct smtp_trace *t); /* RFC 3848, 6531 4.3: "ESMTPSA" ... */
-/* Return-Path and Delivered-To, and the capture's own field for each captured recipient. */
+/* Return-Path and Delivered-To, and the capture's own fields for each captured recipient. routes:
+ * NULL, or which way each would have gone. */
 void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
-                       const struct str *captured, size_t n);
+                       const struct str *captured, const struct str *routes, size_t n);
 /* What `head` lacks: From (RFC 5322 3.6; cron's mail has none) with the address `from` unless that
  * is empty, Date and Message-ID (RFC 6409 8.1, 8.2). */
 void smtp_trace_missing(struct buf *out, struct str head, struct str from, uint64_t id,

@@ -52,6 +52,43 @@ bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item)
     return true;
 }
 
+struct smtp_recipient *smtp_recipient_add(struct smtp_session *s, const struct smtp_recipient *r)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (tx->n_list == tx->cap_list) {
+        size_t cap = tx->cap_list ? tx->cap_list * 2 : 4;
+        struct smtp_recipient *list = ARENA_ARRAY(tx->arena, struct smtp_recipient, cap);
+        if (tx->n_list)
+            memcpy(list, tx->list, tx->n_list * sizeof *list);
+        tx->list = list;
+        tx->cap_list = cap;
+    }
+    struct smtp_recipient *to = &tx->list[tx->n_list++];
+    *to = *r;
+    to->address = arena_str(tx->arena, r->address);
+    to->orcpt = arena_str(tx->arena, r->orcpt);
+    to->accounts = ARENA_ARRAY(tx->arena, struct str, r->n_accounts + 1);
+    to->remotes = ARENA_ARRAY(tx->arena, struct str, r->n_remotes + 1);
+    for (size_t i = 0; i < r->n_accounts; i++)
+        to->accounts[i] = arena_str(tx->arena, r->accounts[i]);
+    for (size_t i = 0; i < r->n_remotes; i++)
+        to->remotes[i] = arena_str(tx->arena, r->remotes[i]);
+    return to;
+}
+
+void smtp_envelope_rebuild(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    tx->accounts = tx->remotes = (struct smtp_list){0};
+    for (size_t i = 0; i < tx->n_list; i++) {
+        const struct smtp_recipient *r = &tx->list[i];
+        for (size_t k = 0; !r->deleted && k < r->n_accounts; k++)
+            (void)smtp_list_add(tx->arena, &tx->accounts, r->accounts[k]);
+        for (size_t k = 0; !r->deleted && k < r->n_remotes; k++)
+            (void)smtp_list_add(tx->arena, &tx->remotes, r->remotes[k]);
+    }
+}
+
 static void on_sink_ready(void *ctx)
 {
     smtp_session_resume(ctx, SMTP_WAIT_SINK);

@@ -131,6 +131,12 @@ static void on_revoked(void *ctx, struct str account)
     imap_server_end_account(a->imap, account);
 }
 
+/* Nobody sends yet: only the sealed appliance, which shows where mail would have gone, has it. */
+static const struct relay_conf *relay_of(const struct appliance *a, const struct config *c)
+{
+    return a->capture_account ? &c->relay : NULL;
+}
+
 static int start_servers(struct appliance *a, struct err *err)
 {
     a->smtp = smtp_server_new(&(struct smtp_server_conf){.smtp = &a->config->smtp,
@@ -141,6 +147,8 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .tls = a->tls,
                                                          .guard = a->guard,
                                                          .capture_account = a->capture_account,
+                                                         .relay = relay_of(a, a->config),
+                                                         .origin = a->config->main.origin,
                                                          .filters = a->filters});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
                                                          .snapshot = a->snapshot,
@@ -206,7 +214,7 @@ int appliance_start(struct appliance *a, struct err *err)
 void appliance_reload(struct appliance *a, const struct config *c, struct snapshot *snapshot,
                       struct tls_ctx *tls)
 {
-    smtp_server_set_conf(a->smtp, &c->smtp, snapshot, tls);
+    smtp_server_set_conf(a->smtp, &c->smtp, relay_of(a, c), snapshot, tls);
     imap_server_set_conf(a->imap, &c->imap, snapshot, tls);
     struct err err;
     if (guard_set_conf(a->guard, &c->guard, snapshot, &err))

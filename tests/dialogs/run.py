@@ -20,6 +20,7 @@ A file holds cases; a case begins with `== name`, then options, then lines of th
   CONNECT port   another connection takes the place of this one        ENDS   the server closes
   CLOSE          we close                                             HALF   we end our side only
   expect-mail ACCOUNT N         INBOX of the account holds N messages more than when the case began
+  await-mail ACCOUNT N          the same, for mail that comes a moment after the reply
   expect-text ACCOUNT regex     its newest message matches (multi-line)
   expect-no-text ACCOUNT regex  ... doesn't match
 
@@ -335,6 +336,8 @@ class Dialog:
             self.sock.shutdown(socket.SHUT_WR)
         elif word == "expect-mail":
             self.expect_mail(*rest.split())
+        elif word == "await-mail":
+            self.await_mail(*rest.split())
         elif word in ("expect-text", "expect-no-text"):
             self.expect_text(*rest.split(" ", 1), word == "expect-text")
         else:
@@ -345,6 +348,12 @@ class Dialog:
         if new != int(count):
             raise Failed(f"{name} got {new}")
 
+    def await_mail(self, name, count):
+        end = time.monotonic() + WAIT
+        while self.mail.count(name) - self.before[name] < int(count) and time.monotonic() < end:
+            time.sleep(0.01)
+        self.expect_mail(name, count)
+
     def expect_text(self, name, regex, wanted):
         text = self.mail.newest(name)
         if bool(re.search(regex, text, re.M)) != wanted:
@@ -354,7 +363,7 @@ class Dialog:
         number, text = self.case.line, "connect"
         try:
             for _, step in self.case.steps:
-                if step.startswith("expect-mail "):
+                if step.startswith(("expect-mail ", "await-mail ")):
                     name = step.split()[1]
                     self.before[name] = self.mail.count(name)
             self.connect(self.case.port)

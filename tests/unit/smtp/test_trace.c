@@ -80,7 +80,7 @@ static void prefix(void **state)
 {
     (void)state;
     const struct str captured[] = {STR("x@there.example"), STR("y@there.example")};
-    smtp_trace_prefix(&out, STR(""), STR("a@b.example"), captured, 2);
+    smtp_trace_prefix(&out, STR(""), STR("a@b.example"), captured, NULL, 2);
     assert_string_equal(buf_z(&out), "Return-Path: <>\r\nDelivered-To: a@b.example\r\n"
                                      "X-Posthouse-Captured-For: x@there.example\r\n"
                                      "X-Posthouse-Captured-For: y@there.example\r\n");

@@ -6,7 +6,10 @@
 #include "appliance/base/mem.h"
 #include "appliance/base/settings.h"
 #include "appliance/directory/directory_admin.h"
-#include "appliance/store/message.h"
+#include "appliance/store/queue.h"
+#include "filters/chain.h"
+#include "smtp/client/route.h"
+#include "smtp/queue/srs.h"
 #include "smtp/server.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 // cmocka wants the four above first
 #include <cmocka.h>
@@ -35,6 +39,13 @@ struct world {
     struct directory_conf directory_conf;
     struct store *store;
     struct directory *directory;
+    struct relay_conf relay;
+    const struct srs_conf *srs;
+    struct filters *filters;
+    bool relays, unix_socket, no_users;
+    const char *origin;
+    unsigned queued, etrns; /* calls of on_queued, on_etrn */
+    char site[256];         /* of the last one */
     struct smtp_server *server;
     struct smtp_port port;
     struct listener *listener;
@@ -77,6 +88,21 @@ static inline void world_directory(struct world *w)
     directory_admin_close(&a);
 }
 
+static inline void world_on_queued(void *ctx, struct str site)
+{
+    struct world *w = ctx;
+    w->queued++;
+    snprintf(w->site, sizeof w->site, STR_FMT, STR_ARG(site));
+}
+
+static inline unsigned world_on_etrn(void *ctx, struct str domain)
+{
+    struct world *w = ctx;
+    w->etrns++;
+    snprintf(w->site, sizeof w->site, STR_FMT, STR_ARG(domain));
+    return str_eq(domain, STR("three.example")) ? 3 : 0;
+}
+
 /* Settings may be changed between prepare and start. */
 static inline void world_prepare(struct world *w)
 {
@@ -86,29 +112,51 @@ static inline void world_prepare(struct world *w)
     assert_int_equal(settings_defaults(smtp_settings, &w->smtp, &w->err), 0);
     assert_int_equal(settings_defaults(store_settings, &w->store_conf, &w->err), 0);
     assert_int_equal(settings_defaults(directory_settings, &w->directory_conf, &w->err), 0);
+    assert_int_equal(settings_defaults(relay_settings, &w->relay, &w->err), 0);
     w->smtp.error_delay = 1;
     w->store_conf.min_free = 1;
 }
 
+static inline void world_listen(struct world *w)
+{
+    const struct listener_conf conf = {.on_accept = smtp_on_accept, .ctx = &w->port};
+    if (w->unix_socket) {
+        int folder = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(listener_open_unix(folder, "socket", &w->listener, &w->err), 0);
+        close(folder);
+    } else {
+        assert_int_equal(listener_open("127.0.0.1", 0, &w->listener, &w->err), 0);
+    }
+    assert_int_equal(listener_start(w->listener, w->loop, &conf, &w->err), 0);
+}
+
 static inline void world_start(struct world *w, enum smtp_role role, const char *capture)
 {
-    w->loop = loop_new();
+    if (!w->loop)
+        w->loop = loop_new();
     w->patience = timer_new(w->loop, world_impatient, w);
     w->tick = timer_new(w->loop, world_on_tick, w);
     timer_start(w->patience, PATIENCE_MS);
-    if (store_open(w->dir, &w->store_conf, w->loop, &w->store, &w->err) ||
+    if (relay_settle(&w->relay, 0, &w->err) ||
+        store_open(w->dir, &w->store_conf, w->loop, &w->store, &w->err) ||
         directory_open(w->dir, &w->directory_conf, w->loop, &w->directory, &w->err))
         fail_msg("%s", w->err.text);
-    world_directory(w);
+    if (!w->no_users)
+        world_directory(w);
     w->server = smtp_server_new(&(struct smtp_server_conf){.smtp = &w->smtp,
                                                            .loop = w->loop,
                                                            .store = w->store,
                                                            .directory = w->directory,
+                                                           .relay = w->relays ? &w->relay : NULL,
+                                                           .srs = w->srs,
+                                                           .filters = w->filters,
+                                                           .origin = w->origin,
+                                                           .on_queued = world_on_queued,
+                                                           .on_etrn = world_on_etrn,
+                                                           .ctx = w,
                                                            .capture_account = capture});
     w->port = (struct smtp_port){.server = w->server, .role = role, .name = "smtp"};
-    assert_int_equal(listener_open("127.0.0.1", 0, &w->listener, &w->err), 0);
-    const struct listener_conf conf = {.on_accept = smtp_on_accept, .ctx = &w->port};
-    assert_int_equal(listener_start(w->listener, w->loop, &conf, &w->err), 0);
+    world_listen(w);
 }
 
 static inline void world_on_stopped(void *ctx)
@@ -147,6 +195,7 @@ static inline void world_end(struct world *w)
     }
     assert_int_equal(smtp_server_sessions(w->server), 0);
     smtp_server_free(&w->server);
+    filters_close(&w->filters);
     directory_close(&w->directory);
     store_close(&w->store);
     timer_free(&w->patience);
@@ -154,6 +203,8 @@ static inline void world_end(struct world *w)
     loop_stop(w->loop);
     loop_run(w->loop);
     loop_free(&w->loop);
+    relay_fini(&w->relay);
+    settings_free(relay_settings, &w->relay);
     settings_free(smtp_settings, &w->smtp);
     settings_free(store_settings, &w->store_conf);
     settings_free(directory_settings, &w->directory_conf);
@@ -162,8 +213,23 @@ static inline void world_end(struct world *w)
 
 /* ---- Clients */
 
+static inline void client_connect_unix(struct client *c, struct world *w)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    *c = (struct client){.w = w};
+    snprintf(to.sun_path, sizeof to.sun_path, "%s/socket", w->dir);
+    c->fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof to), 0);
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    buf_init(&c->in, 64 << 20);
+}
+
 static inline void client_connect(struct client *c, struct world *w)
 {
+    if (w->unix_socket) {
+        client_connect_unix(c, w);
+        return;
+    }
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(listener_port(w->listener))};
     int one = 1;
     *c = (struct client){.w = w};
@@ -228,6 +294,15 @@ static inline bool client_line(struct client *c, char out[512])
     return true;
 }
 
+/* Says one line and wants this reply. */
+static inline void client_want(struct client *c, const char *want);
+static inline void client_ask(struct client *c, const char *line, const char *want)
+{
+    client_say(c, line);
+    client_say(c, "\r\n");
+    client_want(c, want);
+}
+
 /* The next reply (its last line) begins with `want`. */
 static inline void client_want(struct client *c, const char *want)
 {
@@ -265,7 +340,87 @@ static inline void client_envelope(struct client *c, const char *rcpt)
     client_want(c, "354 ");
 }
 
+/* The whole of it, to its one reply. */
+static inline void client_message(struct client *c, const char *message, const char *want)
+{
+    client_ask(c, "DATA", "354 ");
+    client_say(c, message);
+    client_ask(c, ".", want);
+}
+
 /* ---- What the store holds */
+
+struct stored { /* all in its arena; closed by stored_close() */
+    struct arena *arena;
+    struct store_reader *r;
+    struct queue_entry entry;
+    struct queue_out out;
+    struct queue_to *to;
+    size_t n_to;
+};
+
+/* The newest message that leaves. False: there is none. */
+static inline bool stored_open(struct stored *s, struct world *w)
+{
+    const struct queue_filter all = {.state = -1};
+    struct queue_entry *entries;
+    size_t n = 0;
+    *s = (struct stored){.arena = arena_new(0)};
+    assert_int_equal(store_reader_open(w->store, &s->r, &w->err), 0);
+    assert_int_equal(queue_find(s->r, s->arena, &all, 0, 0, 1000, &s->to, &entries, &n, &w->err),
+                     0);
+    if (!n)
+        return false;
+    uint64_t id = s->to[n - 1].id;
+    assert_int_equal(queue_out_get(s->r, s->arena, id, &s->entry, &s->out, &w->err), 0);
+    assert_int_equal(queue_out_to(s->r, s->arena, id, &s->to, &s->n_to, &w->err), 0);
+    return true;
+}
+
+static inline void stored_close(struct stored *s)
+{
+    store_reader_close(&s->r);
+    arena_free(&s->arena);
+}
+
+static inline uint64_t world_queued(struct world *w)
+{
+    struct store_reader *r;
+    struct queue_totals t;
+    assert_int_equal(store_reader_open(w->store, &r, &w->err), 0);
+    assert_int_equal(queue_totals(r, &t, &w->err), 0);
+    store_reader_close(&r);
+    return t.recipients;
+}
+
+/* Prefix, head and data of the newest message in the account's INBOX. */
+static inline struct str world_newest(struct world *w, struct arena *a, const char *account)
+{
+    struct store_reader *r;
+    struct account_info info;
+    struct mailbox_info box;
+    struct message_info *list, m;
+    struct body_reader b;
+    struct buf text;
+    struct str data;
+    size_t n = 0;
+    const struct message_query all = {.first = 1, .last = UINT32_MAX, .max = 1000};
+    assert_int_equal(store_reader_open(w->store, &r, &w->err), 0);
+    if (account_find(r, a, str_from(account), &info, &w->err) ||
+        mailbox_find(r, a, info.id, STR("INBOX"), &box, &w->err) ||
+        message_range(r, a, box.id, &all, &list, &n, &w->err) || !n ||
+        message_get(r, a, box.id, list[n - 1].uid, &m, &w->err) ||
+        body_open(r, a, m.body, BODY_WANT_HEAD | BODY_WANT_DATA, &b, &w->err))
+        fail_msg("%s has no message: %s", account, w->err.text);
+    buf_init(&text, 1 << 20);
+    assert_int_equal(body_read(&b, 0, 1 << 20, &text, &data, &w->err), 0);
+    struct str all_of_it = arena_printf(a, STR_FMT "%.*s%.*s", STR_ARG(m.prefix), (int)b.head.n,
+                                        b.head.p, (int)data.n, data.p);
+    buf_fini(&text);
+    body_close(&b);
+    store_reader_close(&r);
+    return all_of_it;
+}
 
 static inline uint64_t world_messages(struct world *w, const char *account)
 {
