@@ -13,6 +13,21 @@ static bool is_clean(struct str s)
     return s.n <= ADDRESS_MAX;
 }
 
+/* Nothing in it ends the path before its '>' (RFC 5321 4.1.2: but in a quoted string). */
+static bool is_path(struct str s)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"')
+            quoted = !quoted;
+        else if (s.p[i] == '\\' && quoted)
+            i++;
+        else if (!quoted && strchr(" <>", s.p[i]))
+            return false;
+    }
+    return !quoted && is_clean(s);
+}
+
 #define REFUSE(status, ...) (client_fault(f, SMTP_FAULT_PERM, status, "MAIL", __VA_ARGS__), false)
 
 static bool check_mail(const struct smtp_client *c, const struct smtp_client_mail *m,
@@ -28,7 +43,7 @@ static bool check_mail(const struct smtp_client *c, const struct smtp_client_mai
     if (c->peer.size && size > c->peer.size)
         return REFUSE("5.3.4", "the message has %llu octets, the host takes at most %llu",
                       (unsigned long long)size, (unsigned long long)c->peer.size);
-    if (!is_clean(m->sender))
+    if (!is_path(m->sender))
         return REFUSE("5.1.7", "the sender's address can't be sent");
     if ((m->utf8 || !text_ascii(m->sender)) && !(can & SMTP_CAN_SMTPUTF8))
         return REFUSE("5.6.7", "the message needs SMTPUTF8, which the host doesn't support");
@@ -43,7 +58,7 @@ static bool check_mail(const struct smtp_client *c, const struct smtp_client_mai
 static bool check_rcpt(const struct smtp_client *c, const struct client_transaction *t,
                        const struct smtp_client_rcpt *r, struct smtp_fault *f)
 {
-    if (r->address.n == 0 || !is_clean(r->address) || !is_clean(r->orcpt))
+    if (r->address.n == 0 || !is_path(r->address) || !is_clean(r->orcpt))
         return REFUSE(SMTP_FAULT_PERM, "5.1.3", "the address can't be sent");
     if (!text_ascii(r->address) && !(c->peer.can & SMTP_CAN_SMTPUTF8))
         return REFUSE(SMTP_FAULT_PERM, "5.6.7",

@@ -103,8 +103,11 @@ static void utf8_xtext(struct str s, struct buf *out)
 void client_orcpt(struct str s, struct buf *out)
 {
     struct str type, address;
-    if (!str_cut(s, ';', &type, &address))
+    if (!str_cut(s, ';', &type, &address) || type.n == 0)
         return;
+    for (size_t i = 0; i < type.n; i++)
+        if (type.p[i] <= ' ' || type.p[i] >= 0x7f || strchr("+=<>", type.p[i]))
+            return;
     if (text_ascii(address) && !str_ieq(type, STR("utf-8"))) {
         buf_add_str(out, type);
         buf_add_char(out, ';');

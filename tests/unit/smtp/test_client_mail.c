@@ -200,6 +200,10 @@ static void refused_without_a_word(void **state)
     refused("5.6.7", SMTP_FAULT_PERM, "MAIL");
     p.mail.sender = STR("a@us.example>\r\nRSET\r\n");
     refused("5.1.7", SMTP_FAULT_PERM, "MAIL");
+    p.mail.sender = STR("a@us.example> BODY=8BITMIME");
+    refused("5.1.7", SMTP_FAULT_PERM, "MAIL");
+    p.mail.sender = STR("\"a\\\"@us.example");
+    refused("5.1.7", SMTP_FAULT_PERM, "MAIL");
     p.mail.sender = STR("");
     p.mail.eight_bit = true;
     refused("5.6.3", SMTP_FAULT_PERM, "MAIL");

@@ -239,6 +239,8 @@ static void xtext(void **state)
     assert_string_equal(buf_z(&b), "utf-8;\\x{1F4EE}\\x{3D}\\x{3F}");
     buf_clear(&b);
     client_orcpt(STR("without a type"), &b);
+    client_orcpt(STR("rfc822 NOTIFY=NEVER;a@b"), &b);
+    client_orcpt(STR(";a@b"), &b);
     assert_int_equal(b.n, 0);
     buf_fini(&b);
 }
