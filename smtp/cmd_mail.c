@@ -16,7 +16,7 @@ int smtp_mail_check(struct smtp_session *s, struct str args, struct smtp_refusal
     if (m->dsn && !smtp_offers_dsn(s))
         return smtp_refuse(why, 555, "5.5.4", "Parameter %s is not known here",
                            m->ret ? "RET" : "ENVID");
-    if (m->requiretls && !smtp_is_private(s)) /* RFC 8689 4.2.1 */
+    if (m->requiretls && !smtp_is_private(s)) /* RFC 8689 2 */
         return smtp_refuse(why, 530, "5.7.10", "REQUIRETLS needs STARTTLS first");
     if (m->size > s->conf->message_limit) /* RFC 1870 6.1 */
         return smtp_refuse(why, 552, "5.3.4", "The message is larger than %llu octets",

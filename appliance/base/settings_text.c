@@ -51,6 +51,8 @@ static void show_list(const char *z, struct buf *out)
 
 static void show_value(const struct ph_setting *s, const void *field, struct buf *out)
 {
+    const char *secret;
+
     switch (s->type) {
     case PH_BOOL:
         buf_add_z(out, *(const bool *)field ? "yes" : "no");
@@ -61,7 +63,8 @@ static void show_value(const struct ph_setting *s, const void *field, struct buf
         settings_number(s->type, *(const int64_t *)field, out);
         return;
     case PH_SECRET:
-        buf_add_z(out, "\"***\"");
+        secret = *(const char *const *)field;
+        buf_add_z(out, secret && secret[0] ? "\"***\"" : "\"\"");
         return;
     case PH_TEXT:
         if (s->flags & PH_LIST)

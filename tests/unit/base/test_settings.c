@@ -274,6 +274,10 @@ static void shown(void **state)
     settings_show(sections, &config, &out);
     assert_non_null(strstr(buf_z(&out), "    password = \"***\"\n"));
     assert_null(strstr(buf_z(&out), "sesame"));
+    buf_clear(&out);
+    assert_int_equal(set("password", ""), 0); /* there is none to hide */
+    settings_show(sections, &config, &out);
+    assert_non_null(strstr(buf_z(&out), "    password = \"\"\n"));
     buf_fini(&out);
 }
 
