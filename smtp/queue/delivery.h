@@ -14,6 +14,7 @@
 #include "appliance/directory/directory.h"
 #include "appliance/store/queue.h"
 #include "smtp/client/hosts.h"
+#include "smtp/queue/srs.h"
 
 struct delivery;
 struct delivery_conf {
@@ -25,9 +26,10 @@ struct delivery_conf {
     struct store *store;
     struct directory *directory; /* whose sender is ours */
     struct resolver *resolver;
-    struct http_client *http; /* NULL: no MTA-STS */
+    struct http_client *http;   /* NULL: no MTA-STS */
+    const struct srs_conf *srs; /* NULL: senders are as they are; else lives as long as this */
 };
-/* Begins with what is due. -1: the queue can't be read. */
+/* Begins with what is due. -1: no resources, or relay.ca_file can't be used. */
 int delivery_new(const struct delivery_conf *conf, struct delivery **out, struct err *err)
     __attribute__((warn_unused_result));
 void delivery_set_conf(struct delivery *d, const struct relay_conf *relay,
