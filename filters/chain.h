@@ -12,11 +12,13 @@
 #include "appliance/io/loop.h"
 #include "filters/registry.h"
 
+struct resolver;
 struct store;
 struct filters; /* all stages, opened: one a process */
 struct filters_env {
     struct loop *loop;
-    struct store *store; /* of kv and verdicts; NULL (tests): nothing outlives the process */
+    struct store *store;       /* of kv and verdicts; NULL (tests): nothing outlives the process */
+    struct resolver *resolver; /* NULL: every question of a stage fails */
     struct filters_registry *registry;
     struct filters_config *config; /* takes a reference */
 };

@@ -104,6 +104,7 @@ static void stage_init(struct filters *f, size_t i)
     turn_host(&s->host);
     acts_host(&s->host);
     kv_host(&s->host);
+    dns_host(&s->host);
 }
 
 static void stage_close(struct stage *s)

@@ -7,9 +7,16 @@
 #include "appliance/base/list.h"
 #include "appliance/base/log.h"
 #include "appliance/base/map.h"
+#include "appliance/io/resolver.h"
 #include "filters/chain.h"
 
-enum { ACTS_MAX = 256 << 10, RECORDS_MAX = 2000, TIMERS_MAX = 64, LOST_MAX = 2 };
+enum {
+    ACTS_MAX = 256 << 10,
+    RECORDS_MAX = 2000,
+    TIMERS_MAX = 64,
+    QUESTIONS_MAX = 256,
+    LOST_MAX = 2
+};
 
 /* ---- actions.c: what a stage wants done. Of one turn; a worker's while its work() runs. */
 struct ph_acts {
@@ -151,8 +158,13 @@ struct turn {
     struct timer *deadline;
     struct list timers;
     unsigned n_timers;
+    struct list questions;
+    unsigned n_questions;
+    struct resolver_budget budget;
     uint64_t began_us;
 };
+/* NULL: it is over, or not one of this host's stage. */
+struct turn *turn_find(const struct ph_host *h, ph_turn turn);
 void turn_host(struct ph_host *host);
 void turn_start(struct chain *c, struct stage *s);
 void turn_cancel(struct turn *t); /* without an answer */
@@ -165,6 +177,11 @@ void works_orphan(struct filters *f);            /* what comes back from now on 
 void turn_fail(struct turn *t, const char *why); /* by its on_error */
 void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
               const char *reason, bool failed);
+
+/* ---- dns.c: questions of turns. */
+void dns_host(struct ph_host *h);
+void dns_begin(struct turn *t);  /* its budget */
+void dns_cancel(struct turn *t); /* no answers any more */
 
 /* ---- chain.c */
 struct decision {

@@ -4,6 +4,7 @@
 #include "filters/registry.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
+#include <stdio.h>
 
 enum {
     SETTINGS_MAX = 200,
@@ -31,6 +32,15 @@ static const struct ph_setting common_settings[] = {
     PH_SETTING_ENUM(filters_common, on_error, PH_RELOAD, "defer", on_error_names,
                     "The verdict when it fails or is too late. hold: a complete message is acknowledged, kept, and judged later; at "
                     "other points this is defer."),
+    PH_SETTING_END};
+/* Of stages that ask the DNS; the defaults are what each declares. */
+static const struct ph_setting dns_settings[] = {
+    PH_SETTING(INT, filters_common, dns_queries, PH_RELOAD, NULL, 1, 10000,
+               "Most questions to the DNS for one answer of it."),
+    PH_SETTING(INT, filters_common, dns_voids, PH_RELOAD, NULL, 0, 10000,
+               "Most of them that may be answered by nothing. 0: no limit."),
+    PH_SETTING(TIME, filters_common, dns_time, PH_RELOAD, NULL, 0, HOUR,
+               "How long it may ask for one answer; the questions after that fail. 0: no limit but deadline."),
     PH_SETTING_END};
 static const struct ph_setting general_settings[] = {
     PH_SETTING(TEXT, filters_conf, plugins, PH_LIST, "", 0, 0,
@@ -115,6 +125,13 @@ static const struct ph_setting *setting_at(const struct ph_stage *s, size_t i)
     return (const void *)((const char *)s->settings + i * s->setting_size);
 }
 
+static bool is_among(const struct ph_setting *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0)
+        table++;
+    return table->name != NULL;
+}
+
 static int check_setting(const struct ph_stage *s, const struct ph_setting *t, struct err *err)
 {
     static const size_t sizes[] = {sizeof(bool),     sizeof(int64_t),      sizeof(uint64_t),
@@ -124,9 +141,11 @@ static int check_setting(const struct ph_stage *s, const struct ph_setting *t, s
     if ((unsigned)t->type >= ARRAY_LEN(sizes) || t->offset > s->conf_size ||
         s->conf_size - t->offset < sizes[t->type] || (t->type == PH_ENUM && !t->names))
         return ERR(err, ERR_PERM, "%s: setting %s doesn't lie within conf_size", s->name, t->name);
-    for (const struct ph_setting *c = common_settings; c->name; c++)
-        if (strcmp(c->name, t->name) == 0)
-            return ERR(err, ERR_PERM, "%s: every stage has a setting %s already", s->name, t->name);
+    if (is_among(common_settings, t->name))
+        return ERR(err, ERR_PERM, "%s: every stage has a setting %s already", s->name, t->name);
+    if (s->dns_queries && is_among(dns_settings, t->name))
+        return ERR(err, ERR_PERM, "%s: every stage that asks the DNS has a setting %s already",
+                   s->name, t->name);
     return 0;
 }
 
@@ -138,10 +157,25 @@ static void copy_setting(struct ph_setting *to, const struct ph_setting *from, s
     to->offset += base;
 }
 
+static void write_dns_defaults(struct filters_entry *e)
+{
+    const struct ph_stage *s = &e->stage;
+
+    snprintf(e->dns_defaults[0], sizeof e->dns_defaults[0], "%u", s->dns_queries);
+    snprintf(e->dns_defaults[1], sizeof e->dns_defaults[1], "%u", s->dns_voids);
+    if (s->dns_ms % SECOND == 0)
+        snprintf(e->dns_defaults[2], sizeof e->dns_defaults[2], "%llus",
+                 (unsigned long long)s->dns_ms / SECOND);
+    else
+        snprintf(e->dns_defaults[2], sizeof e->dns_defaults[2], "%llums",
+                 (unsigned long long)s->dns_ms);
+}
+
 static int make_table(struct filters_entry *e, struct err *err)
 {
     const struct ph_stage *s = &e->stage;
     const size_t n_common = ARRAY_LEN(common_settings) - 1;
+    const size_t n_dns = s->dns_queries ? ARRAY_LEN(dns_settings) - 1 : 0;
     const size_t base = aligned(sizeof(struct filters_common));
     size_t n = 0;
 
@@ -150,11 +184,15 @@ static int make_table(struct filters_entry *e, struct err *err)
             return -1;
         else if (++n > SETTINGS_MAX)
             return ERR(err, ERR_PERM, "%s: more than %d settings", s->name, SETTINGS_MAX);
-    e->table = mem_alloc((n_common + n + 1) * sizeof *e->table);
+    e->table = mem_alloc((n_common + n_dns + n + 1) * sizeof *e->table);
     for (size_t i = 0; i < n_common; i++)
         copy_setting(&e->table[i], &common_settings[i], 0);
+    for (size_t i = 0; i < n_dns; i++) {
+        copy_setting(&e->table[n_common + i], &dns_settings[i], 0);
+        e->table[n_common + i].def = e->dns_defaults[i];
+    }
     for (size_t i = 0; i < n; i++)
-        copy_setting(&e->table[n_common + i], setting_at(s, i), base);
+        copy_setting(&e->table[n_common + n_dns + i], setting_at(s, i), base);
     return 0;
 }
 
@@ -192,6 +230,9 @@ int filters_registry_add(struct filters_registry *r, const struct ph_stage *stag
                            stage->name);
     *e = (struct filters_entry){0};
     memcpy(&e->stage, stage, stage->size < sizeof e->stage ? stage->size : sizeof e->stage);
+    if (e->stage.work)
+        e->stage.dns_queries = 0;
+    write_dns_defaults(e);
     if (make_table(e, err) || check_defaults(e, err)) {
         mem_free(e->table);
         return -1;

@@ -47,6 +47,8 @@ enum filters_on_error {
 struct filters_common { /* what each stage's section begins with */
     int mode, on_error;
     uint64_t deadline;
+    int64_t dns_queries, dns_voids; /* settings of stages that ask the DNS only; else 0 */
+    uint64_t dns_time;
 };
 /* Bytes of the i-th section's struct, where sections are kept one by one (appliance/app:
  * config_add_section). */
@@ -73,6 +75,7 @@ void filters_config_unref(struct filters_config **c);
 struct filters_entry {
     struct ph_stage stage;
     struct ph_setting *table; /* all of the section */
+    char dns_defaults[3][24]; /* as text */
 };
 size_t filters_registry_count(const struct filters_registry *r);
 const struct filters_entry *filters_registry_entry(const struct filters_registry *r, size_t i);

@@ -181,6 +181,41 @@ struct ph_err {
     char text[240]; /* one sentence that says what to do */
 };
 
+/* ---- DNS: questions are put by host->dns(). An answer lives during the call of fn. */
+enum ph_dns_type {
+    PH_DNS_A = 1,
+    PH_DNS_PTR = 12,
+    PH_DNS_MX = 15,
+    PH_DNS_TXT = 16,
+    PH_DNS_AAAA = 28
+};
+enum ph_dns_status {
+    PH_DNS_FOUND,      /* records */
+    PH_DNS_NO_DATA,    /* the name exists, nothing of this type */
+    PH_DNS_NO_NAME,    /* it doesn't exist */
+    PH_DNS_BOGUS,      /* DNSSEC says it is forged, or the zone is broken: temporary */
+    PH_DNS_FAILED,     /* no answer in time, or none that can be used: temporary */
+    PH_DNS_OVER_BUDGET /* this turn may ask no more */
+};
+struct ph_dns_record {
+    const char *ip;      /* A, AAAA: as text */
+    const char *name;    /* PTR, MX: lower case, no trailing dot, odd octets as \DDD (dns() takes
+                            them so); "." for the root (null MX) */
+    uint16_t preference; /* MX */
+    const char *text;    /* TXT: its strings joined; may hold any octet */
+    size_t text_size;    /* of it; a NUL follows that isn't counted */
+};
+struct ph_dns_answer {
+    size_t size;
+    enum ph_dns_status status;
+    bool secure;      /* DNSSEC proved it, an absence too */
+    uint32_t ttl;     /* s */
+    const char *name; /* where CNAMEs led; "": nowhere else */
+    size_t n;
+    const struct ph_dns_record *const *records; /* in the order of the server */
+    const char *why;                            /* BOGUS, FAILED: for the log */
+};
+
 /* ---- Services of the server. The table only grows at its end: `size` says what is there (PH_HAS).
  * Its first argument is always the host that was given to open(). */
 enum ph_log_level { PH_LOG_ERROR, PH_LOG_WARN, PH_LOG_INFO, PH_LOG_DEBUG };
@@ -241,6 +276,17 @@ struct ph_host {
                     bool (*fn)(void *ctx, const void *key, size_t key_n, const void *value,
                                size_t n),
                     void *ctx);
+
+    /* -- Loop style: DNS. Asks the server's one resolver, which caches and validates. fn comes
+     * later, on the loop, once, unless the turn is over by then; with it go the questions that are
+     * on their way. Names: ASCII (U-labels converted), a trailing dot is optional; for PTR also an
+     * IP address. All the questions of a turn are at the expense of its budget (ph_stage.dns_*);
+     * what can't be asked is answered too: over the budget by OVER_BUDGET, something that isn't a
+     * name by NO_NAME, all in a server without resolver by FAILED. -1: the turn is over, the stage
+     * is of lane style or has no budget, or 256 of its questions wait. Lane style has no DNS: ask
+     * in a stage of loop style before it, and hand the answer on as a fact. */
+    int (*dns)(const struct ph_host *, ph_turn, enum ph_dns_type, const char *name,
+               void (*fn)(void *inst, ph_turn, const struct ph_dns_answer *, void *arg), void *arg);
 };
 #define PH_HAS(host, service)                                                                      \
     ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))
@@ -281,6 +327,11 @@ struct ph_stage {
     /* Loop style: this turn is over without your answer (client gone, deadline, stopped by
      * another). It can still be read in here. */
     void (*cancel)(void *inst, ph_turn);
+    /* What each turn may ask of the DNS; the administrator can change it (dns_queries, dns_voids,
+     * dns_time in the stage's section). 0 queries: it doesn't ask. */
+    uint32_t dns_queries; /* questions */
+    uint32_t dns_voids;   /* of them without records (NO_DATA, NO_NAME); 0: no limit */
+    uint64_t dns_ms; /* from the beginning of the turn, after which all are FAILED; 0: no limit */
 };
 #define PH_STAGE_HEAD                                                                              \
     .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)

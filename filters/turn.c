@@ -22,7 +22,7 @@ static struct stage *stage_of(const struct ph_host *h)
     return (struct stage *)(uintptr_t)((const char *)h - offsetof(struct stage, host));
 }
 
-static struct turn *find(const struct ph_host *h, ph_turn turn)
+struct turn *turn_find(const struct ph_host *h, ph_turn turn)
 {
     struct stage *s = stage_of(h);
     struct turn *t = turn.id ? map_get_id(s->filters->turns, turn.id) : NULL;
@@ -93,7 +93,7 @@ static int host_after(const struct ph_host *h, ph_turn turn, uint64_t ms,
                       void (*fn)(void *inst, ph_turn, void *arg), void *arg)
 {
     struct stage *s = stage_of(h);
-    struct turn *t = find(h, turn);
+    struct turn *t = turn_find(h, turn);
     struct stage_timer *st;
 
     if (!fn || (turn.id && !t) || (t ? t->n_timers : s->n_timers) >= TIMERS_MAX)
@@ -121,6 +121,7 @@ static void turn_over(struct turn *t)
     timer_free(&t->deadline);
     LIST_EACH(&t->timers, it)
     timer_drop(LIST_ITEM(it, struct stage_timer, link));
+    dns_cancel(t);
     if (t->work)
         work_detach(t);
     t->chain = NULL;
@@ -228,6 +229,7 @@ void turn_start(struct chain *c, struct stage *s)
     t->memory = size ? mem_alloc(size) : NULL;
     t->began_us = clock_mono_us();
     list_init(&t->timers);
+    dns_begin(t);
     acts_init(&t->acts, chain_scope(c)->facts);
     map_set_id(f->turns, t->id, t);
     list_add(&c->run.turns, &t->link);
@@ -244,21 +246,21 @@ void turn_start(struct chain *c, struct stage *s)
 
 static const struct ph_view *host_view(const struct ph_host *h, ph_turn turn)
 {
-    struct turn *t = find(h, turn);
+    struct turn *t = turn_find(h, turn);
 
     return t ? &t->chain->run.source->view : NULL;
 }
 
 static void *host_memory(const struct ph_host *h, ph_turn turn)
 {
-    struct turn *t = find(h, turn);
+    struct turn *t = turn_find(h, turn);
 
     return t ? t->memory : NULL;
 }
 
 static struct ph_acts *host_acts(const struct ph_host *h, ph_turn turn)
 {
-    struct turn *t = find(h, turn);
+    struct turn *t = turn_find(h, turn);
 
     return t ? &t->acts : NULL;
 }
@@ -267,7 +269,7 @@ static void host_done(const struct ph_host *h, ph_turn turn, enum ph_verdict ver
                       const char *reply, const char *reason)
 {
     struct stage *s = stage_of(h);
-    struct turn *t = find(h, turn);
+    struct turn *t = turn_find(h, turn);
 
     if (!t || t->work) {
         s->stats.late++;

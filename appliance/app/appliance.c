@@ -205,7 +205,7 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (stages_open(a->config, a->snapshot, a->loop, a->store, &a->filters, err) ||
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, NULL, &a->filters, err) ||
         start_monitor(a, err))
         return -1;
     return start_servers(a, err);

@@ -96,12 +96,13 @@ static struct filters_config *over(const struct config *c, struct snapshot *snap
 }
 
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
-                struct store *store, struct filters **out, struct err *err)
+                struct store *store, struct resolver *resolver, struct filters **out,
+                struct err *err)
 {
     stages_declare();
     struct filters_config *config = over(c, snapshot);
     const struct filters_env env = {
-        .loop = loop, .store = store, .registry = stages, .config = config};
+        .loop = loop, .store = store, .resolver = resolver, .registry = stages, .config = config};
     int rc = filters_config_check(config, err) || filters_open(&env, out, err) ? -1 : 0;
 
     filters_config_unref(&config);

@@ -27,6 +27,7 @@ struct world {
     struct filters *filters;
     struct store_conf store_conf;
     struct store *store;
+    struct resolver *resolver;
     char dir[64];
     unsigned answers;
     bool limits; /* the stage of that name is on */
@@ -81,8 +82,11 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, "headers.mode=off");
     world_set(w, "limits.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
-    const struct filters_env env = {
-        .loop = w->loop, .registry = w->registry, .config = w->config, .store = w->store};
+    const struct filters_env env = {.loop = w->loop,
+                                    .registry = w->registry,
+                                    .config = w->config,
+                                    .store = w->store,
+                                    .resolver = w->resolver};
     return filters_open(&env, &w->filters, err);
 }
 
