@@ -102,6 +102,7 @@ int delivery_new(const struct delivery_conf *conf, struct delivery **out, struct
         delivery_free(&d);
         return -1;
     }
+    d->results = tls_results_new(conf->loop, conf->store);
     d->sts = sts_new(conf->loop, conf->resolver, conf->http, conf->store);
     scan_start(d);
     *out = d;
@@ -193,6 +194,7 @@ void delivery_free(struct delivery **dp)
     flight_fini(&d->flight);
     rests_free(&d->rests);
     sts_free(&d->sts);
+    tls_results_free(&d->results);
     timer_free(&d->tick);
     timer_free(&d->drain);
     lane_free(&d->files);

@@ -213,7 +213,12 @@ void hop_once_more(struct hop *h);
 void hop_blame(struct hop *h, const struct smtp_fault *why);
 /* Without its mail, which is being settled: the next one, idle, or closed. */
 void hop_done(struct hop *h, bool broken);
-void hop_send(struct hop *h);         /* hop_send.c */
+void hop_send(struct hop *h); /* hop_send.c */
+/* hop_tls.c: for TLSRPT */
+void share_note_policy(struct delivery *d, const struct share *s);
+void hop_note_unusable(struct hop *h, const struct host *host);
+void hop_note_ready(struct hop *h);
+void hop_note_failed(struct hop *h, const struct smtp_fault *f);
 void hop_convert_drop(struct hop *h); /* hop_send.c: it ends while its mail is made 7 bit */
 
 /* ---- All of it: delivery.c */
@@ -224,6 +229,7 @@ struct delivery {
     struct tls_ctx *tls;
     struct lane *files;
     struct sts *sts;
+    struct tls_results *results;
     struct rests *rests;
     struct flight flight;
     struct map *sites;

@@ -58,8 +58,10 @@ static void write_report(struct mail *m, uint64_t id, struct buf *text)
                              .n_rcpts = m->n_reports,
                              .head = m->head,
                              .text = str_skip(m->text, m->head.n),
-                             /* RFC 3461 6.2: RET is about failures; others get the headers */
-                             .full = failed && m->out.ret == QUEUE_RET_FULL && m->fd < 0,
+                             /* RFC 3461 6.2: RET is about failures; others get the headers. So
+                              * does what needs REQUIRETLS (RFC 8689 5) */
+                             .full = failed && m->out.ret == QUEUE_RET_FULL && m->fd < 0 &&
+                                     !mail_requires_tls(m),
                              .utf8 = (m->out.flags & QUEUE_UTF8) != 0};
     report_write(&r, text);
 }
@@ -140,6 +142,8 @@ static void make(struct mail *m, struct str to, const struct directory_answer *a
     buf_init(&text, REPORT_ROOM + m->text.n * 2);
     write_report(m, id, &text);
     if (m->leaves) {
+        if (mail_requires_tls(m)) /* RFC 8689 5: so does what speaks of it */
+            m->leaves->out.flags |= QUEUE_REQUIRETLS;
         if (!text_ascii(buf_str(&text)))
             m->leaves->out.flags |= QUEUE_8BIT;
         if ((m->out.flags & QUEUE_UTF8) && (m->leaves->out.flags & QUEUE_8BIT || !text_ascii(to)))

@@ -49,6 +49,7 @@ static bool usable(struct hop *h, const struct host *host)
 
     if (host->unusable.kind != SMTP_FAULT_NONE) {
         note(h, &host->unusable, host->name);
+        hop_note_unusable(h, host);
         return false;
     }
     if (mail_requires_tls(h->mail) && !vouched_for(h->share, host)) {
@@ -174,6 +175,7 @@ static void on_ready(void *ctx)
     struct hop *h = ctx;
 
     delivery_count_connect(h->d, false);
+    hop_note_ready(h);
     hop_send(h);
 }
 
@@ -186,6 +188,7 @@ static void opening_failed(struct hop *h, struct smtp_fault f)
                                 .status = "4.4.2",
                                 .stage = "greeting",
                                 .text = "It closed the connection"};
+    hop_note_failed(h, &f);
     if (f.kind == SMTP_FAULT_TLS && host->use == SMTP_TLS_MAY && !h->plain &&
         !mail_requires_tls(h->mail)) { /* RFC 7435: better than not at all */
         h->plain = true;

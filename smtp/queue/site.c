@@ -59,6 +59,7 @@ static void on_hosts(void *ctx, struct hosts_answer *a)
     share_unref(&s->share);
     s->share = s->asked;
     s->asked = NULL;
+    share_note_policy(s->d, s->share);
     site_touch(s);
 }
 

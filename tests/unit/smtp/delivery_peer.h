@@ -28,7 +28,8 @@ struct peer {
     struct loop *loop;
     struct listener *listener;
     uint16_t port;
-    const char *offers; /* lines of EHLO */
+    const char *offers;  /* lines of EHLO */
+    struct tls_ctx *tls; /* for STARTTLS; NULL: it hangs up then */
     struct peer_rule rules[PEER_RULES];
     size_t n_rules;
     bool hold; /* no answer to a message until peer_release() */
@@ -183,6 +184,18 @@ static inline bool peer_ehlo(struct peer_session *s)
     return peer_say(s, "EHLO", text);
 }
 
+static inline bool peer_tls(struct peer_session *s)
+{
+    if (!peer_say(s, "STARTTLS", "220 2.0.0 go on"))
+        return false;
+    if (s->peer->tls) {
+        conn_start_tls(s->conn, s->peer->tls);
+        return true;
+    }
+    peer_end(s);
+    return false;
+}
+
 static inline bool peer_line(struct peer_session *s, const char *line)
 {
     if (s->data && strcmp(line, ".") == 0)
@@ -208,6 +221,8 @@ static inline bool peer_line(struct peer_session *s, const char *line)
         s->data = s->mail.n_rcpts && peer_takes(s->peer, "DATA");
         return peer_say(s, "DATA", s->data ? "354 go on" : "554 5.5.1 no recipients");
     }
+    if (strcmp(line, "STARTTLS") == 0)
+        return peer_tls(s);
     if (strcmp(line, "QUIT") == 0) {
         conn_write_str(s->conn, STR("221 2.0.0 bye\r\n"));
         peer_end(s);
