@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/appliance.h"
 #include "appliance/app/control.h"
+#include "appliance/app/outgoing.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { DRAIN_MS = 10000, CONNECTIONS_MAX = 20000 };
+enum { DRAIN_MS = 10000, CONNECTIONS_MAX = 20000, SUBMIT_MAX = 200 };
 
 static const struct log_ctx log_app = {.module = "app"};
 
@@ -57,6 +63,39 @@ int appliance_listen_control(struct appliance *a, struct err *err)
     return listener_open_unix(a->data->fd, CONTROL_SOCKET, &a->control_listener, err);
 }
 
+int appliance_listen_submit(struct appliance *a, const char *path, struct err *err)
+{
+    char *copy = str_dup_z(str_from(path)), *slash = strrchr(copy, '/');
+    int rc, dirfd;
+
+    *slash = '\0';
+    dirfd = open(copy[0] ? copy : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dirfd < 0)
+        rc = ERR(err, ERR_PERM, "cannot open %s: %s", copy, strerror(errno));
+    else
+        rc = listener_open_unix(dirfd, slash + 1, &a->submit_listener, err);
+    if (rc == 0 && fchmodat(dirfd, slash + 1, 0666, 0) != 0)
+        rc = ERR(err, ERR_PERM, "cannot open %s to others: %s", path, strerror(errno));
+    if (dirfd >= 0)
+        close(dirfd);
+    mem_free(copy);
+    return rc;
+}
+
+static int start_submit(struct appliance *a, struct err *err)
+{
+    struct listener_conf conf = {.name = "submit",
+                                 .on_accept = smtp_on_accept,
+                                 .ctx = &a->submit_port,
+                                 .max_conns = SUBMIT_MAX};
+
+    if (!a->submit_listener)
+        return 0;
+    a->submit_port = (struct smtp_port){
+        .server = a->smtp, .role = SMTP_LOCAL, .no_starttls = true, .name = "submit"};
+    return listener_start(a->submit_listener, a->loop, &conf, err);
+}
+
 static int start_port(struct appliance *a, struct appliance_port *p, struct err *err)
 {
     struct listener_conf conf = {.name = p->name,
@@ -97,6 +136,8 @@ static void stop_listening(struct appliance *a)
             listener_stop(&a->ports[i].listeners[k]);
         a->ports[i].n_listeners = 0;
     }
+    if (a->submit_listener)
+        listener_stop(&a->submit_listener);
     if (a->control_listener)
         listener_stop(&a->control_listener);
 }
@@ -117,7 +158,9 @@ static void on_signal(void *ctx, int signum)
     uint64_t drain_ms = a->drain_ms ? a->drain_ms : DRAIN_MS;
     stop_listening(a);
     monitor_stopping(a->monitor);
-    a->stopping = 3;
+    a->stopping = a->outgoing ? 4 : 3;
+    if (a->outgoing)
+        outgoing_stop(a->outgoing, drain_ms, stopped_one, a);
     smtp_server_stop(a->smtp, drain_ms, stopped_one, a);
     imap_server_stop(a->imap, drain_ms, stopped_one, a);
     control_stop(a->control, stopped_one, a);
@@ -131,25 +174,76 @@ static void on_revoked(void *ctx, struct str account)
     imap_server_end_account(a->imap, account);
 }
 
-/* Nobody sends yet: only the sealed appliance, which shows where mail would have gone, has it. */
+/* The sealed appliance shows where mail would have gone. Without outgoing (relay.enabled was no at
+ * the start) a message for another host would wait for ever. */
 static const struct relay_conf *relay_of(const struct appliance *a, const struct config *c)
 {
-    return a->capture_account ? &c->relay : NULL;
+    return a->capture_account || a->outgoing ? &c->relay : NULL;
+}
+
+/* ---- mail to other hosts */
+static void on_queued(void *ctx, struct str site)
+{
+    struct appliance *a = ctx;
+
+    if (a->outgoing)
+        delivery_wake(outgoing_delivery(a->outgoing), site);
+}
+
+/* It isn't counted: the queue is looked at later. */
+static unsigned on_etrn(void *ctx, struct str domain)
+{
+    struct appliance *a = ctx;
+
+    delivery_flush(outgoing_delivery(a->outgoing), domain);
+    return 0;
+}
+
+static void on_queue_command(void *ctx, struct str site_or_domain, bool flush)
+{
+    struct appliance *a = ctx;
+
+    if (a->outgoing && flush)
+        delivery_flush(outgoing_delivery(a->outgoing), site_or_domain);
+    else if (a->outgoing)
+        delivery_wake(outgoing_delivery(a->outgoing), site_or_domain);
+}
+
+static int open_outgoing(struct appliance *a, struct err *err)
+{
+    struct outgoing_env env = {.config = a->config,
+                               .snapshot = a->snapshot,
+                               .data = a->data,
+                               .loop = a->loop,
+                               .store = a->store,
+                               .directory = a->directory};
+
+    if (a->capture_account)
+        return 0;
+    if (resolver_open(&a->config->dns, a->loop, &a->resolver, err))
+        return -1;
+    env.resolver = a->resolver;
+    return a->config->relay.enabled ? outgoing_open(&env, &a->outgoing, err) : 0;
 }
 
 static int start_servers(struct appliance *a, struct err *err)
 {
-    a->smtp = smtp_server_new(&(struct smtp_server_conf){.smtp = &a->config->smtp,
-                                                         .snapshot = a->snapshot,
-                                                         .loop = a->loop,
-                                                         .store = a->store,
-                                                         .directory = a->directory,
-                                                         .tls = a->tls,
-                                                         .guard = a->guard,
-                                                         .capture_account = a->capture_account,
-                                                         .relay = relay_of(a, a->config),
-                                                         .origin = a->config->main.origin,
-                                                         .filters = a->filters});
+    a->smtp = smtp_server_new(
+        &(struct smtp_server_conf){.smtp = &a->config->smtp,
+                                   .snapshot = a->snapshot,
+                                   .loop = a->loop,
+                                   .store = a->store,
+                                   .directory = a->directory,
+                                   .tls = a->tls,
+                                   .guard = a->guard,
+                                   .capture_account = a->capture_account,
+                                   .relay = relay_of(a, a->config),
+                                   .srs = a->outgoing ? outgoing_srs(a->outgoing) : NULL,
+                                   .on_queued = on_queued,
+                                   .on_etrn = a->outgoing ? on_etrn : NULL,
+                                   .ctx = a,
+                                   .origin = a->config->main.origin,
+                                   .filters = a->filters});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
                                                          .snapshot = a->snapshot,
                                                          .loop = a->loop,
@@ -159,9 +253,12 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .guard = a->guard});
     a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
     control_on_revoked(a->control, on_revoked, a);
+    control_on_queue(a->control, on_queue_command, a);
     for (size_t i = 0; i < a->n_ports; i++)
         if (start_port(a, &a->ports[i], err))
             return -1;
+    if (start_submit(a, err))
+        return -1;
     return control_start(a->control, a->control_listener, err);
 }
 
@@ -200,12 +297,12 @@ int appliance_start(struct appliance *a, struct err *err)
         a->signals[2] = loop_signal_new(a->loop, SIGHUP, on_signal, a);
     if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
         directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err) ||
-        open_guard(a, err))
+        open_guard(a, err) || open_outgoing(a, err))
         return -1;
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (stages_open(a->config, a->snapshot, a->loop, a->store, NULL, &a->filters, err) ||
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, &a->filters, err) ||
         start_monitor(a, err))
         return -1;
     return start_servers(a, err);
@@ -219,6 +316,10 @@ void appliance_reload(struct appliance *a, const struct config *c, struct snapsh
     struct err err;
     if (guard_set_conf(a->guard, &c->guard, snapshot, &err))
         log_error(&log_app, "guard_not_reloaded", L_Z("error", err.text));
+    if (a->resolver && resolver_reload(a->resolver, &c->dns, &err))
+        log_error(&log_app, "resolver_not_reloaded", L_Z("error", err.text));
+    if (a->outgoing)
+        outgoing_set_conf(a->outgoing, c, snapshot);
     for (size_t i = 0; i < a->n_ports; i++)
         for (size_t k = 0; k < a->ports[i].n_listeners; k++)
             listener_set(a->ports[i].listeners[k], a->ports[i].implicit_tls ? tls : NULL,
@@ -255,8 +356,11 @@ void appliance_stop(struct appliance *a)
         control_free(&a->control);
     if (a->misc)
         lane_free(&a->misc);
+    outgoing_free(&a->outgoing);
     guard_close(&a->guard);
     filters_close(&a->filters);
+    if (a->resolver)
+        resolver_close(&a->resolver);
     if (a->directory)
         directory_close(&a->directory);
     if (a->store)

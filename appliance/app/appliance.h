@@ -12,6 +12,8 @@
 #include "appliance/io/tls.h"
 
 struct control;
+struct outgoing;
+struct resolver;
 struct filters;
 
 enum appliance_service { APPLIANCE_SMTP, APPLIANCE_IMAP };
@@ -50,11 +52,15 @@ struct appliance {
     struct directory *directory;
     struct filters *filters;
     struct guard *guard;
+    struct resolver *resolver; /* NULL: sealed */
+    struct outgoing *outgoing; /* NULL: nothing leaves */
     struct smtp_server *smtp;
     struct imap_server *imap;
     struct lane *misc;
     struct listener *control_listener;
     struct control *control;
+    struct listener *submit_listener; /* NULL: none */
+    struct smtp_port submit_port;
     struct listener *metrics_listener; /* NULL: none */
     struct monitor *monitor;
     struct loop_signal *signals[3];
@@ -68,6 +74,9 @@ struct appliance {
 int appliance_listen(struct appliance *a, const char *const *hosts, struct err *err)
     __attribute__((warn_unused_result));
 int appliance_listen_control(struct appliance *a, struct err *err)
+    __attribute__((warn_unused_result));
+/* The socket on which `sendmail` hands in mail, in a folder that exists; everybody may use it. */
+int appliance_listen_submit(struct appliance *a, const char *path, struct err *err)
     __attribute__((warn_unused_result));
 /* appliance_listen() does so itself where the configuration names a port of `metrics`. Port 0: the
  * kernel chooses. */

@@ -3,6 +3,7 @@
 #include "appliance/app/appliance.h"
 #include "appliance/app/modes.h"
 #include "appliance/app/seal.h"
+#include "appliance/app/sendmail.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -299,6 +301,18 @@ static int seed(struct dev *d, struct err *err)
     return rc;
 }
 
+static int open_submit(struct dev *d, struct err *err)
+{
+    struct buf path;
+    int rc;
+
+    buf_init(&path, PATH_MAX);
+    buf_printf(&path, "%s/" SUBMIT_SOCKET, d->data.path);
+    rc = appliance_listen_submit(&d->appliance, buf_z(&path), err);
+    buf_fini(&path);
+    return rc;
+}
+
 static int open_ports(struct dev *d, struct err *err)
 {
     const struct dev_options *o = &d->options;
@@ -306,7 +320,7 @@ static int open_ports(struct dev *d, struct err *err)
     if (o->metrics && appliance_listen_metrics(&d->appliance, o->hosts[0], o->metrics_port, err))
         return err_context(err, "choose another port with --metrics-port");
     if (appliance_listen(&d->appliance, o->hosts, err) == 0)
-        return 0;
+        return open_submit(d, err);
     if (err->why == ERR_WHY_BUSY || err->why == ERR_WHY_DENIED)
         return err_context(err, "choose other ports with --port-base (0: whatever is free)");
     return -1;
@@ -360,6 +374,7 @@ static void print_json(const struct dev *d)
                                       listener_host(d->appliance.metrics_listener), "port",
                                       (int)listener_port(d->appliance.metrics_listener)));
     json_object_set_new(o, "ca", json_sprintf("%s/ca.pem", d->data.path));
+    json_object_set_new(o, "sendmail_socket", json_sprintf("%s/" SUBMIT_SOCKET, d->data.path));
     json_object_set_new(o, "data", json_string(d->data.path));
     for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
         json_array_append_new(list, json_pack("{ss ss}", "address", accounts[i].address, "password",
@@ -388,6 +403,8 @@ static void print_text(const struct dev *d)
     if (d->appliance.metrics_listener)
         printf("  metrics      http://%s:%d/metrics, /healthz, /readyz\n", host,
                (int)listener_port(d->appliance.metrics_listener));
+    printf("  sendmail     POSTHOUSE_SOCKET=%s/" SUBMIT_SOCKET " posthouse sendmail\n",
+           d->data.path);
     printf("  certificate  %s/ca.pem\n  data         %s%s\n", d->data.path, d->data.path,
            d->data.temporary ? " (removed at the end)" : "");
     for (size_t i = 0; i < ARRAY_LEN(accounts); i++)

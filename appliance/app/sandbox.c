@@ -84,6 +84,19 @@ static uint64_t handled(int abi)
            (abi >= 5 ? FS_IOCTL_DEV : 0);
 }
 
+struct net_port_attr {
+    uint64_t allowed_access, port;
+};
+enum { RULE_NET_PORT = 2 };
+
+/* A connection to another host may choose its own address, never its port. */
+static int allow_any_port(int ruleset, int abi)
+{
+    struct net_port_attr rule = {.allowed_access = NET_BIND_TCP, .port = 0};
+
+    return abi >= 4 ? (int)syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) : 0;
+}
+
 static int restrict_files(const struct sandbox *s)
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -99,6 +112,7 @@ static int restrict_files(const struct sandbox *s)
     rc |= allow(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
     rc |= allow_all(ruleset, system_files, FS_READ);
     rc |= allow_all(ruleset, s->readable, FS_READ);
+    rc |= allow_any_port(ruleset, abi);
     rc |= (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
     return rc ? -1 : 0;

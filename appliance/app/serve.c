@@ -60,6 +60,26 @@ static int make_data_folder(const struct serve *s, struct err *err)
     return 0;
 }
 
+/* Mail from programs of this host is a convenience: without its socket mail is received all the
+ * same. */
+static void open_submit(struct serve *s)
+{
+    const char *path = s->boot->main.socket;
+    struct err err = {0};
+    char *folder;
+
+    if (!path[0])
+        return;
+    folder = str_dup_z(str_from(path));
+    dirname(folder);
+    if (s->user.change && mkdir(folder, 0755) == 0 &&
+        (chmod(folder, 0755) != 0 || chown(folder, s->user.uid, s->user.gid) != 0))
+        log_warn(&log_serve, "sendmail_folder", L_Z("folder", folder), L_Z("why", strerror(errno)));
+    mem_free(folder);
+    if (appliance_listen_submit(&s->appliance, path, &err))
+        log_warn(&log_serve, "no_sendmail_socket", L_Z("socket", path), L_Z("why", err.text));
+}
+
 static int open_ports(struct serve *s, struct err *err)
 {
     struct config *c = s->boot;
@@ -68,8 +88,10 @@ static int open_ports(struct serve *s, struct err *err)
         serve_check_data(c, &s->user, err) || keys_load(c, NULL, &s->appliance.tls, err) ||
         serve_make_ports(s, err))
         return -1;
-    if (appliance_listen(&s->appliance, NULL, err) == 0)
+    if (appliance_listen(&s->appliance, NULL, err) == 0) {
+        open_submit(s);
         return 0;
+    }
     if (err->why == ERR_WHY_DENIED)
         return err_context(err, "start posthouse as root, or with the capability "
                                 "CAP_NET_BIND_SERVICE");
@@ -130,6 +152,8 @@ static void enter_sandbox(struct serve *s)
     add_folders(s->config_path, readable, &n);
     add_folders(s->boot->tls.certificate, readable, &n);
     add_folders(s->boot->tls.key, readable, &n);
+    add_folders(s->boot->relay.ca_file, readable, &n);
+    add_folders(s->boot->dns.trust_anchor, readable, &n);
     while (n < MOST && settings_list_next(&rest, &word))
         readable[n++] = str_dup_z(word);
     sandbox_enter(

@@ -52,6 +52,8 @@ int serve_check(struct config *c, struct err *err)
 
     if (c->main.data[0] != '/')
         return ERR(err, ERR_PERM, "main.data: '%.60s' is not an absolute path", c->main.data);
+    if (c->main.socket[0] && c->main.socket[0] != '/')
+        return ERR(err, ERR_PERM, "main.socket: '%.60s' is not an absolute path", c->main.socket);
     for (size_t i = 0; i < c->n_ports; i++)
         open += c->ports[i].enabled;
     if (!open)

@@ -44,7 +44,8 @@ class Appliance:
         self.process = None
         self.trouble_expected = False
         make_certificate(self.folder)
-        self.main = {"hostname": "mail.example.com", "data": self.data, "inet": "ipv4", "drain": "10s"}
+        self.main = {"hostname": "mail.example.com", "data": self.data, "inet": "ipv4", "drain": "10s",
+                     "socket": self.folder / "submit.sock"}
         if AS_ROOT:
             self.main["user"] = USER
         self.tls = {"certificate": self.folder / "cert.pem", "key": self.folder / "key.pem"}
