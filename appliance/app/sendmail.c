@@ -33,7 +33,7 @@ const char sendmail_help[] =
     "  -v        show the dialog\n"
     "\nThe socket of the server: POSTHOUSE_SOCKET, else main.socket of the configuration, "
     "else\n" SUBMIT_SOCKET_DEFAULT ".\nExit codes are those of sysexits.h: 0 accepted, 64 usage, "
-                                   "65 data, 67 no such user, 69, 75 try "
+    "65 data, 67 no such user, 69, 75 try "
     "again, 77.\n";
 
 struct options {
