@@ -5,6 +5,10 @@
 #define PH_FILTERS_BUILTIN_H
 #include "filters/stage.h"
 
+struct loop;
+/* The loop behind a host: for stages of the house that have connections of their own. */
+struct loop *builtin_loop(const struct ph_host *host);
+
 extern const struct ph_stage headers_stage; /* headers.c: malformed head */
 extern const struct ph_stage limits_stage;  /* limits.c: rates */
 #endif

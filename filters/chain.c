@@ -82,6 +82,19 @@ struct chain *chain_new(struct filters *f, uint64_t session)
     return c;
 }
 
+static void sessions_over(struct chain *c)
+{
+    for (size_t i = 0; c->sessions && i < c->filters->n; i++) {
+        struct stage *s = &c->filters->stages[i];
+        if (!c->sessions[i] || !stage_def(s)->session_over)
+            continue;
+        stage_enter(s);
+        stage_def(s)->session_over(s->inst, c->sessions[i]);
+        stage_leave(s);
+    }
+    mem_free(c->sessions);
+}
+
 void chain_free(struct chain **cp)
 {
     struct chain *c = *cp;
@@ -90,6 +103,7 @@ void chain_free(struct chain **cp)
         return;
     *cp = NULL;
     chain_cancel(c);
+    sessions_over(c);
     c->filters->chains--;
     scope_fini(&c->of_message);
     scope_fini(&c->of_session);
@@ -387,7 +401,7 @@ static uint64_t stages_at(const struct chain *c, enum ph_point point, bool *lane
     for (size_t i = 0; i < c->filters->n; i++) {
         const struct stage *s = &c->filters->stages[i];
         if (!(stage_def(s)->points & PH_AT(point)) || !s->open ||
-            filters_config_common(c->config, i)->mode == FILTERS_OFF)
+            !filters_config_runs(c->config, i))
             continue;
         mask |= s->bit;
         *lanes |= stage_def(s)->work != NULL;

@@ -145,7 +145,7 @@ static int stage_open(struct stage *s, struct filters_config *config, struct err
 
 static bool wanted(struct filters_config *c, const struct stage *s)
 {
-    return filters_config_common(c, s->index)->mode != FILTERS_OFF;
+    return filters_config_runs(c, s->index);
 }
 
 static void note_points(struct filters *f, struct filters_config *c)

@@ -231,6 +231,7 @@ struct chain {
     struct run run;
     struct chain_answer answer;
     char held[256];
+    void **sessions; /* a pointer of each stage; NULL: none was asked for */
 };
 /* A turn ended (acts taken over; they may be NULL) or, acts NULL and verdict PASS, was cancelled.
  */

@@ -381,3 +381,11 @@ const void *filters_config_stage(const struct filters_config *c, size_t i)
 {
     return c->conf[i + 1] + aligned(sizeof(struct filters_common));
 }
+
+bool filters_config_runs(const struct filters_config *c, size_t i)
+{
+    const struct ph_stage *s = &c->registry->entries[i].stage;
+
+    return filters_config_common(c, i)->mode != FILTERS_OFF &&
+           !(s->idle && s->idle(filters_config_stage(c, i)));
+}

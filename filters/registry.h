@@ -82,4 +82,5 @@ const struct filters_entry *filters_registry_entry(const struct filters_registry
 const struct filters_conf *filters_config_general(const struct filters_config *c);
 const struct filters_common *filters_config_common(const struct filters_config *c, size_t i);
 const void *filters_config_stage(const struct filters_config *c, size_t i);
+bool filters_config_runs(const struct filters_config *c, size_t i); /* neither off nor idle */
 #endif

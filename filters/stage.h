@@ -287,6 +287,15 @@ struct ph_host {
      * in a stage of loop style before it, and hand the answer on as a fact. */
     int (*dns)(const struct ph_host *, ph_turn, enum ph_dns_type, const char *name,
                void (*fn)(void *inst, ph_turn, const struct ph_dns_answer *, void *arg), void *arg);
+
+    /* -- Loop style: failure, and what lasts for a session. */
+    /* Ends the turn by on_error, as if its deadline had passed, or by `verdict` and `reply` where
+     * these are worse: PH_PASS and NULL if nothing is known. Acts count. why: for the log. */
+    void (*failed)(const struct ph_host *, ph_turn, enum ph_verdict verdict, const char *reply,
+                   const char *why);
+    /* The stage's own pointer of this session, for all its turns; NULL at first. See session_over()
+     * in struct ph_stage. NULL: the turn is over. */
+    void **(*session)(const struct ph_host *, ph_turn);
 };
 #define PH_HAS(host, service)                                                                      \
     ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))
@@ -332,6 +341,11 @@ struct ph_stage {
     uint32_t dns_queries; /* questions */
     uint32_t dns_voids;   /* of them without records (NO_DATA, NO_NAME); 0: no limit */
     uint64_t dns_ms; /* from the beginning of the turn, after which all are FAILED; 0: no limit */
+    /* Loop style: a session in which session() was set to something is over; no turn of it runs. */
+    void (*session_over)(void *inst, void *session);
+    /* True: as configured it has nothing to do, and isn't run, as with mode = off. NULL: it always
+     * has. */
+    bool (*idle)(const void *conf);
 };
 #define PH_STAGE_HEAD                                                                              \
     .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)

@@ -4,6 +4,7 @@
  * so that whoever answers late, or twice, finds nothing. */
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "filters/builtin.h"
 #include "filters/private.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -154,17 +155,28 @@ void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, con
         turns_sweep(f);
 }
 
-void turn_fail(struct turn *t, const char *why)
+static enum ph_verdict error_verdict(const struct turn *t)
 {
     static const enum ph_verdict verdicts[] = {
         [FILTERS_ERROR_DEFER] = PH_DEFER,   [FILTERS_ERROR_PASS] = PH_PASS,
         [FILTERS_ERROR_JUNK] = PH_JUNK,     [FILTERS_ERROR_QUARANTINE] = PH_QUARANTINE,
         [FILTERS_ERROR_REJECT] = PH_REJECT, [FILTERS_ERROR_HOLD] = PH_DEFER};
 
+    return verdicts[t->common->on_error];
+}
+
+static void log_failed(const struct turn *t, const char *why)
+{
     const struct log_ctx ctx = {
         .module = "filters", .sid = t->chain->session, .mid = t->chain->message};
+
     log_warn(&ctx, "stage_failed", L_Z("stage", stage_def(t->stage)->name), L_Z("reason", why));
-    turn_end(t, NULL, verdicts[t->common->on_error], NULL, why, true);
+}
+
+void turn_fail(struct turn *t, const char *why)
+{
+    log_failed(t, why);
+    turn_end(t, NULL, error_verdict(t), NULL, why, true);
 }
 
 static void tell_cancelled(struct turn *t)
@@ -265,6 +277,15 @@ static struct ph_acts *host_acts(const struct ph_host *h, ph_turn turn)
     return t ? &t->acts : NULL;
 }
 
+static void ignored(struct stage *s, ph_turn turn, bool work)
+{
+    s->stats.late++;
+    log_warn(&(struct log_ctx){.module = "filters"}, "answer_ignored",
+             L_Z("stage", stage_def(s)->name), L_UINT("turn", turn.id),
+             L_Z("reason", work ? "work() answers by its result"
+                                : "this turn is over: a late or second answer"));
+}
+
 static void host_done(const struct ph_host *h, ph_turn turn, enum ph_verdict verdict,
                       const char *reply, const char *reason)
 {
@@ -272,16 +293,46 @@ static void host_done(const struct ph_host *h, ph_turn turn, enum ph_verdict ver
     struct turn *t = turn_find(h, turn);
 
     if (!t || t->work) {
-        s->stats.late++;
-        log_warn(&(struct log_ctx){.module = "filters"}, "answer_ignored",
-                 L_Z("stage", stage_def(s)->name), L_UINT("turn", turn.id),
-                 L_Z("reason", t ? "work() answers by its result"
-                                 : "this turn is over: a late or second answer"));
+        ignored(s, turn, t != NULL);
     } else if ((unsigned)verdict >= PH_VERDICTS) {
         turn_fail(t, "its verdict is none");
     } else {
         turn_end(t, &t->acts, verdict, reply, reason, false);
     }
+}
+
+/* What is held is judged again from the beginning: acts of this turn would come twice. */
+static void host_failed(const struct ph_host *h, ph_turn turn, enum ph_verdict verdict,
+                        const char *reply, const char *why)
+{
+    struct turn *t = turn_find(h, turn);
+
+    if (!t || t->work) {
+        ignored(stage_of(h), turn, t != NULL);
+        return;
+    }
+    log_failed(t, why ? why : "");
+    if ((unsigned)verdict < PH_VERDICTS && verdict > error_verdict(t))
+        turn_end(t, &t->acts, verdict, reply, why, false);
+    else
+        turn_end(t, t->common->on_error == FILTERS_ERROR_HOLD ? NULL : &t->acts, error_verdict(t),
+                 NULL, why, true);
+}
+
+static void **host_session(const struct ph_host *h, ph_turn turn)
+{
+    struct turn *t = turn_find(h, turn);
+
+    if (!t)
+        return NULL;
+    if (!t->chain->sessions)
+        t->chain->sessions = mem_alloc(t->stage->filters->n * sizeof(void *));
+    return &t->chain->sessions[t->stage->index];
+}
+
+struct loop *builtin_loop(const struct ph_host *h)
+{
+    return stage_of(h)->filters->env.loop;
 }
 
 static void host_log(const struct ph_host *h, const struct ph_view *v, enum ph_log_level level,
@@ -312,4 +363,6 @@ void turn_host(struct ph_host *h)
     h->acts = host_acts;
     h->done = host_done;
     h->after = host_after;
+    h->failed = host_failed;
+    h->session = host_session;
 }
