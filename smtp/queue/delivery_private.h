@@ -159,6 +159,7 @@ struct mail *site_take(struct site *s, const struct hop *hop); /* the next one f
 void site_drop_ready(struct site *s);                          /* back to the store */
 void site_halve(struct site *s);
 void site_grow(struct site *s);
+void site_give_back(struct site *s, struct mail *m); /* it is ready again, before all others */
 
 void sites_turn(void *ctx); /* site_list.c */
 void sites_tick(void *ctx); /* timer: what is due now */
@@ -211,6 +212,9 @@ void hop_close(struct hop *h); /* its mail, if any, is dropped */
 void hop_again(struct hop *h, const struct smtp_fault *why);
 void hop_once_more(struct hop *h);
 void hop_blame(struct hop *h, const struct smtp_fault *why);
+/* The host takes no more than it has: its other connections will send the mail. True: the hop is
+ * gone. False: it has no other. */
+bool hop_give_back(struct hop *h);
 /* Without its mail, which is being settled: the next one, idle, or closed. */
 void hop_done(struct hop *h, bool broken);
 void hop_send(struct hop *h); /* hop_send.c */

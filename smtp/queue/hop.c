@@ -24,6 +24,33 @@ void hop_blame(struct hop *h, const struct smtp_fault *why)
     site_halve(h->site);
 }
 
+/* How many other connections to the same host can send. */
+static unsigned others(const struct hop *h)
+{
+    unsigned n = 0;
+
+    LIST_EACH(&h->site->hops, it)
+    {
+        const struct hop *o = LIST_ITEM(it, struct hop, link);
+        n += o != h && o->state != HOP_OPENING && o->client && strcmp(o->where, h->where) == 0;
+    }
+    return n;
+}
+
+bool hop_give_back(struct hop *h)
+{
+    unsigned n = others(h);
+
+    if (!n)
+        return false;
+    if (h->site->limit > n)
+        h->site->limit = n;
+    site_give_back(h->site, h->mail);
+    h->mail = NULL;
+    hop_close(h);
+    return true;
+}
+
 static void set_peer(struct hop *h, const struct host *host)
 {
     snprintf(h->host, sizeof h->host, "%s", host->name);
@@ -196,6 +223,8 @@ static void opening_failed(struct hop *h, struct smtp_fault f)
         return;
     }
     delivery_count_connect(h->d, true);
+    if (hop_give_back(h))
+        return;
     hop_blame(h, &f);
     hop_again(h, &f);
 }

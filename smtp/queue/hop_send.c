@@ -195,6 +195,11 @@ static bool try_again(struct hop *h, const struct verdict *v)
         hop_once_more(h);
         return true;
     }
+    if (!m->retried) {
+        m->retried = true;
+        if (hop_give_back(h))
+            return true;
+    }
     hop_blame(h, &f);
     hop_again(h, &f);
     return true;

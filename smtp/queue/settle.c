@@ -179,7 +179,10 @@ static void settle_row(struct mail *m, size_t i, int64_t now)
     char text[DELIVERY_REPLY_MAX];
     struct str said;
 
-    smtp_fault_text(&m->rcpts[i].fault, m->at.host, text, sizeof text);
+    if (m->at.host[0])
+        smtp_fault_text(&m->rcpts[i].fault, m->at.host, text, sizeof text);
+    else /* no host was asked */
+        snprintf(text, sizeof text, "%s", m->rcpts[i].fault.text);
     said = arena_str(m->arena, str_from(o.result == DELIVERY_DELIVERED ? m->m.reply : text));
     m->results[i] =
         (struct queue_result){.id = to->id,

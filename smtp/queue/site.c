@@ -134,12 +134,33 @@ static struct hop *idle_hop(struct site *s, const struct mail *m)
     return NULL;
 }
 
+void site_give_back(struct site *s, struct mail *m)
+{
+    list_add(s->ready.next, &m->link); /* before the first, or the head */
+    s->n_ready++;
+}
+
 /* May another connection be opened? The first one's place is the site's own. */
 static bool may_open(const struct site *s)
 {
     if (s->n_hops == 0)
         return true;
-    return s->n_hops < s->limit && s->d->slots < delivery_slots(s->d) && list_empty(&s->d->waiting);
+    return s->n_hops < s->limit && s->n_hops < (unsigned)s->d->conf.relay->site_connections &&
+           s->d->slots < delivery_slots(s->d) && list_empty(&s->d->waiting);
+}
+
+/* An idle connection that isn't good enough for what is to be sent makes room for one that is. */
+static bool close_unfit(struct site *s)
+{
+    LIST_EACH(&s->hops, it)
+    {
+        struct hop *h = LIST_ITEM(it, struct hop, link);
+        if (h->state == HOP_IDLE) {
+            hop_close(h);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* False: it must wait. */
@@ -153,7 +174,7 @@ static bool send_first(struct site *s)
         return true;
     }
     if (!may_open(s))
-        return false;
+        return close_unfit(s);
     if (!s->share || loop_now_ms(s->d->conf.loop) >= s->share->until_ms) {
         if (!s->query)
             ask_hosts(s);

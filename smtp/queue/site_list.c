@@ -18,6 +18,8 @@ struct site *site_get(struct delivery *d, struct str name)
     s->next_ms = DELIVERY_NEVER;
     s->heap_at = SIZE_MAX;
     s->limit = (unsigned)d->conf.relay->site_connections_first;
+    if (s->limit > (unsigned)d->conf.relay->site_connections)
+        s->limit = (unsigned)d->conf.relay->site_connections;
     list_init(&s->touched);
     list_init(&s->waiting);
     list_init(&s->hops);

@@ -44,7 +44,7 @@ struct bed {
 
 /* ---- The clock. */
 
-static uint64_t bed_offset_ms;
+static _Atomic uint64_t bed_offset_ms; /* workers stamp what they write */
 
 static inline uint64_t bed_real_ms(void)
 {

@@ -299,13 +299,16 @@ static void test_no_host(void **state)
     struct bed *b = *state;
     dns_mx("none.example", 0, ".", false);
     bed_start(b);
-    bed_send(b, &(struct bed_mail){.sender = ME, .rcpts = {"a@none.example", "b@nowhere.example"}});
-    UNTIL(b, bed_tried(b, 2));
+    bed_send(b, &(struct bed_mail){.sender = ME,
+                                   .rcpts = {"a@none.example", "b@nowhere.example", "c@bad_.x"}});
+    UNTIL(b, bed_tried(b, 3));
     assert_int_equal(bed_rows(b), 0);
-    assert_int_equal(bed_stats(b).failed, 2);
+    assert_int_equal(bed_stats(b).failed, 3);
     assert_int_equal(bed_stats(b).connects, 0);
     assert_has(bed_inbox(b, ME, 0), "Action: failed\r\n");
     assert_has(bed_inbox(b, ME, 1), "Action: failed\r\n");
+    assert_has(bed_inbox(b, ME, 2), "Action: failed\r\n");
+    assert_has(bed_inbox(b, ME, 1), "    the domain nowhere.example does not exist\r\n");
 }
 
 static void test_seven_bit(void **state)

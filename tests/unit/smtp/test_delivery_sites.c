@@ -117,6 +117,28 @@ static void test_wake_while_busy(void **state)
     assert_int_equal(bed_rows(b), 0);
 }
 
+/* A host that takes fewer connections than we open is no dead host: what it takes goes on. */
+static void test_fewer_connections(void **state)
+{
+    struct bed *b = *state;
+    bed_domain("there.example");
+    b->relay.site_connections_first = 2;
+    b->peer.hold = true;
+    peer_rule(&b->peer, "greeting", "220 welcome", 1);
+    peer_rule(&b->peer, "greeting", "421 4.7.0 too many connections", 1);
+    bed_start(b);
+    bed_send_many(b, "there.example", 1);
+    UNTIL(b, b->peer.held == 1);
+    bed_send(b, &(struct bed_mail){.sender = ME, .rcpts = {"x@there.example"}});
+    UNTIL(b, bed_stats(b).connect_failures == 1);
+    assert_int_equal(seek(b, "there.example").site.limit, 1);
+    assert_int_equal(bed_stats(b).attempts, 0);
+    peer_release(&b->peer);
+    UNTIL(b, bed_tried(b, 2));
+    assert_int_equal(bed_stats(b).delivered, 2);
+    assert_int_equal(b->peer.all, 2);
+}
+
 /* One connection in all: each domain gets its turn, and none waits for all of another's. */
 static void test_turns(void **state)
 {
@@ -373,6 +395,7 @@ int main(void)
         BED_TEST(test_idle_gone),
         BED_TEST(test_concurrency),
         BED_TEST(test_wake_while_busy),
+        BED_TEST(test_fewer_connections),
         BED_TEST(test_turns),
         BED_TEST(test_room),
         BED_TEST(test_dead_host),
