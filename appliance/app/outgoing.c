@@ -10,7 +10,16 @@ struct outgoing {
     struct srs_conf srs;
     struct http_client *http;
     struct delivery *delivery;
+    struct store *store;
+    struct store_watch released;
 };
+
+static void on_released(struct store_watch *w)
+{
+    struct outgoing *o = CONTAINER_OF(w, struct outgoing, released);
+
+    delivery_wake(o->delivery, STR_NULL);
+}
 
 static int open_srs(struct outgoing *o, const struct outgoing_env *env, struct err *err)
 {
@@ -59,6 +68,9 @@ int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct 
         outgoing_free(&o);
         return err_context(err, "mail to other hosts");
     }
+    o->store = env->store;
+    o->released.on_change = on_released;
+    store_watch_add(o->store, STORE_WATCH_QUEUE, &o->released);
     *out = o;
     return 0;
 }
@@ -90,6 +102,8 @@ void outgoing_free(struct outgoing **op)
     if (!o)
         return;
     *op = NULL;
+    if (o->store)
+        store_watch_del(o->store, &o->released);
     if (o->delivery)
         delivery_free(&o->delivery);
     if (o->http)

@@ -195,6 +195,7 @@ static int let_leave(struct store_tx *tx, const struct queue_entry *e, int64_t n
                     "info = ? WHERE id = ?",
                     &st, err))
         return -1;
+    store_tx_changed(tx, STORE_WATCH_QUEUE);
     sql_bind_int(st, 1, now);
     sql_bind_blob(st, 2, STR(""));
     sql_bind_blob(st, 3, STR(""));

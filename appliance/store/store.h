@@ -133,6 +133,7 @@ uint64_t store_id_at(int64_t wall_ms);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
+enum { STORE_WATCH_QUEUE = 0 }; /* instead of a mailbox: held mail was released, and leaves */
 struct store_watch {
     struct list link; /* private */
     void (*on_change)(struct store_watch *w);

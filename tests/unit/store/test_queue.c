@@ -170,8 +170,16 @@ static size_t waiting(struct bed *b, int64_t at, struct queue_to **out)
     return n;
 }
 
+static unsigned told;
+static void count_told(struct store_watch *w)
+{
+    (void)w;
+    told++;
+}
+
 static void released_it_leaves(void **state)
 {
+    struct store_watch watch = {.on_change = count_told};
     struct bed *b = *state;
     struct queue_filter any = {.state = -1};
     struct message_recipient *rcpts;
@@ -198,7 +206,12 @@ static void released_it_leaves(void **state)
     assert_int_equal(queue_out_to(b->reader, b->arena, id, &to, &n, &err), 0);
     assert_true(n == 2 && to[0].state == QUEUE_WITHHELD);
     bed_check(b);
+    told = 0;
+    store_watch_add(b->store, STORE_WATCH_QUEUE, &watch);
     bed_call(b, release_fn, &id);
+    while (!told) /* whoever sends is told */
+        bed_turn(b);
+    store_watch_del(b->store, &watch);
     assert_int_equal(listed(b, 0, 0, &list), 1);
     assert_int_equal(bed_mailbox(b, bed_account(b, "a@x"), "INBOX").messages, 1);
     assert_int_equal(waiting(b, clock_wall_ms(), &to), 2);
