@@ -54,6 +54,10 @@ struct conn_target {
 };
 int conn_connect(struct loop *l, const struct conn_target *t, struct conn **out, struct err *err)
     __attribute__((warn_unused_result));
+/* The same to a socket of this machine, by its path in the file system: it stands, or not, at once.
+ * -1: a path too long (ERR_PERM), or no resources. */
+int conn_connect_unix(struct loop *l, const char *path, struct conn **out, struct err *err)
+    __attribute__((warn_unused_result));
 struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn **c);
 /* Ends now: unsent output is dropped. Drops the owner's reference. */

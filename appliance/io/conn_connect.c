@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 union address {
@@ -55,6 +56,10 @@ static const char *connect_why(int e)
     switch (e) {
     case ECONNREFUSED:
         return "connection refused";
+    case ENOENT:
+        return "there is no such socket";
+    case EAGAIN: /* of AF_UNIX only */
+        return "too many others wait to be connected";
     case EHOSTUNREACH:
         return "no route to host";
     case ENETUNREACH:
@@ -90,13 +95,21 @@ static int bind_to(int fd, const char *from, int family, struct err *err)
     return 0;
 }
 
-static int socket_open(const struct conn_target *t, int family, int *out, struct err *err)
+static int socket_new(int family, int *out, struct err *err)
 {
-    int on = 1, fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    *out = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (*out < 0)
         return ERR_WHY(err, ERR_TEMP,
                        errno == EACCES || errno == EPERM ? ERR_WHY_DENIED : ERR_WHY_OTHER,
                        "cannot make a socket to connect: %s", strerror(errno));
+    return 0;
+}
+
+static int socket_open(const struct conn_target *t, int family, int *out, struct err *err)
+{
+    int on = 1, fd;
+    if (socket_new(family, &fd, err) != 0)
+        return -1;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (t->from && t->from[0] && bind_to(fd, t->from, family, err) != 0) {
@@ -174,6 +187,33 @@ int conn_connect(struct loop *l, const struct conn_target *t, struct conn **out,
         return ERR(err, ERR_TEMP, "no room for another connection");
     }
     begin(c, &to, t->timeout_ms);
+    *out = c;
+    return 0;
+}
+
+int conn_connect_unix(struct loop *l, const char *path, struct conn **out, struct err *err)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    struct conn_peer peer = {.local = true, .uid = -1, .pid = -1};
+    size_t n = strlen(path);
+    int fd;
+    *out = NULL;
+    if (n == 0 || n >= sizeof(to.sun_path))
+        return ERR(err, ERR_PERM, "\"%.60s\" is no path of a socket: 1 to %zu octets", path,
+                   sizeof(to.sun_path) - 1);
+    memcpy(to.sun_path, path, n);
+    if (socket_new(AF_UNIX, &fd, err) != 0)
+        return -1;
+    int rc = connect(fd, (const struct sockaddr *)&to, sizeof(to)), e = errno;
+    if (rc == 0)
+        conn_peer_local(fd, &peer);
+    struct conn *c = conn_new(l, fd, &peer, NULL, NULL, NULL);
+    if (!c) {
+        close(fd);
+        return ERR(err, ERR_TEMP, "no room for another connection");
+    }
+    if (rc != 0)
+        conn_connect_failed(c, e);
     *out = c;
     return 0;
 }
