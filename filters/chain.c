@@ -404,7 +404,7 @@ static uint64_t stages_at(const struct chain *c, enum ph_point point, bool *lane
             !filters_config_runs(c->config, i))
             continue;
         mask |= s->bit;
-        *lanes |= stage_def(s)->work != NULL;
+        *lanes |= s->lane != NULL;
     }
     return mask;
 }

@@ -71,7 +71,7 @@ static int get_lane(struct stage *s, struct err *err)
     struct filters *f = s->filters;
     char name[16];
 
-    if (!stage_def(s)->work)
+    if (!stage_def(s)->work && !stage_def(s)->lane)
         return 0;
     snprintf(name, sizeof name, "%.15s",
              stage_def(s)->lane ? stage_def(s)->lane : stage_def(s)->name);
@@ -105,6 +105,7 @@ static void stage_init(struct filters *f, size_t i)
     acts_host(&s->host);
     kv_host(&s->host);
     dns_host(&s->host);
+    work_host(&s->host);
 }
 
 static void stage_close(struct stage *s)

@@ -155,6 +155,7 @@ struct turn {
     void *memory;
     struct ph_acts acts; /* loop style */
     struct work *work;   /* lane style */
+    struct work *job;    /* loop style: what job() was given */
     struct timer *deadline;
     struct list timers;
     unsigned n_timers;
@@ -172,9 +173,11 @@ void turns_sweep(struct filters *f);
 void stage_timers_free(struct stage *s);
 /* work.c: lane style */
 void work_start(struct turn *t);
-void work_detach(struct turn *t);                /* its answer isn't wanted any more */
+void work_host(struct ph_host *host);
+void work_detach(struct work *w);                /* its answer isn't wanted any more */
 void works_orphan(struct filters *f);            /* what comes back from now on finds no stages */
 void turn_fail(struct turn *t, const char *why); /* by its on_error */
+void turn_late(struct turn *t);                  /* its deadline has passed */
 void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
               const char *reason, bool failed);
 

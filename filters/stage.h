@@ -296,6 +296,16 @@ struct ph_host {
     /* The stage's own pointer of this session, for all its turns; NULL at first. See session_over()
      * in struct ph_stage. NULL: the turn is over. */
     void **(*session)(const struct ph_host *, ph_turn);
+
+    /* -- Loop style: work that blocks or takes long, on a thread of the stage's lane, which it must
+     * name. run() there, with the view of this point; then done() on the loop, unless the turn is
+     * over by then; at last release() (or NULL) on the loop in any case, which may be after
+     * close(). What run() uses lies in arg. One at a time in a turn; it must end by the deadline as
+     * work() must. -1: it isn't taken, arg stays yours: the turn is over, or, the lane being full,
+     * on_error has just answered it. */
+    int (*job)(const struct ph_host *, ph_turn,
+               void (*run)(void *inst, const struct ph_view *, void *arg),
+               void (*done)(void *inst, ph_turn, void *arg), void (*release)(void *arg), void *arg);
 };
 #define PH_HAS(host, service)                                                                      \
     ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))
@@ -314,8 +324,8 @@ struct ph_stage {
     uint32_t flags;
     const char *name;  /* of its section in the configuration: a-z, 0-9, '_', up to 31 */
     const char *doc;   /* one sentence or more, for the manual */
-    const char *lane;  /* lane style: whose threads; stages that name the same lane share 2 of them.
-                          NULL: its own, 2 */
+    const char *lane;  /* whose threads: stages that name the same lane share 2 of them. NULL: in
+                          lane style its own, 2; in loop style none, and no job() */
     const char *after; /* "spf,dkim": waits for these where they have a turn at the same point.
                           NULL: for none */
     const struct ph_setting *settings; /* or NULL */

@@ -124,7 +124,9 @@ static void turn_over(struct turn *t)
     timer_drop(LIST_ITEM(it, struct stage_timer, link));
     dns_cancel(t);
     if (t->work)
-        work_detach(t);
+        work_detach(t->work);
+    if (t->job)
+        work_detach(t->job);
     t->chain = NULL;
     list_del(&t->link);
     list_add(&t->stage->filters->ended, &t->link);
@@ -201,15 +203,19 @@ void turn_cancel(struct turn *t)
         turns_sweep(f);
 }
 
-static void on_deadline(void *ctx)
+void turn_late(struct turn *t)
 {
-    struct turn *t = ctx;
     uint64_t id = t->id;
     struct filters *f = t->stage->filters;
 
     tell_cancelled(t);
     if (map_get_id(f->turns, id) == t)
         turn_fail(t, "it did not answer before its deadline");
+}
+
+static void on_deadline(void *ctx)
+{
+    turn_late(ctx);
 }
 
 static void begin_on_loop(struct turn *t)

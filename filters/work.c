@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* work.c - lane style: work() on a thread of its lane, and what becomes of a thread that is past
- * its deadline. The deadline holds even when nobody waits for the answer any more: a thread that
- * never comes back must be replaced. */
+/* work.c - lane style: work() on a thread of its lane, and jobs of loop style; what becomes of a
+ * thread that is past its deadline. The deadline holds even when nobody waits for the answer any
+ * more: a thread that never comes back must be replaced. */
 #include "appliance/base/mem.h"
 #include "filters/private.h"
 
@@ -21,6 +21,11 @@ struct work {
     struct ph_acts acts;
     struct ph_result result;
     bool lost;
+    /* of a job; fn is NULL then */
+    void (*job_run)(void *inst, const struct ph_view *, void *arg);
+    void (*job_done)(void *inst, ph_turn, void *arg);
+    void (*job_release)(void *arg);
+    void *arg;
 };
 
 static void work_free(struct work *w)
@@ -30,6 +35,8 @@ static void work_free(struct work *w)
     acts_fini(&w->acts);
     source_unref(&w->source);
     filters_config_unref(&w->config);
+    if (w->job_release)
+        w->job_release(w->arg);
     mem_free(w);
 }
 
@@ -37,7 +44,31 @@ static void run(struct fjob *j) /* worker */
 {
     struct work *w = CONTAINER_OF(j, struct work, job);
 
-    w->fn(w->inst, w->conf, w->point, &w->source->view, &w->result);
+    if (w->fn)
+        w->fn(w->inst, w->conf, w->point, &w->source->view, &w->result);
+    else
+        w->job_run(w->inst, &w->source->view, w->arg);
+}
+
+static void take_result(struct work *w, struct turn *t)
+{
+    struct ph_result *r = &w->result;
+
+    r->reply[sizeof r->reply - 1] = r->reason[sizeof r->reason - 1] = '\0';
+    if ((unsigned)r->verdict >= PH_VERDICTS)
+        turn_fail(t, "its verdict is none");
+    else
+        turn_end(t, &w->acts, r->verdict, r->reply[0] ? r->reply : NULL, r->reason, false);
+}
+
+/* The turn goes on. */
+static void give_back(struct work *w, struct turn *t)
+{
+    t->job = NULL;
+    w->turn = NULL;
+    stage_enter(w->stage);
+    w->job_done(w->inst, (ph_turn){t->id}, w->arg);
+    stage_leave(w->stage);
 }
 
 static void done(struct fjob *j)
@@ -49,16 +80,10 @@ static void done(struct fjob *j)
         w->stage->stats.late++;
         log_warn(&(struct log_ctx){.module = "filters"}, "answer_ignored",
                  L_Z("stage", stage_def(w->stage)->name),
-                 L_Z("reason", "work() came back after its deadline"));
+                 L_Z("reason", "its work came back after its deadline"));
     }
-    if (t) {
-        struct ph_result *r = &w->result;
-        r->reply[sizeof r->reply - 1] = r->reason[sizeof r->reason - 1] = '\0';
-        if ((unsigned)r->verdict >= PH_VERDICTS)
-            turn_fail(t, "its verdict is none");
-        else
-            turn_end(t, &w->acts, r->verdict, r->reply[0] ? r->reply : NULL, r->reason, false);
-    }
+    if (t)
+        (w->fn ? take_result : give_back)(w, t);
     work_free(w);
 }
 
@@ -91,20 +116,20 @@ static void on_deadline(void *ctx)
     s->stats.threads_lost = s->lost;
     lose(w, was);
     s->stats.off = s->off;
-    if (t)
+    if (t && !w->fn)
+        turn_late(t);
+    else if (t)
         turn_fail(t, was == FJOB_RUNNING ? "its work was not done before its deadline"
                                          : "no thread was free before its deadline");
     if (was != FJOB_RUNNING)
         work_free(w); /* it never began */
 }
 
-void work_detach(struct turn *t)
+void work_detach(struct work *w)
 {
-    struct work *w = t->work;
-
     w->turn = NULL;
     /* What no thread has begun needn't be done. (In on_deadline it is freed there.) */
-    if (w->deadline && flane_cancel(t->stage->lane, &w->job))
+    if (w->deadline && flane_cancel(w->stage->lane, &w->job))
         work_free(w);
 }
 
@@ -119,7 +144,7 @@ void works_orphan(struct filters *f)
     }
 }
 
-void work_start(struct turn *t)
+static struct work *work_new(struct turn *t)
 {
     struct chain *c = t->chain;
     struct stage *s = t->stage;
@@ -133,19 +158,58 @@ void work_start(struct turn *t)
     w->conf = t->conf;
     w->point = c->run.point;
     w->inst = s->inst;
-    w->fn = stage_def(s)->work;
     acts_init(&w->acts, NULL);
+    w->deadline = timer_new(s->filters->env.loop, on_deadline, w);
+    list_add(&s->filters->works, &w->link);
+    return w;
+}
+
+/* -1: the lane was full, and the turn is over. */
+static int submit(struct work *w)
+{
+    struct turn *t = w->turn;
+
+    if (flane_submit(t->stage->lane, &w->job) == 0) {
+        timer_start(w->deadline, t->common->deadline);
+        return 0;
+    }
+    t->work = t->job = NULL;
+    work_free(w);
+    turn_fail(t, "its lane is full");
+    return -1;
+}
+
+void work_start(struct turn *t)
+{
+    struct work *w = t->work = work_new(t);
+
+    w->fn = stage_def(t->stage)->work;
     if (t->acts.known)
         w->acts.known = facts_copy(acts_arena(&w->acts), t->acts.known);
     w->result = (struct ph_result){.size = sizeof w->result, .acts = &w->acts};
-    w->deadline = timer_new(s->filters->env.loop, on_deadline, w);
-    list_add(&s->filters->works, &w->link);
-    t->work = w;
-    if (flane_submit(s->lane, &w->job) == 0) {
-        timer_start(w->deadline, t->common->deadline);
-        return;
-    }
-    t->work = NULL;
-    work_free(w);
-    turn_fail(t, "its lane is full");
+    (void)submit(w);
+}
+
+static int host_job(const struct ph_host *h, ph_turn turn,
+                    void (*job_run)(void *inst, const struct ph_view *, void *arg),
+                    void (*job_done)(void *inst, ph_turn, void *arg), void (*release)(void *arg),
+                    void *arg)
+{
+    struct turn *t = turn_find(h, turn);
+
+    if (!t || t->work || t->job || !t->stage->lane || !job_run || !job_done)
+        return -1;
+    struct work *w = t->job = work_new(t);
+    w->job_run = job_run;
+    w->job_done = job_done;
+    w->arg = arg;
+    if (submit(w))
+        return -1;
+    w->job_release = release;
+    return 0;
+}
+
+void work_host(struct ph_host *h)
+{
+    h->job = host_job;
 }
