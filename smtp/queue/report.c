@@ -60,6 +60,13 @@ static void add_address(const struct report *r, struct buf *out, struct str s)
     }
 }
 
+static void add_path(const struct report *r, struct buf *out, struct str s)
+{
+    buf_add_char(out, '<');
+    add_address(r, out, s);
+    buf_add_char(out, '>');
+}
+
 /* One line: controls become blanks, and several of them one. */
 static void add_text(const struct report *r, struct buf *out, struct str s)
 {
@@ -180,9 +187,7 @@ static void add_rcpt_text(const struct report *r, const struct report_rcpt *to, 
 {
     struct buf line;
     buf_init(&line, 64 << 10);
-    buf_add_char(&line, '<');
-    add_address(r, &line, to->address);
-    buf_add_char(&line, '>');
+    add_path(r, &line, to->address);
     buf_add_z(out, "\r\n    ");
     add_folded(out, buf_str(&line), "    ", 4);
     buf_fini(&line);
@@ -364,9 +369,9 @@ static void add_top(const struct report *r, const char *boundary, struct buf *ou
 {
     buf_add_z(out, "From: Mail delivery <MAILER-DAEMON@");
     add_address(r, out, r->origin);
-    buf_add_z(out, ">\r\nTo: <");
-    add_address(r, out, r->to);
-    buf_printf(out, ">\r\nSubject: %s\r\n", words_of[first_kind(r)].subject);
+    buf_add_z(out, ">\r\n");
+    add_field(r, out, "To", "", r->to, add_path);
+    buf_printf(out, "Subject: %s\r\n", words_of[first_kind(r)].subject);
     add_date(out, "Date", r->now_ms);
     buf_printf(out, "Message-ID: <%" PRIu64 ".report@", r->id);
     add_address(r, out, r->hostname);

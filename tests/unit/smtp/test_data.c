@@ -13,7 +13,7 @@ struct result {
     struct buf text;
     unsigned faults;
     uint64_t longest;
-    bool ended;
+    bool ended, eight_bit;
     size_t used;
 };
 
@@ -40,6 +40,7 @@ static struct result parse(struct str in, size_t piece, bool dots, uint64_t limi
         smtp_data_finish(&d);
     r.faults = d.faults;
     r.longest = d.longest;
+    r.eight_bit = d.eight_bit;
     return r;
 }
 
@@ -161,6 +162,24 @@ static void runs_are_long(void **state)
     assert_int_equal(runs, 1);
 }
 
+static void eight_bit(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str in;
+        bool found;
+    } texts[] = {{S("plain ~\x7f\r\n.\r\n"), false},
+                 {S("\xc3\xa9\r\n.\r\n"), true},
+                 {S("a\r\n..\x80\r\nb\r\n.\r\n"), true},
+                 {S("a\r\n.\r\n\xff"), false}}; /* not of this message any more */
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        for (size_t piece = 1; piece < 5; piece++) {
+            struct result r = parse(texts[i].in, piece, true, 1000);
+            assert_int_equal(r.eight_bit, texts[i].found);
+            buf_fini(&r.text);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +187,7 @@ int main(void)
         cmocka_unit_test(chunks_keep_every_octet),
         cmocka_unit_test(line_length_is_without_crlf),
         cmocka_unit_test(runs_are_long),
+        cmocka_unit_test(eight_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,29 @@ static void prefix(void **state)
     assert_string_equal(buf_z(&out), "Return-Path: <>\r\nDelivered-To: a@b.example\r\n"
                                      "X-Posthouse-Captured-For: x@there.example\r\n"
                                      "X-Posthouse-Captured-For: y@there.example\r\n");
+    const struct str routes[] = {STR("mx there.example"), STR("none: why")};
+    buf_clear(&out);
+    smtp_trace_prefix(&out, STR("x@y"), STR("a@b.example"), captured, routes, 2);
+    assert_string_equal(buf_z(&out), "Return-Path: <x@y>\r\nDelivered-To: a@b.example\r\n"
+                                     "X-Posthouse-Captured-For: x@there.example\r\n"
+                                     "X-Posthouse-Route: mx there.example\r\n"
+                                     "X-Posthouse-Captured-For: y@there.example\r\n"
+                                     "X-Posthouse-Route: none: why\r\n");
+}
+
+static void from_a_local_user(void **state)
+{
+    (void)state;
+    struct smtp_trace t = {.helo = STR("localhost"),
+                           .hostname = STR("mx.example"),
+                           .esmtp = true,
+                           .local = true,
+                           .uid = 1000,
+                           .id = 7,
+                           .now = noon};
+    smtp_trace_received(&out, &t);
+    assert_true(str_starts(buf_str(&out), STR("Received: from localhost (local user 1000)\r\n"
+                                              "\tby mx.example with ESMTP\r\n\tid 7;")));
 }
 
 static void missing_fields(void **state)
@@ -130,6 +153,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(received, set_up, tear_down),
         cmocka_unit_test(protocols),
         cmocka_unit_test_setup_teardown(prefix, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(from_a_local_user, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_fields, set_up, tear_down),
         cmocka_unit_test_setup_teardown(replies, set_up, tear_down),
     };
