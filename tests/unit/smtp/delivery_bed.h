@@ -163,6 +163,7 @@ static inline struct bed *bed_new(void)
     assert_int_equal(relay_settle(&b->relay, 0, &b->err), 0);
     b->store_conf.min_free = 1;
     b->relay.local_hosts = true;
+    b->relay.idle = 300000; /* a slow machine is no reason to close one */
     b->loop = loop_new();
     b->tick = timer_new(b->loop, bed_nothing, NULL);
     b->arena = arena_new(0);

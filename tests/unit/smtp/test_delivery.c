@@ -225,6 +225,7 @@ static void test_five_days(void **state)
     int64_t began = clock_wall_ms();
     uint64_t tries = 0;
     bool warned = false;
+    int64_t at_least = 0; /* its age when it was tried, between this and what it is now */
     bed_domain("there.example");
     peer_rule(&b->peer, "RCPT a@there.example", "451 4.3.0 not now", UINT32_MAX);
     bed_start(b);
@@ -239,7 +240,8 @@ static void test_five_days(void **state)
         assert_true(wait <= 4400000);
         if (tries >= 5 && age + wait < 119 * HOUR_MS)
             assert_true(wait > 3500000);
-        assert_int_equal(to.warned, age >= 4 * HOUR_MS);
+        if (at_least >= 4 * HOUR_MS || age < 4 * HOUR_MS)
+            assert_int_equal(to.warned, age >= 4 * HOUR_MS);
         if (to.warned && !warned) {
             warned = true;
             const char *report = bed_inbox(b, ME, 0);
@@ -250,6 +252,7 @@ static void test_five_days(void **state)
         arena_clear(b->arena);
         dns_asked = 0; /* its log is short */
         bed_jump(wait + 1);
+        at_least = clock_wall_ms() - began;
     }
     assert_true(clock_wall_ms() - began >= 120 * HOUR_MS);
     assert_true(tries > 100 && tries < 140);
@@ -305,10 +308,15 @@ static void test_no_host(void **state)
     assert_int_equal(bed_rows(b), 0);
     assert_int_equal(bed_stats(b).failed, 3);
     assert_int_equal(bed_stats(b).connects, 0);
-    assert_has(bed_inbox(b, ME, 0), "Action: failed\r\n");
-    assert_has(bed_inbox(b, ME, 1), "Action: failed\r\n");
-    assert_has(bed_inbox(b, ME, 2), "Action: failed\r\n");
-    assert_has(bed_inbox(b, ME, 1), "    the domain nowhere.example does not exist\r\n");
+    unsigned seen = 0; /* in any order */
+    for (size_t i = 0; i < 3; i++) {
+        const char *report = bed_inbox(b, ME, i);
+        assert_has(report, "Action: failed\r\n");
+        seen |= strstr(report, "    the domain nowhere.example does not exist\r\n") ? 1u : 0;
+        seen |= strstr(report, "rfc822; a@none.example\r\n") ? 2u : 0;
+        seen |= strstr(report, "rfc822; c@bad_.x\r\n") ? 4u : 0;
+    }
+    assert_int_equal(seen, 7);
 }
 
 static void test_seven_bit(void **state)

@@ -326,9 +326,9 @@ static void test_hold(void **state)
     struct bed *b = *state;
     bed_domain("there.example");
     bed_domain("other.example");
-    bed_start(b);
     bed_queue(b, &(struct bed_mail){.sender = ME, .rcpts = {"a@there.example"}});
     change(b, QUEUE_HOLD, NULL);
+    bed_start(b);
     delivery_wake(b->delivery, STR(""));
     delivery_wake(b->delivery, STR("there.example"));
     UNTIL(b, bed_stats(b).sites == 0);

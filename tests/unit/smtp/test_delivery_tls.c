@@ -36,9 +36,10 @@ static void assert_result(struct bed *b, enum tls_result_type type)
     struct tls_result *list;
     size_t n;
     bed_stop(b, 0); /* written now */
-    assert_int_equal(
-        tls_results_read(b->reader, b->arena, clock_wall_ms() / 86400000, 10, &list, &n, &b->err),
-        0);
+    int64_t day = clock_wall_ms() / 86400000;
+    assert_int_equal(tls_results_read(b->reader, b->arena, day, 10, &list, &n, &b->err), 0);
+    if (n == 0) /* it became midnight */
+        assert_int_equal(tls_results_read(b->reader, b->arena, day - 1, 10, &list, &n, &b->err), 0);
     assert_int_equal(n, 1);
     assert_int_equal(list[0].type, type);
     assert_true(str_eq(list[0].domain, STR("there.example")));
