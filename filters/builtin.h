@@ -11,4 +11,5 @@ struct loop *builtin_loop(const struct ph_host *host);
 
 extern const struct ph_stage headers_stage; /* headers.c: malformed head */
 extern const struct ph_stage limits_stage;  /* limits.c: rates */
+extern const struct ph_stage spf_stage;     /* spf.c: who may send for a domain */
 #endif

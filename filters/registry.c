@@ -17,6 +17,7 @@ enum {
 
 static const struct ph_stage *const builtin[] = {
     &limits_stage,
+    &spf_stage,
     &headers_stage,
 };
 

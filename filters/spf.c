@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* spf.c - the stage `spf`: may this client send for the sender's domain (RFC 7208)? Where nobody
+ * has to ask (logins, trusted networks, our own) it stays silent. */
+#include "appliance/base/cidr.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "appliance/base/text.h"
+#include "filters/builtin.h"
+#include "filters/spf_eval.h"
+#include "filters/spf_report.h"
+#include <stdio.h>
+
+enum { QUERIES = 120, VOIDS = 20, TIME_MS = 20000 }; /* RFC 7208 4.6.4: at least 20 s */
+enum wish { WISH_PASS, WISH_JUNK, WISH_QUARANTINE, WISH_REJECT };
+struct spf_conf {
+    const char *skip;
+    bool header;
+    int fail, softfail, permerror, temperror;
+};
+static const char *const wishes[] = {"pass", "junk", "quarantine", "reject", NULL};
+static const char *const temporary[] = {"pass", "defer", NULL};
+// clang-format off
+static const struct ph_setting spf_settings[] = {
+    PH_SETTING_ENUM(spf_conf, fail, PH_RELOAD, "junk", wishes,
+                    "What becomes of mail from a client that the sender's domain forbids to send for it (\"-all\"). Forwarded mail fails "
+                    "where the forwarder keeps the sender; so by default it goes to Junk and nothing is lost."),
+    PH_SETTING_ENUM(spf_conf, softfail, PH_RELOAD, "pass", wishes,
+                    "The same where the domain says \"probably not\" (\"~all\")."),
+    PH_SETTING_ENUM(spf_conf, permerror, PH_RELOAD, "pass", wishes,
+                    "The same where the domain's record can't be understood, or asks for too much."),
+    PH_SETTING_ENUM(spf_conf, temperror, PH_RELOAD, "pass", temporary,
+                    "Where the DNS doesn't answer. defer: the client is told to come again."),
+    PH_SETTING(BOOL, spf_conf, header, PH_RELOAD, "yes", 0, 0, "Add a Received-SPF field to what was checked."),
+    PH_SETTING(TEXT, spf_conf, skip, PH_RELOAD | PH_LIST,
+               "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, fc00::/7, fe80::/10", 0, 0,
+               "Clients that aren't checked: those that no record in the DNS can name, and hosts that forward mail to this one, as "
+               "other MXs of its domains do. Nor are those in guard.trusted, and whoever has logged in."),
+    PH_SETTING_END};
+// clang-format on
+
+struct spf_stage {
+    const struct ph_host *host;
+    struct cidr_set skip;
+};
+struct spf_turn { /* its memory */
+    struct spf *spf;
+    const struct spf_conf *conf;
+    bool helo; /* the identity, as there is no sender */
+};
+
+/* ---- What comes of it. */
+
+static enum ph_verdict verdict_of(const struct spf_conf *c, enum spf_result r)
+{
+    static const enum ph_verdict of_wish[] = {[WISH_PASS] = PH_PASS,
+                                              [WISH_JUNK] = PH_JUNK,
+                                              [WISH_QUARANTINE] = PH_QUARANTINE,
+                                              [WISH_REJECT] = PH_REJECT};
+
+    switch (r) {
+    case SPF_FAIL:
+        return of_wish[c->fail];
+    case SPF_SOFTFAIL:
+        return of_wish[c->softfail];
+    case SPF_PERMERROR:
+        return of_wish[c->permerror];
+    case SPF_TEMPERROR:
+        return c->temperror ? PH_DEFER : PH_PASS;
+    default:
+        return PH_PASS;
+    }
+}
+
+static void set_facts(const struct ph_host *host, struct ph_acts *acts, const struct spf_verdict *v,
+                      bool helo)
+{
+    host->fact_set(acts, "spf.result", spf_result_name(v->result));
+    host->fact_set(acts, "spf.domain", v->domain.p);
+    host->fact_set(acts, "spf.identity", helo ? "helo" : "mailfrom");
+    if (v->mechanism.n)
+        host->fact_set(acts, "spf.mechanism", v->mechanism.p);
+    if (v->explanation.n)
+        host->fact_set(acts, "spf.explanation", v->explanation.p);
+}
+
+static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
+{
+    const struct ph_host *host = st->host;
+    const struct ph_view *view = host->view(host, turn);
+    const struct spf_verdict *v = spf_verdict(t->spf);
+    struct ph_acts *acts = host->acts(host, turn);
+    struct spf_words words;
+    struct buf field;
+
+    set_facts(host, acts, v, t->helo);
+    if (t->conf->header) {
+        buf_init(&field, SPF_FIELD_LIMIT);
+        spf_report_field(view, v, t->helo, &field);
+        if (!buf_ok(&field) || host->header_insert(acts, 0, "Received-SPF", buf_z(&field)))
+            host->log(host, view, PH_LOG_WARN, "no Received-SPF: it would be malformed");
+        buf_fini(&field);
+    }
+    spf_report_words(view, v, t->helo, &words);
+    host->done(host, turn, verdict_of(t->conf, v->result), words.reply, words.reason);
+    spf_free(&t->spf);
+}
+
+/* ---- Questions. */
+
+static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg);
+
+static void ask(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
+{
+    static const struct ph_dns_answer none = {
+        .size = sizeof none, .status = PH_DNS_FAILED, .name = "", .why = ""};
+    struct spf_question q;
+
+    while (spf_question(t->spf, &q)) {
+        if (st->host->dns(st->host, turn, q.type, q.name, on_answer, t) == 0)
+            return;
+        spf_answer(t->spf, &none);
+    }
+    finish(st, turn, t);
+}
+
+static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
+{
+    struct spf_turn *t = arg;
+
+    spf_answer(t->spf, a);
+    ask(inst, turn, t);
+}
+
+/* ---- Turns. */
+
+static const char *why_not(const struct spf_stage *st, const struct ph_view *v)
+{
+    if (v->auth_user[0])
+        return "not checked: logged in";
+    if (v->trusted)
+        return "not checked: guard.trusted";
+    if (strcmp(v->service, "reception") != 0)
+        return "not checked: no mail from outside";
+    return cidr_set_has(&st->skip, v->client_ip) ? "not checked: spf.skip" : NULL;
+}
+
+/* U-labels to what the DNS has. What can't be is left as it is, and no name. */
+static struct str sender_of(const char *mail_from, struct buf *out)
+{
+    struct str sender = str_from(mail_from);
+    struct buf domain;
+    size_t at;
+
+    if (text_ascii(sender) || !str_rchr(sender, '@', &at))
+        return sender;
+    buf_init(&domain, 1024);
+    if (text_domain(str_skip(sender, at + 1), &domain) == 0) {
+        buf_add_str(out, str_take(sender, at + 1));
+        buf_add_str(out, buf_str(&domain));
+        sender = buf_str(out);
+    }
+    buf_fini(&domain);
+    return sender;
+}
+
+static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
+{
+    struct spf_stage *st = inst;
+    const struct ph_view *v = st->host->view(st->host, turn);
+    struct spf_turn *t = st->host->memory(st->host, turn);
+    const char *why = why_not(st, v);
+    struct buf sender;
+
+    (void)at;
+    if (why) {
+        st->host->done(st->host, turn, PH_PASS, NULL, why);
+        return;
+    }
+    buf_init(&sender, 4096);
+    const struct spf_request request = {.ip = v->client_ip,
+                                        .helo = str_from(v->helo),
+                                        .sender = sender_of(v->mail_from, &sender),
+                                        .receiver = str_from(v->host),
+                                        .now = (uint64_t)clock_wall_ms() / 1000};
+    t->spf = spf_new(&request);
+    t->conf = conf;
+    t->helo = v->mail_from[0] == '\0';
+    buf_fini(&sender);
+    ask(st, turn, t);
+}
+
+static void cancel(void *inst, ph_turn turn)
+{
+    struct spf_stage *st = inst;
+    struct spf_turn *t = st->host->memory(st->host, turn);
+
+    spf_free(&t->spf);
+}
+
+/* ---- Its life. */
+
+static int take_skip(struct spf_stage *st, const void *conf, struct ph_err *err)
+{
+    struct cidr_set fresh;
+    struct err why = {0};
+
+    if (cidr_set_parse(str_from(((const struct spf_conf *)conf)->skip), &fresh, &why)) {
+        snprintf(err->text, sizeof err->text, "skip: %.200s", why.text);
+        return -1;
+    }
+    cidr_set_free(&st->skip);
+    st->skip = fresh;
+    return 0;
+}
+
+static int reload(void *inst, const void *conf, struct ph_err *err)
+{
+    return take_skip(inst, conf, err);
+}
+
+static void close_stage(void *inst)
+{
+    struct spf_stage *st = inst;
+
+    cidr_set_free(&st->skip);
+    mem_free(st);
+}
+
+static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
+{
+    struct spf_stage *st = MEM_NEW(struct spf_stage);
+
+    st->host = host;
+    if (take_skip(st, conf, err)) {
+        close_stage(st);
+        return -1;
+    }
+    *inst = st;
+    return 0;
+}
+
+const struct ph_stage spf_stage = {
+    PH_STAGE_HEAD,
+    .points = PH_AT(PH_MAIL),
+    .name = "spf",
+    .doc = "Asks the sender's domain whether the client may send for it (SPF, RFC 7208); for the "
+           "null sender the name in HELO. Facts: spf.result (none, neutral, pass, fail, softfail, "
+           "temperror, permerror), spf.domain, spf.identity (mailfrom, helo), spf.mechanism, "
+           "spf.explanation.",
+    .settings = spf_settings,
+    .conf_size = sizeof(struct spf_conf),
+    .turn_size = sizeof(struct spf_turn),
+    .open = open_stage,
+    .reload = reload,
+    .close = close_stage,
+    .on_point = on_point,
+    .cancel = cancel,
+    .dns_queries = QUERIES,
+    .dns_voids = VOIDS,
+    .dns_ms = TIME_MS};
