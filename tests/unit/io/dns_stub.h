@@ -21,6 +21,7 @@ enum stub_kind {
     STUB_HELD, /* answers from when the test releases it */
     STUB_TCP   /* truncated by UDP */
 };
+enum { STUB_RULES = 256, STUB_RECORDS = 12, STUB_MESSAGE = 65536, STUB_HELD_MAX = 8 };
 struct stub_record {
     unsigned type;
     const char *owner; /* wire form; NULL: the name that was asked for */
@@ -30,9 +31,8 @@ struct stub_rule {
     const char *name; /* lower case, with the final dot */
     unsigned type;    /* 0: any */
     enum stub_kind kind;
-    struct stub_record records[4];
+    struct stub_record records[STUB_RECORDS];
 };
-enum { STUB_RULES = 64, STUB_MESSAGE = 65536, STUB_HELD_MAX = 8 };
 struct stub_held {
     unsigned char query[512];
     size_t n;
@@ -123,7 +123,7 @@ static inline void stub_write(const unsigned char *m, size_t question_end,
     static const char soa[] = "\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\36";
     unsigned n = 0, rcode = !r || r->kind == STUB_NXDOMAIN ? 3 : r->kind == STUB_SERVFAIL ? 2 : 0;
 
-    while (r && rcode == 0 && !truncated && n < 4 && r->records[n].type)
+    while (r && rcode == 0 && !truncated && n < STUB_RECORDS && r->records[n].type)
         n++;
     buf_add(out, m, 2);
     stub_put16(out, 0x8580 | (truncated ? 0x200 : 0) | rcode);
