@@ -29,7 +29,7 @@ def send(server, to, subject="A letter", sender="someone@example.org"):
 # ---- what it prints
 def test_json_line(server):
     assert server.text.count("\n") == 1
-    assert set(server.info) == {*PORTS, "ca", "data", "accounts", "seal"}
+    assert set(server.info) == {*PORTS, "ca", "data", "accounts", "seal", "sendmail_socket"}
     for name in PORTS:
         assert set(server.info[name]) == {"host", "port"}
         assert server.info[name]["host"] == "127.0.0.1" and 1024 <= server.info[name]["port"] <= 65535
