@@ -111,7 +111,7 @@ void imap_server_end_account(struct imap_server *s, struct str account)
     LIST_EACH(&s->sessions, it)
     {
         struct imap_session *session = LIST_ITEM(it, struct imap_session, link);
-        if (session->account && str_eq(str_from(session->account), account))
+        if (session->account && address_fits(str_from(session->account), account))
             end_login(session);
     }
 }

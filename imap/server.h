@@ -47,7 +47,8 @@ struct imap_port {
 };
 void imap_on_accept(void *imap_port, struct conn *c);
 bool imap_admit(void *imap_port, const char *ip, struct listener_farewell *bye);
-/* The account's login holds no more: its sessions end now, with BYE where that can be said. */
+/* The account's login holds no more ("@domain": all of that domain): its sessions end now, with BYE
+ * where that can be said. */
 void imap_server_end_account(struct imap_server *s, struct str account);
 unsigned imap_server_sessions(const struct imap_server *s);
 /* BYE to all; on_stopped on the loop when none is left. */

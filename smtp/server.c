@@ -161,7 +161,7 @@ void smtp_server_end_account(struct smtp_server *s, struct str account)
     LIST_EACH(&s->sessions, it)
     {
         struct smtp_session *session = LIST_ITEM(it, struct smtp_session, link);
-        if (!session->account || !str_eq(str_from(session->account), account))
+        if (!session->account || !address_fits(str_from(session->account), account))
             continue;
         session->revoked = true;
         if (!smtp_session_in_message(session))

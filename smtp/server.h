@@ -98,8 +98,8 @@ struct smtp_port {
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);
 bool smtp_admit(void *smtp_port, const char *ip, struct listener_farewell *bye); /* its admit */
-/* The account's login holds no more: its sessions get 421, those within a message after the reply
- * to it. */
+/* The account's login holds no more ("@domain": all of that domain): its sessions get 421, those
+ * within a message after the reply to it. */
 void smtp_server_end_account(struct smtp_server *s, struct str account);
 unsigned smtp_server_sessions(const struct smtp_server *s);
 /* Ends all sessions: those within a message get drain_ms to finish, others 421 at once. on_stopped

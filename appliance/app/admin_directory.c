@@ -49,6 +49,20 @@ static int revoke(struct admin_call *c, int rc)
     return rc;
 }
 
+static void revoke_domain(struct admin_call *c, struct str domain)
+{
+    struct buf at, folded;
+    struct err err;
+
+    buf_init(&at, FOLDED_MAX);
+    buf_init(&folded, FOLDED_MAX);
+    buf_printf(&at, "@" STR_FMT, STR_ARG(domain));
+    if (address_fold(buf_str(&at), &folded, &err) == 0)
+        c->revoked = str_dup_z(buf_str(&folded));
+    buf_fini(&folded);
+    buf_fini(&at);
+}
+
 /* ---- domain */
 static json_t *domain_json(const struct directory_domain *d)
 {
@@ -69,8 +83,10 @@ static int domain_remove(struct admin_call *c)
 
     if (begin(c, &s))
         return -1;
-    return end(
-        &s, directory_domain_remove(s.dir, arg(c, 0), admin_option(c, "force") != NULL, &c->err));
+    int rc = directory_domain_remove(s.dir, arg(c, 0), admin_option(c, "force") != NULL, &c->err);
+    if (rc == 0)
+        revoke_domain(c, arg(c, 0));
+    return end(&s, rc);
 }
 
 static int domain_list(struct admin_call *c)
@@ -113,7 +129,8 @@ const struct admin_command admin_domain_commands[] = {
     {"domain", "list", "", 0, 0, NULL, false, domain_list, "List the domains."},
     {"domain", "show", "DOMAIN", 1, 1, NULL, false, domain_show, "Show one domain."},
     {"domain", "remove", "DOMAIN", 1, 1, domain_remove_options, false, domain_remove,
-     "Stop receiving for a domain; --force removes its users and aliases too. Their mail is kept."},
+     "Stop receiving for a domain; --force removes its users and aliases too, and ends their "
+     "sessions. Their mail is kept."},
     {.group = NULL}};
 
 /* ---- user */

@@ -234,6 +234,13 @@ void address_split(struct str addr, struct str *local_out, struct str *domain_ou
     *domain_out = found ? str_skip(addr, at + 1) : STR_NULL;
 }
 
+bool address_fits(struct str address, struct str which)
+{
+    if (which.n && which.p[0] == '@')
+        return address.n > which.n && str_ends(address, which);
+    return str_eq(address, which);
+}
+
 bool address_untag(struct str local, char delimiter, struct str *base_out)
 {
     size_t at;

@@ -223,6 +223,17 @@ def test_sessions_end_with_the_login(admin, server, words, stdin):
     posthouse("user", "remove", "ended@example.com", data=server.data)
 
 
+def test_sessions_end_with_the_domain(admin, server):
+    admin("domain", "add", "ended.example")
+    admin("user", "add", "ann@ended.example", stdin="pw\n")
+    client = server.imap("ann@ended.example", password="pw")
+    with server.imap("karl") as other:
+        admin("domain", "remove", "Ended.Example", "--force")
+        assert client.readline().startswith(b"* BYE ")
+        ok(other.noop())
+    client.shutdown()
+
+
 def test_password_change_counts_despite_the_cache(admin, server):
     admin("user", "add", "carol@example.com", stdin="first\n")
     assert logs_in(server, "carol@example.com", "first")

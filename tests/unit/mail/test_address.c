@@ -188,6 +188,11 @@ static void split_and_untag(void **state)
     address_split(STR("abc"), &local, &domain);
     assert_str(local, "abc");
     assert_int_equal(domain.n, 0);
+    assert_true(address_fits(STR("a@x"), STR("a@x")));
+    assert_true(address_fits(STR("a@x"), STR("@x")));
+    assert_false(address_fits(STR("a@xx"), STR("@x")));
+    assert_false(address_fits(STR("a@y.x"), STR("@x")));
+    assert_false(address_fits(STR("@x"), STR("@x")));
     assert_true(address_untag(STR("user+tag+more"), '+', &base));
     assert_str(base, "user");
     assert_true(address_untag(STR("+user+tag"), '+', &base));
