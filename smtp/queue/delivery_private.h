@@ -108,8 +108,10 @@ void flight_load_end(struct flight *f, struct flight_load *l);
 struct rests;
 struct rests *rests_new(struct loop *l);
 void rests_free(struct rests **r);
-/* where: "ip:port". Grows from a minute to an hour as it goes on failing. */
-void rests_blame(struct rests *r, const char *where, const struct smtp_fault *why);
+/* where: "ip:port". Grows from a minute, or less if first_max_ms is (who wants its mail tried again
+ * in a second means it), to an hour as it goes on failing. */
+void rests_blame(struct rests *r, const char *where, const struct smtp_fault *why,
+                 uint64_t first_max_ms);
 void rests_forget(struct rests *r, const char *where); /* NULL: all */
 /* Ms that it still rests, and why; 0: it doesn't. */
 uint64_t rests_left(struct rests *r, const char *where, struct smtp_fault *why_out);

@@ -51,11 +51,13 @@ void rests_free(struct rests **rp)
     mem_free(r);
 }
 
-void rests_blame(struct rests *r, const char *where, const struct smtp_fault *why)
+void rests_blame(struct rests *r, const char *where, const struct smtp_fault *why,
+                 uint64_t first_max_ms)
 {
     struct str key = str_from(where);
     struct rest *rest = map_get(r->map, key);
     uint64_t now = loop_now_ms(r->loop);
+    uint64_t first = first_max_ms < REST_MIN_MS ? first_max_ms : REST_MIN_MS;
 
     if (!rest) {
         if (map_count(r->map) >= RESTS_MAX)
@@ -69,7 +71,7 @@ void rests_blame(struct rests *r, const char *where, const struct smtp_fault *wh
     if (now < rest->until_ms)
         return; /* several connections failed together: that is one failure */
     bool goes_on = rest->span_ms && now < rest->until_ms + REST_MAX_MS;
-    rest->span_ms = goes_on ? rest->span_ms * 2 : REST_MIN_MS;
+    rest->span_ms = goes_on ? rest->span_ms * 2 : first;
     if (rest->span_ms > REST_MAX_MS)
         rest->span_ms = REST_MAX_MS;
     rest->until_ms = now + rest->span_ms;

@@ -20,7 +20,7 @@ static void note(struct hop *h, const struct smtp_fault *f, const char *host)
 
 void hop_blame(struct hop *h, const struct smtp_fault *why)
 {
-    rests_blame(h->d->rests, h->where, why);
+    rests_blame(h->d->rests, h->where, why, h->d->conf.relay->min_backoff);
     site_halve(h->site);
 }
 
