@@ -10,7 +10,6 @@
 
 enum wish { WISH_OFF, WISH_JUNK, WISH_REJECT };
 struct headers_conf {
-    bool remove_forged;
     int missing_from, several_from, missing_date, several_date, several_message_id, several_subject,
         eight_bit, no_head;
 };
@@ -27,8 +26,6 @@ static const struct ph_setting headers_settings[] = {
     PH_SETTING_ENUM(headers_conf, eight_bit, PH_RELOAD, "off", wishes,
                     "Octets over 127 in the head that are no UTF-8, or that come without SMTPUTF8 (RFC 6532 3)."),
     PH_SETTING_ENUM(headers_conf, no_head, PH_RELOAD, "off", wishes, "Mail without any header field."),
-    PH_SETTING(BOOL, headers_conf, remove_forged, PH_RELOAD, "yes", 0, 0,
-               "Remove Authentication-Results that claim to be this server's own (RFC 8601 5)."),
     PH_SETTING_END};
 // clang-format on
 
@@ -55,24 +52,6 @@ static void look(const struct ph_view *v, struct found *f)
         f->eight_bit = !text_utf8_valid(head);
 }
 
-/* Only we may speak in our name: readers and other stages would believe it. */
-static void remove_forged(const struct ph_host *host, ph_turn turn, const struct ph_view *v)
-{
-    struct str rest = str_of(v->head, v->head_size), id, ignored;
-    struct header_field h;
-    unsigned n = 0;
-
-    while (header_next(&rest, &h)) {
-        if (!str_ieq(h.name, STR("Authentication-Results")))
-            continue;
-        n++;
-        str_cut(str_trim(h.value), ';', &id, &ignored);
-        str_cut(str_trim(id), ' ', &id, &ignored); /* a version may follow it */
-        if (str_ieq(str_trim(id), str_from(v->host)))
-            host->header_delete(host->acts(host, turn), "Authentication-Results", n);
-    }
-}
-
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
     const struct ph_host *host = inst;
@@ -83,8 +62,6 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
     (void)at;
     look(host->view(host, turn), &f);
-    if (c->remove_forged)
-        remove_forged(host, turn, host->view(host, turn));
     const struct {
         int wish;
         bool is;

@@ -19,6 +19,7 @@ static const struct ph_stage *const builtin[] = {
     &limits_stage,
     &spf_stage,
     &headers_stage,
+    &authres_stage,
 };
 
 static const char *const mode_names[] = {"on", "off", "shadow", NULL};

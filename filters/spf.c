@@ -5,6 +5,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
+#include "filters/authres.h"
 #include "filters/builtin.h"
 #include "filters/spf_eval.h"
 #include "filters/spf_report.h"
@@ -71,6 +72,22 @@ static enum ph_verdict verdict_of(const struct spf_conf *c, enum spf_result r)
     }
 }
 
+/* RFC 8601 2.7.2 */
+static void set_authres(const struct ph_host *host, struct ph_acts *acts,
+                        const struct ph_view *view, const struct spf_verdict *v, bool helo)
+{
+    struct buf text;
+
+    buf_init(&text, AUTHRES_LIMIT);
+    authres_result(&text, "spf", spf_result_name(v->result), v->problem);
+    if (helo)
+        authres_property(&text, "smtp.helo", v->domain);
+    else
+        authres_property(&text, "smtp.mailfrom", str_from(view->mail_from));
+    host->fact_set(acts, "spf.authres", buf_z(&text));
+    buf_fini(&text);
+}
+
 static void set_facts(const struct ph_host *host, struct ph_acts *acts, const struct spf_verdict *v,
                       bool helo)
 {
@@ -93,6 +110,7 @@ static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
     struct buf field;
 
     set_facts(host, acts, v, t->helo);
+    set_authres(host, acts, view, v, t->helo);
     if (t->conf->header) {
         buf_init(&field, SPF_FIELD_LIMIT);
         spf_report_field(view, v, t->helo, &field);

@@ -123,6 +123,7 @@ static void test_results(void **state)
     assert_string_equal(fact("spf.domain"), "good.test");
     assert_string_equal(fact("spf.identity"), "mailfrom");
     assert_string_equal(fact("spf.mechanism"), "ip4:192.0.2.0/24");
+    assert_string_equal(fact("spf.authres"), "spf=pass smtp.mailfrom=a@good.test");
     assert_string_equal(reason(), "pass for good.test (ip4:192.0.2.0/24)");
     assert_int_equal(run_from("a@no.test")->verdict, PH_JUNK);
     assert_string_equal(fact("spf.result"), "fail");
@@ -150,6 +151,7 @@ static void test_null_sender(void **state)
     assert_int_equal(run_from("")->verdict, PH_JUNK);
     assert_string_equal(fact("spf.identity"), "helo");
     assert_string_equal(fact("spf.domain"), "mail.good.test");
+    assert_string_equal(fact("spf.authres"), "spf=fail smtp.helo=mail.good.test");
     view.helo = "[192.0.2.7]";
     assert_int_equal(run()->verdict, PH_PASS);
     assert_string_equal(fact("spf.result"), "none");

@@ -30,7 +30,7 @@ struct world {
     struct resolver *resolver;
     char dir[64];
     unsigned answers;
-    bool limits, spf; /* the stage of that name is on */
+    bool limits, spf, authres; /* the stage of that name is on */
 };
 
 static inline void world_on_tick(void *ctx)
@@ -80,6 +80,7 @@ static inline void world_set(struct world *w, const char *assignment)
 static inline int world_try_open(struct world *w, struct err *err)
 {
     world_set(w, "headers.mode=off");
+    world_set(w, w->authres ? "authres.mode=on" : "authres.mode=off");
     world_set(w, w->spf ? "spf.mode=on" : "spf.mode=off");
     world_set(w, "limits.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
