@@ -125,7 +125,9 @@ static int open_client(struct hop *h, const struct host *host, struct err *err)
         .tls = h->d->tls,
         .demand = host->demand,
         .credentials = h->share->route.credentials,
-        .timeouts = {.connect = c->connect_timeout, .helo = c->helo_timeout},
+        .timeouts = {.connect = c->connect_timeout,
+                     .greeting = c->helo_timeout,
+                     .helo = c->helo_timeout},
         .log = {.module = "smtp", .sid = h->sid, .mid = h->mail->entry.id}};
 
     if (mail_requires_tls(h->mail) && conf.demand.trust == TLS_TRUST_NONE) {
