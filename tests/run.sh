@@ -13,7 +13,12 @@ test_packages="ca-certificates curl libcmocka-dev python3 python3-pytest openssl
  libio-socket-ssl-perl msmtp isync mutt e2fsprogs util-linux procps nsd ldnsutils python3-yaml"
 # A machine that has its own node and npm keeps them.
 command -v npm >/dev/null 2>&1 || test_packages="$test_packages nodejs npm"
+new_nsd=$(missing_packages nsd)
 install_packages $build_packages $test_packages
+# The tests start a name server of their own; that of the package isn't to take port 53.
+if [ -n "$new_nsd" ] && [ -d /run/systemd/system ]; then
+    quietly as_root systemctl disable --now nsd || true
+fi
 
 sanitized='-DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-g\ -O1'
 case ${1-} in
