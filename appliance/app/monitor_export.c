@@ -167,6 +167,18 @@ static void put_sizes(struct buf *out, const struct sample *last)
     GAUGE("posthouse_store_message_bytes", "Their octets, each copy counted.", z->message_bytes);
     GAUGE("posthouse_store_bodies", "Bodies kept; copies share one.", z->bodies);
     GAUGE("posthouse_store_body_bytes", "Octets of the bodies.", z->body_bytes);
+    GAUGE("posthouse_queue_messages", "Messages that wait to leave for other hosts.",
+          last->queue.messages);
+    GAUGE("posthouse_queue_recipients", "Their recipients that haven't their copy yet.",
+          last->queue.recipients);
+    GAUGE("posthouse_queue_on_hold_recipients", "Those that an administrator holds.",
+          last->queue.on_hold);
+    GAUGE("posthouse_queue_bytes", "Octets of the messages that wait.", last->queue.bytes);
+    put(out, METRIC_GAUGE, "posthouse_queue_oldest_seconds", "Age of the oldest of them.",
+        last->queue.oldest_ms && last->sized_ms > last->queue.oldest_ms
+            ? (uint64_t)(last->sized_ms - last->queue.oldest_ms)
+            : 0,
+        3);
     put(out, METRIC_GAUGE, "posthouse_store_sized_timestamp_seconds",
         "When the sizes were counted, in seconds since 1970.", (uint64_t)last->sized_ms, 3);
 }

@@ -7,6 +7,7 @@
 #include "appliance/base/list.h"
 #include "appliance/base/log.h"
 #include "appliance/io/http_server.h"
+#include "appliance/store/queue.h"
 #include <dirent.h>
 
 struct monitor {
@@ -26,6 +27,7 @@ void monitor_drop_checks(struct monitor *m);
 struct sample {
     uint64_t open_fds;
     struct store_sizes sizes;
+    struct queue_totals queue;
     int64_t sized_ms; /* wall clock; 0: not yet */
 };
 struct sampling *sampling_new(struct store *store, struct err *err);

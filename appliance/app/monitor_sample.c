@@ -26,6 +26,7 @@ struct sampling {
     /* The job's, while it runs. */
     bool size_it, failed;
     struct store_sizing sizing;
+    struct queue_totals queue;
     uint64_t open_fds, spent_us;
     struct err err;
 };
@@ -45,13 +46,21 @@ static uint64_t count_fds(DIR *dir)
     return n;
 }
 
+/* The queue last: its figures are what somebody is woken for. */
+static int size_slice(struct sampling *s, struct store_reader *r)
+{
+    if (!r || store_size_slice(r, &s->sizing, &s->err))
+        return -1;
+    return s->sizing.done ? queue_totals(r, &s->queue, &s->err) : 0;
+}
+
 static void run(struct job *j, void *worker)
 {
     struct sampling *s = CONTAINER_OF(j, struct sampling, job);
     uint64_t began = clock_mono_us();
 
     s->open_fds = count_fds(s->fds);
-    s->failed = s->size_it && (!worker || store_size_slice(worker, &s->sizing, &s->err));
+    s->failed = s->size_it && size_slice(s, worker);
     s->spent_us += clock_mono_us() - began;
 }
 
@@ -69,6 +78,7 @@ static void publish(struct sampling *s)
     uint64_t rest = s->spent_us * SHARE / 1000, now = clock_mono_ms();
 
     s->last.sizes = s->sizing.sizes;
+    s->last.queue = s->queue;
     s->last.sized_ms = clock_wall_ms();
     s->due_ms = now + (rest > EVERY_MS ? rest : EVERY_MS);
     s->sizing = (struct store_sizing){.done = false};

@@ -227,6 +227,7 @@ def test_sizes_of_the_store(start):
         page = again.page()
         assert page("posthouse_store_accounts") == 2
         assert page("posthouse_store_messages") == 2 and page("posthouse_store_bodies") == 2
+        assert page("posthouse_queue_messages") == 0 and page("posthouse_queue_oldest_seconds") == 0
         assert page("posthouse_store_message_bytes") > 2 * len(TEXT)
     finally:
         again.stop()
