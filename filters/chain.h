@@ -21,6 +21,7 @@ struct filters_env {
     struct resolver *resolver; /* NULL: every question of a stage fails */
     struct filters_registry *registry;
     struct filters_config *config; /* takes a reference */
+    bool sealed;                   /* stages that connect to other hosts refuse to be opened */
 };
 /* Opens each stage that is not `off`, starts lanes. -1: a cycle in `after`, or a stage that
  * refuses; says which. Blocking (open() of stages, reading kv). */

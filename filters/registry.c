@@ -18,6 +18,7 @@ enum {
 static const struct ph_stage *const builtin[] = {
     &limits_stage,
     &spf_stage,
+    &milter_stage,
     &headers_stage,
     &authres_stage,
 };

@@ -341,6 +341,11 @@ struct loop *builtin_loop(const struct ph_host *h)
     return stage_of(h)->filters->env.loop;
 }
 
+bool builtin_sealed(const struct ph_host *h)
+{
+    return stage_of(h)->filters->env.sealed;
+}
+
 static void host_log(const struct ph_host *h, const struct ph_view *v, enum ph_log_level level,
                      const char *fmt, ...)
 {

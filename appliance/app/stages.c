@@ -101,8 +101,12 @@ int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *
 {
     stages_declare();
     struct filters_config *config = over(c, snapshot);
-    const struct filters_env env = {
-        .loop = loop, .store = store, .resolver = resolver, .registry = stages, .config = config};
+    const struct filters_env env = {.loop = loop,
+                                    .store = store,
+                                    .resolver = resolver,
+                                    .registry = stages,
+                                    .config = config,
+                                    .sealed = !resolver};
     int rc = filters_config_check(config, err) || filters_open(&env, out, err) ? -1 : 0;
 
     filters_config_unref(&config);
