@@ -10,9 +10,11 @@ struct loop;
 struct loop *builtin_loop(const struct ph_host *host);
 bool builtin_sealed(const struct ph_host *host); /* nothing may leave this machine */
 
-extern const struct ph_stage authres_stage; /* authres_stage.c: Authentication-Results */
-extern const struct ph_stage headers_stage; /* headers.c: malformed head */
-extern const struct ph_stage limits_stage;  /* limits.c: rates */
-extern const struct ph_stage milter_stage;  /* milter.c: filters of other programs */
-extern const struct ph_stage spf_stage;     /* spf.c: who may send for a domain */
+extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication-Results */
+extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */
+extern const struct ph_stage dkim_sign_stage; /* dkim_sign.c: signs what leaves */
+extern const struct ph_stage headers_stage;   /* headers.c: malformed head */
+extern const struct ph_stage limits_stage;    /* limits.c: rates */
+extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */
+extern const struct ph_stage spf_stage;       /* spf.c: who may send for a domain */
 #endif

@@ -267,13 +267,13 @@ void filters_close(struct filters **fp)
     LIST_EACH(&f->lanes, it)
     {
         struct lane_user *u = LIST_ITEM(it, struct lane_user, link);
-        if (!flane_free(&u->lane, CLOSE_WAIT_MS))
-            all = false;
+        u->stuck = !flane_free(&u->lane, CLOSE_WAIT_MS);
+        all = all && !u->stuck;
     }
     works_orphan(f);
     for (size_t i = f->n; i-- > 0;) {
         struct stage *s = &f->stages[f->opened ? f->order[i] : i];
-        s->lost = all ? 0 : s->lost + (s->lane_user != NULL); /* who knows whose */
+        s->lost = s->lane_user && s->lane_user->stuck; /* who knows whose of its stages */
         stage_close(s);
     }
     keep_free(&f->keep);

@@ -99,6 +99,7 @@ struct lane_user {
     struct list link;
     struct flane *lane;
     unsigned users;
+    bool stuck; /* closed, and a thread never came back */
 };
 struct filters {
     struct filters_env env;

@@ -19,6 +19,8 @@ static const struct ph_stage *const builtin[] = {
     &limits_stage,
     &spf_stage,
     &milter_stage,
+    &dkim_stage,
+    &dkim_sign_stage,
     &headers_stage,
     &authres_stage,
 };

@@ -27,6 +27,7 @@ struct admin_call {
     const char *const *options; /* "name=value" or "name", checked against the command's list */
     size_t n_options;
     const char *password; /* read by the client where the command wants one; else NULL */
+    const char *file;     /* likewise: what is in the file that the last argument names */
     json_t *result;       /* out: owned; NULL = nothing to show */
     char *revoked; /* out: owned; the folded address, or "@domain", whose logins hold no more; or
                       NULL */
@@ -38,11 +39,16 @@ struct admin_call {
     } queue;
     struct err err; /* when the command returns -1 */
 };
+enum admin_input {
+    ADMIN_NO_INPUT,
+    ADMIN_PASSWORD,
+    ADMIN_FILE
+}; /* false and true are the first two */
 struct admin_command {
     const char *group, *verb, *usage; /* "user", "add", "ADDRESS" */
     size_t min_args, max_args;
     const char *const *options; /* "name=" takes a value; NULL-terminated; or NULL */
-    bool wants_password;
+    enum admin_input wants;
     int (*run)(struct admin_call *c);
     const char *doc;
 };
@@ -50,7 +56,7 @@ struct admin_command {
 extern const struct admin_command admin_domain_commands[], admin_user_commands[],
     admin_alias_commands[], admin_password_commands[], admin_mailbox_commands[],
     admin_account_commands[], admin_explain_commands[], admin_queue_commands[],
-    admin_ban_commands[];
+    admin_ban_commands[], admin_dkim_commands[];
 
 bool admin_is_group(const char *word);
 bool admin_on_loop(const char *group); /* its commands don't block, and run on the loop */

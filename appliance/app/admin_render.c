@@ -125,7 +125,7 @@ static void render_field(const char *name, const json_t *v, struct buf *scratch,
     if (is_table(v)) {
         buf_add_char(out, '\n');
         render_table(v, out);
-    } else if (json_is_string(v) && strcmp(name, "head") == 0) {
+    } else if (json_is_string(v) && (strcmp(name, "head") == 0 || strcmp(name, "zone") == 0)) {
         render_lines(str_of(json_string_value(v), json_string_length(v)), scratch, out);
     } else {
         buf_add_char(out, ' ');

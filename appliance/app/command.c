@@ -15,7 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 64, PASSWORD_LINE = 1024 };
+enum { WORDS_MAX = 64, PASSWORD_LINE = 1024, FILE_ROOM = 32 << 10 };
 
 struct command_line {
     const char *data, *config; /* as given, or NULL */
@@ -90,6 +90,40 @@ static int read_password(char *out, size_t cap, struct err *err)
         return ERR(err, ERR_PROTO, "no password given");
     if (strcmp(out, again) != 0)
         return ERR(err, ERR_PROTO, "the two differ");
+    return 0;
+}
+
+/* ---- a file: read here, as who has typed the command and where; the daemon may not see it */
+
+static const char *last_word(const struct command_line *cl)
+{
+    const char *last = "";
+
+    for (size_t i = 2; i < cl->n; i++)
+        if (strncmp(cl->words[i], "--", 2) != 0)
+            last = cl->words[i];
+    return last;
+}
+
+static int read_file(const char *name, char *out, size_t cap, struct err *err)
+{
+    FILE *f = fopen(name, "re");
+    size_t n = 0;
+
+    if (f)
+        n = fread(out, 1, cap, f);
+    if (!f || ferror(f)) {
+        err_set(err, ERR_PERM, ERR_WHY_OTHER, "%s can't be read: %s", name, strerror(errno));
+        n = cap;
+    } else if (n == cap || memchr(out, '\0', n)) {
+        err_set(err, ERR_PERM, ERR_WHY_OTHER, "%s is too large, or no text", name);
+        n = cap;
+    }
+    if (f)
+        fclose(f);
+    if (n == cap)
+        return -1;
+    out[n] = '\0';
     return 0;
 }
 
@@ -254,7 +288,7 @@ static void name_verb(struct command_line *cl)
 
 int mode_command(int argc, char **argv)
 {
-    char password[PASSWORD_LINE];
+    char password[PASSWORD_LINE], file[FILE_ROOM];
     const struct admin_command *command;
     struct command_line cl;
     struct err err = {ERR_NONE, ERR_WHY_OTHER, ""};
@@ -267,17 +301,21 @@ int mode_command(int argc, char **argv)
         return usage(cl.n ? cl.words[0] : NULL), cl.help ? ADMIN_OK : ADMIN_USAGE;
     name_verb(&cl);
     command = admin_find(cl.words, cl.n, &err);
-    if (!command || (command->wants_password && read_password(password, sizeof password, &err)))
+    if (!command ||
+        (command->wants == ADMIN_PASSWORD && read_password(password, sizeof password, &err)) ||
+        (command->wants == ADMIN_FILE && read_file(last_word(&cl), file, sizeof file, &err)))
         return fail(&cl, &err, ADMIN_USAGE);
     log_set_level(LOG_LEVEL_WARN);
     list = json_array();
     for (size_t i = 0; i < cl.n; i++)
         json_array_append_new(list, json_string(cl.words[i]));
     request = json_pack("{so}", "argv", list);
-    if (command->wants_password) {
+    if (command->wants == ADMIN_PASSWORD)
         json_object_set_new(request, "password", json_string(password));
-        explicit_bzero(password, sizeof password);
-    }
+    if (command->wants == ADMIN_FILE)
+        json_object_set_new(request, "file", json_string(file));
+    explicit_bzero(password, sizeof password);
+    explicit_bzero(file, sizeof file);
     if (ask(&cl, request, &reply, &err))
         code = fail(&cl, &err, err.kind == ERR_PERM ? ADMIN_REFUSED : ADMIN_TEMPFAIL);
     else

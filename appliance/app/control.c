@@ -91,6 +91,7 @@ static json_t *answer_call(struct admin_call *call, json_t *request)
         return answer_error(ADMIN_USAGE, &call->err);
     }
     call->password = json_string_value(json_object_get(request, "password"));
+    call->file = json_string_value(json_object_get(request, "file"));
     code = admin_run(argv, n, call);
     answer = code ? answer_error(code, &call->err) : json_pack("{si}", "exit", code);
     if (call->result)

@@ -15,6 +15,7 @@ static const char help[] =
     "  posthouse password ...     set and remove passwords\n"
     "  posthouse mailbox ...      list, show, check mailboxes\n"
     "  posthouse ban ...          list, add, remove who is not let in\n"
+    "  posthouse dkim ...         create, show, rotate, retire the keys that domains sign with\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"

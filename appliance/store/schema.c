@@ -63,6 +63,15 @@ static const char *const guard_1[] = {
     NULL};
 static const struct sql_migration guard_migrations[] = {{"bans and logins", guard_1}};
 
+/* With what domains sign (filters/dkim_rows.c); times in s. */
+static const char *const dkim_1[] = {
+    "CREATE TABLE dkim_key(domain VARCHAR(255) NOT NULL, selector VARCHAR(255) NOT NULL, "
+    "type SMALLINT NOT NULL, state SMALLINT NOT NULL, created BIGINT NOT NULL, "
+    "since BIGINT NOT NULL, due BIGINT NOT NULL, record VARCHAR(4000) NOT NULL, "
+    "pem LONGBLOB NOT NULL, PRIMARY KEY(domain, selector)) %CLUSTERED%",
+    NULL};
+static const struct sql_migration dkim_migrations[] = {{"keys of DKIM", dkim_1}};
+
 /* MTA-STS policies (smtp/client/sts_rows.c; times: wall ms), and with what TLS mail left
  * (smtp/client/tls_results.c; day: days since 1970). */
 static const char *const tls_1[] = {
@@ -133,7 +142,8 @@ int schema_open(struct sql *db, struct err *err)
 {
     if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0 ||
         sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0 ||
-        sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0)
+        sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0 ||
+        sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

@@ -106,7 +106,7 @@ static const char *through(const char *setting, struct str head)
 
     world_init(&w);
     w.authres = true;
-    world_add(&w, (struct ph_stage){.name = "dkim",
+    world_add(&w, (struct ph_stage){.name = "arc",
                                     .points = PH_AT(PH_MAIL) | PH_AT(PH_MESSAGE),
                                     .open = teller_open,
                                     .on_point = teller_point});

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* dkim_sign.c - the stage `dkim_sign`: signs what our users send to other hosts with the keys of
+ * its author's domain. The fields go in front of the copies that leave, over a header that is
+ * already complete (Received, Date, Message-ID). Keys change while it runs (dkim_rows.h). */
+#include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
+#include "filters/builtin.h"
+#include "filters/dkim_ring.h"
+#include "filters/dkim_rotate.h"
+#include "filters/private.h"
+#include <stdio.h>
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR, RETRY = 1000 };
+
+struct dkim_sign_conf {
+    uint64_t rotate_wait, retire_time, dns_check;
+};
+// clang-format off
+static const struct ph_setting dkim_sign_settings[] = {
+    PH_SETTING(TIME, dkim_sign_conf, rotate_wait, PH_RELOAD, "1d", 0, 365LL * DAY,
+               "How long a new key waits, after its record was seen in the DNS, before it takes over from the old one."),
+    PH_SETTING(TIME, dkim_sign_conf, retire_time, PH_RELOAD, "7d", 0, 365LL * DAY,
+               "How long the record of a key that signs no more must stay in the DNS, for mail that is still under way."),
+    PH_SETTING(TIME, dkim_sign_conf, dns_check, PH_RELOAD, "5min", SECOND, DAY,
+               "How often the DNS is asked for records of new keys."),
+    PH_SETTING_END};
+// clang-format on
+
+struct signing {
+    const struct ph_host *host;
+    const struct filters_env *env;
+    struct dkim_ring *ring; /* NULL: nothing was read */
+    struct dkim_rotation *rotation;
+    struct store_watch watch;
+    struct load *load; /* under way */
+    bool again;        /* something changed since it began */
+};
+struct work {
+    struct dkim_ring *ring;
+    const struct dkim_signer *signers;
+    struct arena *arena;
+    struct str values[DKIM_SIGNERS_MAX];
+    size_t n;
+    struct err err;
+    bool failed;
+};
+
+/* ---- Signing */
+
+static void work_free(void *arg)
+{
+    struct work *w = arg;
+
+    dkim_ring_unref(&w->ring);
+    arena_free(&w->arena);
+    mem_free(w);
+}
+
+static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
+{
+    const struct ph_view *v = ctx;
+
+    return v->read(v, offset, to, n);
+}
+
+static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
+{
+    struct work *w = arg;
+    const struct dkim_message m = {
+        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+
+    (void)inst;
+    w->failed =
+        dkim_seal(w->arena, &m, w->signers, clock_wall_ms() / 1000, w->values, &w->n, &w->err) != 0;
+}
+
+static void on_signed(void *inst, ph_turn turn, void *arg)
+{
+    const struct ph_host *host = ((struct signing *)inst)->host;
+    const struct work *w = arg;
+    struct ph_acts *acts = host->acts(host, turn);
+    char reason[300];
+
+    if (w->failed && w->err.kind == ERR_TEMP) {
+        host->failed(host, turn, PH_PASS, NULL, w->err.text);
+        return;
+    }
+    if (w->failed) { /* it never will be: better without than not at all */
+        host->log(host, host->view(host, turn), PH_LOG_WARN, "not signed: %s", w->err.text);
+        snprintf(reason, sizeof reason, "not signed: %s", w->err.text);
+        host->done(host, turn, PH_PASS, NULL, reason);
+        return;
+    }
+    for (size_t i = w->n; i-- > 0;)
+        host->header_insert(acts, 0, "DKIM-Signature", w->values[i].p);
+    snprintf(reason, sizeof reason, "signed by %.200s, %zu keys", w->signers->domain.p, w->n);
+    host->fact_set(acts, "dkim_sign.domain", w->signers->domain.p);
+    host->done(host, turn, PH_PASS, NULL, reason);
+}
+
+static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
+{
+    struct signing *g = inst;
+    const struct ph_host *host = g->host;
+    const struct ph_view *v = host->view(host, turn);
+    char reason[300] = "no From field with a domain";
+
+    (void)conf;
+    (void)at;
+    if (strcmp(v->route, "submission") != 0) {
+        host->done(host, turn, PH_PASS, NULL, "not ours to sign");
+        return;
+    }
+    struct arena *arena = arena_new(0);
+    struct str domain = dkim_author_domain(arena, str_of(v->head, v->head_size));
+    const struct dkim_signer *signers = dkim_ring_find(g->ring, domain);
+    if (!signers) {
+        if (domain.n)
+            snprintf(reason, sizeof reason, "no key for %s", domain.p);
+        host->done(host, turn, PH_PASS, NULL, reason);
+        arena_free(&arena);
+        return;
+    }
+    struct work *w = MEM_NEW(struct work);
+    w->ring = dkim_ring_ref(g->ring);
+    w->signers = signers;
+    w->arena = arena;
+    if (host->job(host, turn, run, on_signed, work_free, w))
+        work_free(w);
+}
+
+/* ---- Keys */
+
+struct load { /* a job of the store's readers */
+    struct job job;
+    struct signing *signing; /* NULL: the stage is closed */
+    struct arena *arena;
+    struct dkim_row *rows;
+    size_t n;
+    struct dkim_ring *ring;
+    struct err err;
+    bool failed;
+};
+
+static void load_free(struct load *l)
+{
+    dkim_ring_unref(&l->ring);
+    arena_free(&l->arena);
+    mem_free(l);
+}
+
+static void read_keys(struct load *l, struct store_reader *r)
+{
+    l->failed = dkim_rows_read(store_reader_sql(r), l->arena, STR_NULL, true, &l->rows, &l->n,
+                               &l->err) != 0;
+    if (!l->failed)
+        l->ring = dkim_ring_new(l->rows, l->n);
+}
+
+static void take_keys(struct signing *g, struct load *l)
+{
+    dkim_ring_unref(&g->ring);
+    g->ring = l->ring;
+    l->ring = NULL;
+    dkim_rotation_rows(g->rotation, l->rows, l->n);
+}
+
+static void load_run(struct job *j, void *worker)
+{
+    struct load *l = CONTAINER_OF(j, struct load, job);
+
+    if (worker)
+        read_keys(l, worker);
+    else
+        l->failed = ERR(&l->err, ERR_TEMP, "the database can't be read") != 0;
+}
+
+static void load_begin(struct signing *g);
+
+static void on_retry(void *inst, ph_turn turn, void *arg)
+{
+    (void)turn;
+    (void)arg;
+    load_begin(inst);
+}
+
+static void load_later(struct signing *g, const char *why)
+{
+    g->host->log(g->host, NULL, PH_LOG_WARN, "keys not read: %s", why);
+    (void)g->host->after(g->host, (ph_turn){0}, RETRY, on_retry, NULL);
+}
+
+static void load_done(struct job *j)
+{
+    struct load *l = CONTAINER_OF(j, struct load, job);
+    struct signing *g = l->signing;
+
+    if (g) {
+        g->load = NULL;
+        if (l->failed)
+            load_later(g, l->err.text);
+        else
+            take_keys(g, l);
+        if (g->again)
+            load_begin(g);
+    }
+    load_free(l);
+}
+
+static void load_begin(struct signing *g)
+{
+    g->again = g->load != NULL;
+    if (g->load)
+        return;
+    struct load *l = MEM_NEW(struct load);
+    l->job = (struct job){.run = load_run, .done = load_done};
+    l->signing = g;
+    l->arena = arena_new(0);
+    if (lane_submit(store_lane(g->env->store), &l->job) == 0) {
+        g->load = l;
+        return;
+    }
+    load_free(l);
+    load_later(g, "too busy");
+}
+
+static void on_change(struct store_watch *w)
+{
+    load_begin(CONTAINER_OF(w, struct signing, watch));
+}
+
+/* ---- The stage */
+
+static struct dkim_rotate_conf rotate_conf(const struct dkim_sign_conf *c)
+{
+    return (struct dkim_rotate_conf){
+        .wait = c->rotate_wait, .retire = c->retire_time, .check = c->dns_check};
+}
+
+/* Before the first message: blocking. */
+static int read_first(struct signing *g, struct err *err)
+{
+    struct load *l = MEM_NEW(struct load);
+    struct store_reader *r;
+    int rc = store_reader_open(g->env->store, &r, err);
+
+    l->arena = arena_new(0);
+    if (rc == 0) {
+        read_keys(l, r);
+        store_reader_close(&r);
+        rc = l->failed ? -1 : 0;
+        *err = l->err;
+    }
+    if (rc == 0)
+        take_keys(g, l);
+    load_free(l);
+    return rc;
+}
+
+static void close_stage(void *inst)
+{
+    struct signing *g = inst;
+
+    if (g->load)
+        g->load->signing = NULL; /* it goes with its answer */
+    if (g->env->store)
+        store_watch_del(g->env->store, &g->watch);
+    dkim_rotation_free(&g->rotation);
+    dkim_ring_unref(&g->ring);
+    mem_free(g);
+}
+
+static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *why)
+{
+    const struct stage *s =
+        (const void *)((const char *)host - offsetof(struct stage, host)); /* its owner */
+    const struct dkim_rotate_conf rotate = rotate_conf(conf);
+    struct signing *g = MEM_NEW(struct signing);
+    struct err err = {0};
+
+    g->host = host;
+    g->env = &s->filters->env;
+    *inst = g;
+    if (!g->env->store)
+        return 0;
+    g->rotation = dkim_rotation_new(g->env->loop, g->env->store, g->env->resolver, &rotate);
+    g->watch.on_change = on_change;
+    store_watch_add(g->env->store, DKIM_ROWS_WATCH, &g->watch);
+    if (read_first(g, &err) == 0)
+        return 0;
+    snprintf(why->text, sizeof why->text, "%.200s", err.text);
+    close_stage(g);
+    return -1;
+}
+
+static int reload_stage(void *inst, const void *conf, struct ph_err *err)
+{
+    const struct dkim_rotate_conf rotate = rotate_conf(conf);
+    struct signing *g = inst;
+
+    (void)err;
+    if (g->rotation)
+        dkim_rotation_conf(g->rotation, &rotate);
+    return 0;
+}
+
+const struct ph_stage dkim_sign_stage = {
+    PH_STAGE_HEAD,
+    .points = PH_AT(PH_OUTBOUND),
+    .flags = PH_ALWAYS,
+    .name = "dkim_sign",
+    .after = "milter",
+    .doc = "Signs mail that users of this host send to others (DKIM), where the domain in From, or "
+           "one above it, has keys: "
+           "posthouse dkim create makes them. Takes new keys into use, and old ones out of it, by "
+           "itself.",
+    .lane = "check",
+    .settings = dkim_sign_settings,
+    .conf_size = sizeof(struct dkim_sign_conf),
+    .open = open_stage,
+    .reload = reload_stage,
+    .close = close_stage,
+    .on_point = on_point};
