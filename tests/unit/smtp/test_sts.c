@@ -123,8 +123,8 @@ static void records(void **state)
 
 /* ---- the cache */
 enum { SECOND = 1000, DAY = 86400 * SECOND };
-static int64_t wall = 1800000000000;
-static uint64_t mono = 1000000;
+static _Atomic int64_t wall = 1800000000000;
+static _Atomic uint64_t mono = 1000000;
 static struct bed *bed;
 static struct sts *sts;
 static struct dns_row *record;
