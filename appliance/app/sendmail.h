@@ -38,8 +38,8 @@ int sendmail_read(int fd, struct sendmail_job *j, struct err *err)
  * first. 1: the end was seen; -1: a NUL, or too large (err). */
 int sendmail_take(struct sendmail_job *j, struct str piece, unsigned *state, struct err *err)
     __attribute__((warn_unused_result));
-/* Recipients from the head with -t, Bcc fields removed, From added where there is none. `user`: the
- * caller's address. */
+/* Recipients from the head with -t, Bcc fields removed, From added where there is none and `user`,
+ * the sender's address, has a domain: otherwise the server adds one that has. */
 int sendmail_finish(struct sendmail_job *j, struct str user, struct err *err)
     __attribute__((warn_unused_result));
 

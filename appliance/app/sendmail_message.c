@@ -184,8 +184,13 @@ static int collect(struct sendmail_job *j, struct str head, struct err *err)
     return 0;
 }
 
+/* The server knows the domain of an address without one, and adds the field itself. */
 static void add_from(struct sendmail_job *j, struct str user, struct buf *out)
 {
+    size_t at;
+
+    if (!str_rchr(user, '@', &at))
+        return;
     struct str name = str_take(j->full_name, NAME_MAX_);
 
     buf_add_z(out, "From: ");
