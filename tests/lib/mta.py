@@ -108,7 +108,7 @@ class Server:
         self.folder, self.address = pathlib.Path(folder), address
         self.folder.mkdir(parents=True, exist_ok=True)
         os.chmod(self.folder, 0o755)
-        self.options = options
+        self.options, self.port = options, options.get("port", 25)
         self.libraries = None
         self.mail_folder = self.folder / "mail"
         self.mail_folder.mkdir()
@@ -162,7 +162,7 @@ class Server:
                                             preexec_fn=self.group.enter if self.group else None)
         deadline = time.monotonic() + START
         while True:
-            with contextlib.suppress(OSError), socket.create_connection((self.address, 25), 5) as s:
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 5) as s:
                 s.settimeout(START)
                 if s.recv(1000).startswith(b"220"):
                     s.sendall(b"QUIT\r\n")
@@ -220,7 +220,7 @@ mail_owner = postfix
 setgid_group = postdrop
 myhostname = {name}
 mydestination =
-inet_interfaces = all
+inet_interfaces = 127.0.0.1
 inet_protocols = all
 mynetworks = {networks}
 virtual_mailbox_domains = {domains}
@@ -264,7 +264,7 @@ class Postfix(Server):
             if line[:1] not in "# \t\n" and len(words) > 7:
                 words[4] = "n"  # not in a chroot
                 if words[:2] == ["smtp", "inet"]:
-                    words[0] = ("[%s]:25" if ":" in self.address else "%s:25") % self.address
+                    words[0] = ("[%s]:%d" if ":" in self.address else "%s:%d") % (self.address, self.port)
                 line = " ".join(words) + "\n"
             lines.append(line)
         (self.folder / "conf" / "master.cf").write_text("".join(lines))
@@ -310,6 +310,7 @@ host_lookup =
 rfc1413_query_timeout = 0s
 dns_ipv4_lookup = *
 smtp_accept_max = 100
+smtp_accept_queue_per_connection = 0
 keep_environment = LD_LIBRARY_PATH
 never_users =
 tls_advertise_hosts = {tls_hosts}
@@ -384,7 +385,7 @@ class Exim(Server):
 
 
 SMTPD_CONF = """
-listen on {address} hostname {name} {listen}
+listen on {address} port {port} hostname {name} {listen}
 action "on" relay host "smtp://{on}" {relay}
 match from any for any action "on"
 """
@@ -401,7 +402,7 @@ class OpenSMTPD(Server):
         self.own("spool/smtpd", mode=0o711)
         self.own("run")
         (self.folder / "smtpd.conf").write_text(SMTPD_CONF.format(
-            address=self.address, name=self.options.get("name", "opensmtpd.test"), on=self.options["on"],
+            address=self.address, port=self.port, name=self.options.get("name", "opensmtpd.test"), on=self.options["on"],
             listen=self.options.get("listen", ""), relay=self.options.get("relay", "")) + self.options.get("more", ""))
 
     def start(self):

@@ -64,7 +64,7 @@ class Session(threading.Thread):
     def __init__(self, host, sock, address):
         super().__init__(daemon=True)
         self.host, self.sock, self.client = host, sock, address
-        self.input, self.offered, self.helo, self.user, self.tls_version = b"", (), None, None, None
+        self.input, self.offered, self.helo, self.user, self.tls_version = b"", {}, None, None, None
         self.mail, self.chunks, self.said = None, None, []
         self.after = 0  # commands read since the last message was taken
 
@@ -260,7 +260,7 @@ class Session(threading.Thread):
                                             "ENVID": "DSN", "REQUIRETLS": "REQUIRETLS", "AUTH": "AUTH"})
         if re.search("[^\0-\x7f]", found[1]) and "SMTPUTF8" not in params:
             self.wrong("UTF-8 in the sender without SMTPUTF8")
-        limit = int((self.offered.get("SIZE", "") + " 0").split()[1])
+        limit = self.size_limit()
         if limit and int(params.get("SIZE") or 0) > limit:
             self.reply("552 5.3.4 Too large")
             return
@@ -316,6 +316,10 @@ class Session(threading.Thread):
             self.reply("250 2.0.0 %d octets" % len(data))
         return True
 
+    def size_limit(self):
+        words = self.offered.get("SIZE", "").split()
+        return int(words[1]) if len(words) > 1 else 0
+
     def inspect(self, mail):
         body = mail.params.get("BODY", "").upper()
         if re.search(rb"(?<!\r)\n|\r(?!\n)", mail.data):
@@ -324,7 +328,7 @@ class Session(threading.Thread):
             self.wrong("8-bit data without BODY=8BITMIME")
         if not mail.data.endswith(b"\r\n"):
             self.wrong("data doesn't end with a line end")
-        limit = int((self.offered.get("SIZE", "") + " 0").split()[1])
+        limit = self.size_limit()
         if limit and len(mail.data) > limit:
             self.wrong("%d octets although SIZE is %d", len(mail.data), limit)
         size = mail.params.get("SIZE")
@@ -340,10 +344,14 @@ class Session(threading.Thread):
         with self.host.changed:
             mail.at = time.monotonic()
             self.host.mail.append(mail)
-            self.host.changed.notify_all()
         self.after = 0
-        if not self.asked("LOST"):
-            self.reply("250 2.0.0 Taken as %d" % len(self.host.mail))
+        try:
+            if not self.asked("LOST"):
+                self.reply("250 2.0.0 Taken as %d" % len(self.host.mail))
+        finally:
+            with self.host.changed:
+                self.host.answered += 1
+                self.host.changed.notify_all()
 
     def do_rset(self, _):
         self.mail = self.chunks = None
@@ -378,6 +386,7 @@ class Peer:
         """Forgets what came so far."""
         with self.changed:
             self.mail, self.sessions, self.violations = [], [], []
+            self.answered = 0  # messages whose reply is out, or lost as it should be
             self.open, self.most_open, self.verbs, self.failed_handshakes = set(), 0, {}, 0
 
     def accept(self, listener):
@@ -401,8 +410,8 @@ class Peer:
             return self.changed.wait_for(condition, seconds)
 
     def wait(self, count=1, seconds=60):
-        """Until so many messages came; all of them."""
-        assert self.until(lambda: len(self.mail) >= count, seconds), "%d messages came to %s, not %d\n%s" % (
+        """Until so many messages came and were answered; all of them."""
+        assert self.until(lambda: self.answered >= count, seconds), "%d messages came to %s, not %d\n%s" % (
             len(self.mail), self.name, count, self.transcript())
         return list(self.mail)
 
