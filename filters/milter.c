@@ -117,7 +117,7 @@ const struct ph_stage milter_stage = {
         "Asks filters of other programs by the milter protocol of Sendmail (rspamd, OpenDKIM, "
         "spamass-milter, Amavis ...): incoming mail and what users send. What it asks the DNS is "
         "the address of a milter that is given by name.",
-    .after = "limits,headers",
+    .after = "limits,headers,rdns,helo,spf,dnslist,greylist", /* whose refusals end it */
     .settings = milter_settings,
     .conf_size = sizeof(struct milter_conf),
     .open = open_stage,

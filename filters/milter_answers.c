@@ -119,6 +119,7 @@ void milter_on_answer(void *peer, const struct milter_answer *a)
     struct milter_peer *p = peer;
     struct milter_session *s = p->session;
 
+    p->reused = false;
     if (a->what == MILTER_PROGRESS)
         return;
     if (a->what > MILTER_PROGRESS) {

@@ -151,14 +151,16 @@ static void on_open(struct milter_client *c)
 
 static void ended(struct milter_client *c, const char *how)
 {
-    if (c->state == CONNECTING) {
+    char why[400];
+
+    if (c->state != READY) {
         failed(c, "%s", how);
-    } else if (c->awaits) {
-        failed(c, "%s, instead of an answer to %s", how, c->command);
-    } else {
-        milter_client_close(c, false);
-        c->events.on_lost(c->ctx);
+        return;
     }
+    snprintf(why, sizeof why, "%.300s%s%s", how, c->awaits ? ", instead of an answer to " : "",
+             c->awaits ? c->command : "");
+    milter_client_close(c, false);
+    c->events.on_lost(c->ctx, why);
 }
 
 static void on_event(void *ctx, struct conn *conn, enum conn_event ev)

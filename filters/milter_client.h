@@ -29,10 +29,12 @@ struct milter_client;
 struct milter_events {
     void (*on_ready)(void *ctx);                                 /* connected, terms agreed on */
     void (*on_answer)(void *ctx, const struct milter_answer *a); /* also each action */
-    void (*on_room)(void *ctx);                    /* less is queued, after milter_client_full() */
-    void (*on_failed)(void *ctx, const char *why); /* it is closed; may be opened again */
-    /* The connection ended while no answer was awaited: nothing was lost but what it knew. */
-    void (*on_lost)(void *ctx);
+    void (*on_room)(void *ctx); /* less is queued, after milter_client_full() */
+    /* It didn't come to terms, didn't answer in time, or answered nonsense; it is closed, and may
+     * be opened again. */
+    void (*on_failed)(void *ctx, const char *why);
+    /* The connection ended; an answer may have been awaited. */
+    void (*on_lost)(void *ctx, const char *why);
 };
 struct milter_client *milter_client_new(struct loop *l, const struct milter_endpoint *e,
                                         const struct milter_times *t,

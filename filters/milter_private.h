@@ -40,6 +40,7 @@ struct milter_peer { /* one milter, for one session */
     uint64_t failed_mail; /* isn't asked again before another one */
     /* Of the point under way. */
     bool opening, helo_due, rcpt_due;
+    bool reused;  /* the connection is of an earlier point, and nothing has come on it since */
     bool late;    /* MAIL is told only now, and so are the recipients so far */
     size_t rcpts; /* of these, told */
     enum milter_part part;
@@ -56,6 +57,7 @@ struct milter_session {
     /* The turn under way. */
     ph_turn turn;
     enum ph_point at;
+    struct ph_view view; /* with the client's name; not to be read the message by */
     size_t current;
     bool has_mail;
     struct milter_mail mail;

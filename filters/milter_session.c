@@ -8,7 +8,18 @@
 
 const struct ph_view *milter_view(const struct milter_session *s)
 {
-    return s->milter->host->view(s->milter->host, s->turn);
+    return &s->view;
+}
+
+/* The name of the client is what the stage `rdns` has found, if it has. */
+static void look(struct milter_session *s)
+{
+    const struct ph_host *host = s->milter->host;
+    const char *name = host->fact_get(host->acts(host, s->turn), "rdns.name");
+
+    s->view = *host->view(host, s->turn);
+    if (name && !s->view.client_name[0])
+        s->view.client_name = name;
 }
 
 /* ---- Ends. */
@@ -134,6 +145,19 @@ static void open_peer(struct milter_peer *p)
         milter_peer_fail(p, "its name can't be looked up");
 }
 
+static void begin_peer(struct milter_peer *p)
+{
+    enum ph_point at = p->session->at;
+
+    p->helo_due = at == PH_HELO;
+    p->rcpt_due = at == PH_RCPT;
+    p->late = false;
+    p->reused = milter_client_is_open(p->client);
+    p->part = MILTER_PART_DATA;
+    p->field = 0;
+    p->offset = 0;
+}
+
 static void on_ready(void *peer)
 {
     struct milter_peer *p = peer;
@@ -154,9 +178,18 @@ static void on_failed(void *peer, const char *why)
     milter_session_run(p->session);
 }
 
-static void on_lost(void *peer)
+/* One that was restarted meanwhile, or has grown tired of waiting, is told all again. */
+static void on_lost(void *peer, const char *why)
 {
-    on_failed(peer, "it closed the connection");
+    struct milter_peer *p = peer;
+
+    if (!at_work(p) || !p->reused) {
+        on_failed(p, why);
+        return;
+    }
+    forget(p);
+    begin_peer(p);
+    milter_session_run(p->session);
 }
 
 static void on_room(void *peer)
@@ -209,18 +242,6 @@ static bool run_peer(struct milter_peer *p)
     return go != MILTER_GO_WAIT;
 }
 
-static void begin_peer(struct milter_peer *p)
-{
-    enum ph_point at = p->session->at;
-
-    p->helo_due = at == PH_HELO;
-    p->rcpt_due = at == PH_RCPT;
-    p->late = false;
-    p->part = MILTER_PART_DATA;
-    p->field = 0;
-    p->offset = 0;
-}
-
 static void next_peer(struct milter_session *s)
 {
     s->current++;
@@ -246,6 +267,7 @@ void milter_session_point(struct milter_session *s, ph_turn turn, enum ph_point 
     s->at = at;
     s->worst = PH_PASS;
     s->reply[0] = s->reason[0] = s->failure[0] = '\0';
+    look(s);
     v = milter_view(s);
     if (at == PH_MESSAGE && s->discarded && s->discarded == v->message) {
         s->turn.id = 0;

@@ -199,9 +199,12 @@ static enum milter_go tell(struct milter_peer *p, const struct milter_step *s, s
 }
 
 /* The next piece as those before it have left it. */
-static int64_t read_body(const struct milter_peer *p, const struct ph_view *v, char *to)
+static int64_t read_body(const struct milter_peer *p, char *to)
 {
-    const struct milter_mail *m = &p->session->mail;
+    const struct milter_session *s = p->session;
+    const struct milter_mail *m = &s->mail;
+    /* read() goes by the view that the chain gave, not by a copy. */
+    const struct ph_view *v = s->milter->host->view(s->milter->host, s->turn);
 
     if (!m->body_new)
         return v->read(v, v->head_size + p->offset, to, MILTER_DATA_MAX);
@@ -211,13 +214,12 @@ static int64_t read_body(const struct milter_peer *p, const struct ph_view *v, c
     return (int64_t)piece.n;
 }
 
-static enum milter_go step_body(struct milter_peer *p, const struct milter_step *s,
-                                const struct ph_view *v)
+static enum milter_go step_body(struct milter_peer *p, const struct milter_step *s)
 {
     enum milter_go go = MILTER_GO_ON;
     struct buf out;
     char *piece = mem_alloc(MILTER_DATA_MAX);
-    int64_t n = read_body(p, v, piece);
+    int64_t n = read_body(p, piece);
 
     if (n < 0) {
         go = MILTER_GO_BROKEN;
@@ -266,7 +268,7 @@ enum milter_go milter_step(struct milter_peer *p, const struct ph_view *v)
         return step_abort(p);
     if (s->code == MILTER_BODY) {
         if (!left_out(s, terms))
-            return step_body(p, s, v);
+            return step_body(p, s);
         p->part = MILTER_PART_BODY_END;
         return MILTER_GO_ON;
     }

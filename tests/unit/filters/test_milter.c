@@ -207,6 +207,45 @@ static void macros_of_its_choice(void **state)
     peer_assert_macros(&peers[0], "DM{mail_addr}|a@example.net|j|mx.example.com| ");
 }
 
+static const struct ph_host *namer;
+
+static int namer_open(const struct ph_host *host, const void *conf, void **inst, struct ph_err *why)
+{
+    (void)conf;
+    (void)inst;
+    (void)why;
+    namer = host;
+    return 0;
+}
+
+static void namer_on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
+{
+    (void)inst;
+    (void)conf;
+    (void)at;
+    assert_int_equal(namer->fact_set(namer->acts(namer, turn), "rdns.name", "client.example"), 0);
+    namer->done(namer, turn, PH_PASS, NULL, NULL);
+}
+
+/* As it was found by the stage `rdns`. */
+static void the_clients_name(void **state)
+{
+    (void)state;
+    world_add(&w, (struct ph_stage){.name = "namer",
+                                    .points = PH_AT(PH_CONNECT),
+                                    .open = namer_open,
+                                    .on_point = namer_on_point});
+    set("on_error", "pass");
+    peers[0].wants = "{client_name} {client_ptr} client_resolve";
+    start(1);
+    (void)ask(PH_CONNECT); /* it doesn't run yet */
+    peer_start(&peers[0]);
+    to_mail(5);
+    peer_assert_heard(&peers[0], "O Cclient.example|4||192.0.2.1| Hthere| M<a@example.net>| ");
+    peer_assert_macros(&peers[0], "DM{client_name}|client.example|{client_ptr}|client.example|"
+                                  "{client_resolve}|OK| ");
+}
+
 /* What it says at a point is the answer there. */
 static void verdicts(void **state)
 {
@@ -465,9 +504,8 @@ static void failed_is_failed(void **state)
 }
 
 /* One that was restarted is told everything from the beginning. */
-static void restarted(void **state)
+static void restart(bool seen)
 {
-    (void)state;
     peer_start(&peers[0]);
     start(1);
     assert_passes(PH_CONNECT);
@@ -477,14 +515,39 @@ static void restarted(void **state)
     peer_stop(&peers[0]);
     peer_init(&peers[0], dir, "one");
     peer_start(&peers[0]);
-    for (int i = 0; i < 50; i++)
-        world_turn(&w); /* that it has ended is seen */
+    for (int i = 0; seen && i < 50; i++)
+        world_turn(&w);
     assert_int_equal(rcpt(), PH_PASS);
     assert_int_equal(ask(PH_MESSAGE)->verdict, PH_PASS);
     peer_assert_heard(&peers[0],
                       "O C[192.0.2.1]|4||192.0.2.1| Hthere| M<a@example.net>| "
                       "R<b@example.com>| R<c@example.com>| T LFrom|a@example.net| LSubject|x| N "
                       "B E ");
+}
+
+static void restarted(void **state)
+{
+    (void)state;
+    restart(true);
+}
+
+static void restarted_unseen(void **state)
+{
+    (void)state;
+    restart(false);
+}
+
+/* Once, that is. */
+static void closes_again_and_again(void **state)
+{
+    (void)state;
+    peer_rule_close(&peers[0], 'R', STR_NULL);
+    peer_start(&peers[0]);
+    start(1);
+    to_mail(5);
+    assert_int_equal(rcpt(), PH_DEFER);
+    assert_non_null(strstr(chain_answer(chain)->reason, "instead of an answer to RCPT"));
+    assert_int_equal(peers[0].connections, 2);
 }
 
 /* Held mail comes without what was before it. */
@@ -574,6 +637,7 @@ int main(void)
         TEST(steps_left_out),
         TEST(an_old_one),
         TEST(macros_of_its_choice),
+        TEST(the_clients_name),
         cmocka_unit_test(verdicts),
         TEST(several),
         TEST(accepted_for_good),
@@ -585,6 +649,8 @@ int main(void)
         TEST(nobody_listens),
         TEST(failed_is_failed),
         TEST(restarted),
+        TEST(restarted_unseen),
+        TEST(closes_again_and_again),
         TEST(message_only),
         TEST(client_gone),
         TEST(deadline),
