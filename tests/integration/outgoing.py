@@ -98,7 +98,8 @@ class Post(Appliance):
         super().__init__()
         self.world, self.home = world, next(world.homes)
         make_certificate(self.folder)
-        self.main.update({"inet": "any", "readable": '{"%s"}' % world.folder, "origin": "example.com", "drain": "20s"}, **main)
+        self.main.update({"inet": "any", "origin": "example.com", "drain": "20s", "readable": '{"%s"}' % world.folder,
+                          "socket": '"%s"' % (self.folder / "submit.sock")}, **main)
         ports = {"smtp": 25, "submission": 587, "imaps": 993}
         self.listeners = {name: {"port": port, "address": self.home} for name, port in ports.items()}
         for name in ("submissions", "imap"):
