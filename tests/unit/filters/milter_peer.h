@@ -183,6 +183,22 @@ static inline void peer_rule_close(struct peer *p, char code, struct str answer)
         p->rules[i].close |= p->rules[i].code == code;
 }
 
+static inline unsigned peer_connections(struct peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned n = p->connections;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+static inline size_t peer_body(struct peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->body;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
 /* Waits until it has heard that. */
 static inline void peer_has_heard(struct peer *p, const char *what)
 {

