@@ -10,8 +10,12 @@ struct outgoing {
     struct srs_conf srs;
     struct http_client *http;
     struct delivery *delivery;
+    struct loop *loop;
     struct store *store;
     struct store_watch released;
+    bool stopped;
+    void (*on_stopped)(void *ctx);
+    void *stop_ctx;
 };
 
 static void on_released(struct store_watch *w)
@@ -64,6 +68,7 @@ int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct 
     struct outgoing *o = MEM_NEW(struct outgoing);
 
     o->arena = arena_new(0);
+    o->loop = env->loop;
     if (open_srs(o, env, err) || open_http(o, env, err) || open_delivery(o, env, err)) {
         outgoing_free(&o);
         return err_context(err, "mail to other hosts");
@@ -90,9 +95,28 @@ struct delivery *outgoing_delivery(const struct outgoing *o)
     return o->delivery;
 }
 
-void outgoing_stop(struct outgoing *o, uint64_t drain_ms, void (*on_stopped)(void *ctx), void *ctx)
+static void on_stopped(void *ctx)
 {
-    delivery_stop(o->delivery, drain_ms, on_stopped, ctx);
+    struct outgoing *o = ctx;
+
+    o->stopped = true;
+    if (o->on_stopped)
+        o->on_stopped(o->stop_ctx);
+}
+
+void outgoing_stop(struct outgoing *o, uint64_t drain_ms, void (*fn)(void *ctx), void *ctx)
+{
+    o->on_stopped = fn;
+    o->stop_ctx = ctx;
+    delivery_stop(o->delivery, drain_ms, on_stopped, o);
+}
+
+/* The start failed: what delivery has asked of the store meanwhile is still on its way. */
+static void stop_now(struct outgoing *o)
+{
+    delivery_stop(o->delivery, 0, on_stopped, o);
+    while (!o->stopped)
+        loop_turn(o->loop, true);
 }
 
 void outgoing_free(struct outgoing **op)
@@ -104,6 +128,8 @@ void outgoing_free(struct outgoing **op)
     *op = NULL;
     if (o->store)
         store_watch_del(o->store, &o->released);
+    if (o->delivery && !o->stopped)
+        stop_now(o);
     if (o->delivery)
         delivery_free(&o->delivery);
     if (o->http)

@@ -291,6 +291,14 @@ def test_host_name_that_is_none(appliance, name):
     refused(appliance, "'%s' is not the full name of a host: set main { hostname = " % name)
 
 
+def test_a_stage_refuses_its_settings(appliance):
+    """Late in the start: what has begun by then ends in order."""
+    appliance.write("milter {\n    endpoints = {\"inet:nonsense\"}\n}\n")
+    ended = appliance.run()
+    assert ended.returncode == 1 and "Sanitizer" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("posthouse serve: stage milter can't be opened: endpoints: ")
+
+
 def test_data_folder_for_everybody(appliance):
     appliance.data.mkdir()
     os.chmod(appliance.data, 0o755)
