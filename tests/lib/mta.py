@@ -70,13 +70,13 @@ def fetch(package):
 
 
 def program(package, path):
-    """(the program, the folder of its libraries): of the system, or fetched."""
+    """(the program, folders of its libraries): of the system, or fetched."""
     if os.access(path, os.X_OK):
         return path, None
     folder = fetch(package)
     found = str(folder) + path
-    libraries = next(iter(str(p) for p in folder.glob("usr/lib/*-linux-gnu*")), None)
-    loaded = subprocess.run(["ldd", found], capture_output=True, text=True, env=dict(os.environ, LD_LIBRARY_PATH=libraries or ""))
+    libraries = ":".join(str(p) for p in [*folder.glob("usr/lib/*-linux-gnu*"), folder / "usr/lib" / package])
+    loaded = subprocess.run(["ldd", found], capture_output=True, text=True, env=dict(os.environ, LD_LIBRARY_PATH=libraries))
     if "not found" in loaded.stdout:
         raise NoServer("%s lacks %s" % (package, re.search(r"\S+(?= => not found)", loaded.stdout)[0]))
     return found, libraries
@@ -215,6 +215,7 @@ data_directory = {d}/data
 command_directory = {root}/usr/sbin
 daemon_directory = {root}/usr/lib/postfix/sbin
 shlib_directory = {lib}
+import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH
 meta_directory = {meta}
 mail_owner = postfix
 setgid_group = postdrop
@@ -277,10 +278,9 @@ class Postfix(Server):
             tls = self.options["tls"]
             more += ["smtpd_tls_security_level = may", "smtpd_tls_chain_files = %s, %s" % (tls.key, tls.chain),
                      "smtpd_tls_received_header = yes"]
-        return MAIN_CF.format(d=self.folder, root=self.root, lib=self.libraries + "/postfix" if self.libraries else "/usr/lib/postfix",
-                              meta=self.root + "/etc/postfix", name=self.options.get("name", "postfix.test"), address=self.address,
-                              networks=self.networks, domains=", ".join(domains), ids=self.ids("postfix"), access=access or "{x = OK}",
-                              more="\n".join(more))
+        return MAIN_CF.format(d=self.folder, root=self.root, lib=self.root + "/usr/lib/postfix", meta=self.root + "/etc/postfix",
+                              name=self.options.get("name", "postfix.test"), networks=self.networks,
+                              domains=", ".join(domains), ids=self.ids("postfix"), access=access or "{x = OK}", more="\n".join(more))
 
     def start(self):
         self.launch(self.binary, "-c", self.folder / "conf", "start-fg")
