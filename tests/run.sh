@@ -14,11 +14,11 @@ test_packages="ca-certificates curl libcmocka-dev python3 python3-pytest openssl
  python3-dkim python3-nacl"
 # A machine that has its own node and npm keeps them.
 command -v npm >/dev/null 2>&1 || test_packages="$test_packages nodejs npm"
-new_nsd=$(missing_packages nsd)
+new_services=$(missing_packages nsd opendkim)
 install_packages $build_packages $test_packages
-# The tests start a name server of their own; that of the package isn't to take port 53.
-if [ -n "$new_nsd" ] && [ -d /run/systemd/system ]; then
-    quietly as_root systemctl disable --now nsd || true
+# The tests start servers of their own; those of the packages aren't to take ports.
+if [ -n "$new_services" ] && [ -d /run/systemd/system ]; then
+    quietly as_root systemctl disable --now $new_services || true
 fi
 
 sanitized='-DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-g\ -O1'
