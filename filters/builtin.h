@@ -6,13 +6,16 @@
 #include "filters/stage.h"
 
 struct loop;
+struct store;
 /* The loop behind a host: for stages of the house that have connections of their own. */
 struct loop *builtin_loop(const struct ph_host *host);
-bool builtin_sealed(const struct ph_host *host); /* nothing may leave this machine */
+struct store *builtin_store(const struct ph_host *host); /* NULL: there is none */
+bool builtin_sealed(const struct ph_host *host);         /* nothing may leave this machine */
 
 extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication-Results */
 extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */
 extern const struct ph_stage dkim_sign_stage; /* dkim_sign.c: signs what leaves */
+extern const struct ph_stage dmarc_stage;     /* dmarc.c: policies of author domains */
 extern const struct ph_stage headers_stage;   /* headers.c: malformed head */
 extern const struct ph_stage limits_stage;    /* limits.c: rates */
 extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */

@@ -21,6 +21,7 @@ static const struct ph_stage *const builtin[] = {
     &milter_stage,
     &dkim_stage,
     &dkim_sign_stage,
+    &dmarc_stage,
     &headers_stage,
     &authres_stage,
 };

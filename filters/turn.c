@@ -341,6 +341,11 @@ struct loop *builtin_loop(const struct ph_host *h)
     return stage_of(h)->filters->env.loop;
 }
 
+struct store *builtin_store(const struct ph_host *h)
+{
+    return stage_of(h)->filters->env.store;
+}
+
 bool builtin_sealed(const struct ph_host *h)
 {
     return stage_of(h)->filters->env.sealed;

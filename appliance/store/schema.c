@@ -83,6 +83,16 @@ static const char *const tls_1[] = {
     NULL};
 static const struct sql_migration tls_migrations[] = {{"TLS of mail that leaves", tls_1}};
 
+/* What DMARC came to (filters/dmarc_results.c; day: days since 1970). digest: of the results. */
+static const char *const dmarc_1[] = {
+    "CREATE TABLE dmarc_result(day INTEGER NOT NULL, domain VARCHAR(255) NOT NULL, author "
+    "VARCHAR(255) NOT NULL, ip VARCHAR(45) NOT NULL, digest BIGINT NOT NULL, disposition SMALLINT "
+    "NOT NULL, spf SMALLINT NOT NULL, dkim SMALLINT NOT NULL, override SMALLINT NOT NULL, "
+    "messages BIGINT NOT NULL, auth LONGBLOB NOT NULL, record LONGBLOB NOT NULL, "
+    "PRIMARY KEY(day, domain, author, ip, digest)) %CLUSTERED%",
+    NULL};
+static const struct sql_migration dmarc_migrations[] = {{"results of DMARC", dmarc_1}};
+
 static const char *const version_3[] = {
     /* Mail that is acknowledged and not in its mailboxes (queue.h). held: enum queue_held; times:
        wall ms */
@@ -143,7 +153,8 @@ int schema_open(struct sql *db, struct err *err)
     if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0 ||
         sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0 ||
         sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0 ||
-        sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0)
+        sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0 ||
+        sql_migrate(db, "dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations), err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

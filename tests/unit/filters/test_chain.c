@@ -250,7 +250,7 @@ static void stops_others(void **state)
 static void second_answer(void **state)
 {
     struct world w;
-    struct filters_stats stats[8];
+    struct filters_stats stats[FILTERS_MAX];
 
     (void)state;
     begin(&w);
@@ -260,7 +260,7 @@ static void second_answer(void **state)
     struct chain *c = chain_new(w.filters, 1);
     chain_transaction(c, 2);
     assert_int_equal(world_run(&w, c, PH_MESSAGE)->verdict, PH_PASS);
-    size_t n = filters_stats(w.filters, stats, 8);
+    size_t n = filters_stats(w.filters, stats, FILTERS_MAX);
     assert_int_equal(stats[n - 1].late, 1);
     assert_int_equal(stats[n - 1].turns, 1);
     chain_free(&c);

@@ -130,7 +130,7 @@ static void answers(void **state)
 static void lost_threads(void **state)
 {
     struct world w;
-    struct filters_stats stats[8];
+    struct filters_stats stats[FILTERS_MAX];
 
     (void)state;
     world_init(&w);
@@ -149,7 +149,7 @@ static void lost_threads(void **state)
                 world_turn(&w);
         assert_int_equal(chain_answer(c)->verdict, PH_JUNK);
         assert_true(chain_records(c, false)->failed);
-        size_t n = filters_stats(w.filters, stats, 8);
+        size_t n = filters_stats(w.filters, stats, FILTERS_MAX);
         assert_int_equal(stats[n - 1].threads_lost, i < 3 ? i : 3);
         assert_int_equal(stats[n - 1].off, i >= 3);
         assert_int_equal(atomic_load(&works) - before, i <= 3); /* then it isn't called any more */
@@ -159,7 +159,7 @@ static void lost_threads(void **state)
     size_t n = 0;
     for (int i = 0; i < 5000 && stats[n ? n - 1 : 0].late < 3; i++) {
         world_turn(&w);
-        n = filters_stats(w.filters, stats, 8);
+        n = filters_stats(w.filters, stats, FILTERS_MAX);
     }
     assert_int_equal(stats[n - 1].late, 3);
     world_fini(&w);

@@ -30,7 +30,7 @@ struct world {
     struct resolver *resolver;
     char dir[64];
     unsigned answers;
-    bool limits, spf, authres, dkim; /* the stage of that name is on; dkim: both */
+    bool limits, spf, authres, dkim, dmarc; /* the stage of that name is on; dkim: both */
 };
 
 static inline void world_on_tick(void *ctx)
@@ -84,6 +84,7 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, w->spf ? "spf.mode=on" : "spf.mode=off");
     world_set(w, w->dkim ? "dkim.mode=on" : "dkim.mode=off");
     world_set(w, w->dkim ? "dkim_sign.mode=on" : "dkim_sign.mode=off");
+    world_set(w, w->dmarc ? "dmarc.mode=on" : "dmarc.mode=off");
     world_set(w, "limits.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
     const struct filters_env env = {.loop = w->loop,

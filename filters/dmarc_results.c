@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "filters/dmarc_results.h"
+#include "appliance/base/buf.h"
+#include "appliance/base/clock.h"
+#include "appliance/base/log.h"
+#include "appliance/base/map.h"
+#include "appliance/base/mem.h"
+#include "appliance/sql/sql.h"
+
+enum { WRITE_AFTER_MS = 60 * 1000, WAITING_MAX = 20000, TEXT_MAX = 4096, DAY_MS = 86400000 };
+
+static const struct log_ctx log_results = {.module = "filters"};
+
+struct row {
+    struct row *next;
+    struct dmarc_row result;
+    int64_t day, digest;
+};
+struct batch { /* counts since the last write; then an operation of the store */
+    struct store_op op;
+    struct arena *arena;
+    struct map *map;
+    struct row *first;
+    struct dmarc_results *owner; /* NULL: it has gone */
+    int64_t today;
+};
+struct dmarc_results {
+    struct store *store;
+    struct timer *timer;
+    struct batch *next, *under_way;
+};
+
+const char *dmarc_override_name(enum dmarc_override o)
+{
+    static const char *const names[DMARC_OVERRIDES] = {[DMARC_OVERRIDE_NONE] = "",
+                                                       [DMARC_OVERRIDE_TEST] = "policy_test_mode",
+                                                       [DMARC_OVERRIDE_FORWARDER] =
+                                                           "trusted_forwarder",
+                                                       [DMARC_OVERRIDE_LOCAL] = "local_policy"};
+
+    return names[o];
+}
+
+/* ---- Counting. */
+
+static struct batch *batch_new(struct dmarc_results *r)
+{
+    struct batch *b = MEM_NEW(struct batch);
+
+    b->arena = arena_new(0);
+    b->map = map_new();
+    b->owner = r;
+    return b;
+}
+
+static void batch_free(struct batch *b)
+{
+    if (!b)
+        return;
+    map_free(&b->map);
+    arena_free(&b->arena);
+    mem_free(b);
+}
+
+/* FNV-1a: the same in every process, as part of the row's key. */
+static int64_t digest(struct str s)
+{
+    uint64_t h = 0xcbf29ce484222325;
+
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+    return (int64_t)(h & INT64_MAX);
+}
+
+static struct row *row_new(struct batch *b, const struct dmarc_row *one)
+{
+    struct row *row = ARENA_NEW(b->arena, struct row);
+
+    row->result = *one;
+    row->result.count = 0;
+    row->result.domain = arena_str(b->arena, one->domain);
+    row->result.record = arena_str(b->arena, str_take(one->record, TEXT_MAX));
+    row->result.author = arena_str(b->arena, one->author);
+    row->result.ip = arena_str(b->arena, one->ip);
+    row->result.auth = arena_str(b->arena, str_take(one->auth, TEXT_MAX));
+    row->next = b->first;
+    b->first = row;
+    return row;
+}
+
+static struct row *row_of(struct batch *b, const struct dmarc_row *one, int64_t day)
+{
+    struct buf key;
+    size_t from;
+    struct row *row;
+
+    buf_init(&key, 4 * TEXT_MAX);
+    buf_printf(&key, "%lld ", (long long)day);
+    buf_add_str(&key, one->domain);
+    buf_add_char(&key, ' ');
+    buf_add_str(&key, one->author);
+    buf_add_char(&key, ' ');
+    buf_add_str(&key, one->ip);
+    from = key.n;
+    buf_printf(&key, " %d %d %d %d ", one->disposition, one->spf, one->dkim, one->override);
+    buf_add_str(&key, str_take(one->record, TEXT_MAX));
+    buf_add_char(&key, '\n');
+    buf_add_str(&key, str_take(one->auth, TEXT_MAX));
+    row = map_get(b->map, buf_str(&key));
+    if (!row && map_count(b->map) < WAITING_MAX) {
+        row = row_new(b, one);
+        row->day = day;
+        row->digest = digest(str_skip(buf_str(&key), from));
+        map_set(b->map, buf_str(&key), row);
+    }
+    buf_fini(&key);
+    return row;
+}
+
+void dmarc_results_note(struct dmarc_results *r, const struct dmarc_row *one)
+{
+    if (!r->store)
+        return;
+    if (!r->next) {
+        r->next = batch_new(r);
+        if (!r->under_way)
+            timer_start(r->timer, WRITE_AFTER_MS);
+    }
+    struct row *row = row_of(r->next, one, clock_wall_ms() / DAY_MS);
+    if (row)
+        row->result.count += one->count ? one->count : 1;
+}
+
+/* ---- Writing. */
+
+static void bind_key(struct sql_stmt *st, int at, const struct row *row)
+{
+    sql_bind_int(st, at, row->day);
+    sql_bind_text(st, at + 1, row->result.domain);
+    sql_bind_text(st, at + 2, row->result.author);
+    sql_bind_text(st, at + 3, row->result.ip);
+    sql_bind_int(st, at + 4, row->digest);
+}
+
+/* 1: it was there. */
+static int add_to_row(struct sql *db, const struct row *row, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(db,
+                    "UPDATE dmarc_result SET messages = messages + ? WHERE day = ? AND domain = ? "
+                    "AND author = ? AND ip = ? AND digest = ?",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)row->result.count);
+    bind_key(st, 2, row);
+    if (sql_run(st, err))
+        return -1;
+    return sql_changes(db) > 0;
+}
+
+static int insert_row(struct sql *db, const struct row *row, struct err *err)
+{
+    const struct dmarc_row *r = &row->result;
+    struct sql_stmt *st;
+
+    if (sql_prepare(db,
+                    "INSERT INTO dmarc_result(day, domain, author, ip, digest, disposition, spf, "
+                    "dkim, override, messages, auth, record) VALUES "
+                    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    &st, err))
+        return -1;
+    bind_key(st, 1, row);
+    sql_bind_int(st, 6, r->disposition);
+    sql_bind_int(st, 7, r->spf);
+    sql_bind_int(st, 8, r->dkim);
+    sql_bind_int(st, 9, r->override);
+    sql_bind_int(st, 10, (int64_t)r->count);
+    sql_bind_blob(st, 11, r->auth);
+    sql_bind_blob(st, 12, r->record);
+    return sql_run(st, err);
+}
+
+static int count_rows(struct sql *db, int64_t day, int64_t *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db, "SELECT COUNT(*) FROM dmarc_result WHERE day = ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    rc = sql_step(st, err);
+    *out = rc == 1 ? sql_int(st, 0) : 0;
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* The day is full: what has a row goes on being counted, the rest isn't. */
+static int write_rows(struct sql *db, const struct batch *b, struct err *err)
+{
+    int64_t n = 0, day = -1;
+
+    for (const struct row *row = b->first; row; row = row->next) {
+        int rc = add_to_row(db, row, err);
+        if (rc < 0 || (row->day != day && count_rows(db, row->day, &n, err)))
+            return -1;
+        day = row->day;
+        if (rc == 0 && n < DMARC_RESULTS_ROWS) {
+            if (insert_row(db, row, err))
+                return -1;
+            n++;
+        }
+    }
+    return 0;
+}
+
+static int run_write(struct store_op *op, struct store_tx *tx)
+{
+    struct batch *b = CONTAINER_OF(op, struct batch, op);
+    struct sql *db = store_tx_sql(tx);
+    struct sql_stmt *st;
+
+    err_clear(&op->err);
+    if (write_rows(db, b, &op->err))
+        return -1;
+    if (sql_prepare(db, "DELETE FROM dmarc_result WHERE day < ?", &st, &op->err))
+        return -1;
+    sql_bind_int(st, 1, b->today - DMARC_RESULTS_DAYS);
+    return sql_run(st, &op->err) ? -1 : STORE_DONE;
+}
+
+static void not_written(const struct err *err, size_t n)
+{
+    log_warn(&log_results, "dmarc_results_not_written", L_Z("why", err->text), L_UINT("rows", n));
+}
+
+static void on_written(struct store_op *op)
+{
+    struct batch *b = CONTAINER_OF(op, struct batch, op);
+
+    if (op->failed)
+        not_written(&op->err, map_count(b->map));
+    if (b->owner) {
+        b->owner->under_way = NULL;
+        if (b->owner->next)
+            timer_start(b->owner->timer, WRITE_AFTER_MS);
+    }
+    batch_free(b);
+}
+
+static void prepare(struct batch *b, void (*done)(struct store_op *))
+{
+    b->today = clock_wall_ms() / DAY_MS;
+    b->op = (struct store_op){.run = run_write, .done = done, .cls = STORE_INTERACTIVE};
+}
+
+static void on_timer(void *ctx)
+{
+    struct dmarc_results *r = ctx;
+    struct batch *b = r->next;
+
+    if (!b || r->under_way)
+        return; /* on_written goes on */
+    r->next = NULL;
+    prepare(b, on_written);
+    if (store_submit(r->store, &b->op) == 0) {
+        r->under_way = b;
+    } else {
+        not_written(&b->op.err, map_count(b->map));
+        batch_free(b);
+    }
+}
+
+struct dmarc_results *dmarc_results_new(struct loop *l, struct store *store)
+{
+    struct dmarc_results *r = MEM_NEW(struct dmarc_results);
+
+    r->store = store;
+    r->timer = timer_new(l, on_timer, r);
+    return r;
+}
+
+void dmarc_results_free(struct dmarc_results **rp)
+{
+    struct dmarc_results *r = *rp;
+
+    *rp = NULL;
+    if (!r)
+        return;
+    if (r->under_way)
+        r->under_way->owner = NULL; /* it goes with its answer */
+    timer_free(&r->timer);
+    if (r->next) {
+        prepare(r->next, NULL);
+        if (store_submit_wait(r->store, &r->next->op))
+            not_written(&r->next->op.err, map_count(r->next->map));
+        batch_free(r->next);
+    }
+    mem_free(r);
+}
+
+/* ---- Reading. */
+
+static void read_row(struct sql_stmt *st, struct arena *a, struct dmarc_row *out)
+{
+    *out = (struct dmarc_row){.domain = arena_str(a, sql_text(st, 0)),
+                              .author = arena_str(a, sql_text(st, 1)),
+                              .ip = arena_str(a, sql_text(st, 2)),
+                              .disposition = (enum dmarc_policy)sql_int(st, 3),
+                              .spf = sql_int(st, 4) != 0,
+                              .dkim = sql_int(st, 5) != 0,
+                              .override = (enum dmarc_override)sql_int(st, 6),
+                              .count = (uint64_t)sql_int(st, 7),
+                              .auth = arena_str(a, sql_blob(st, 8)),
+                              .record = arena_str(a, sql_blob(st, 9))};
+}
+
+int dmarc_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
+                       struct dmarc_row **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+    size_t n = 0, cap = 0;
+    int rc = 0;
+
+    *out = NULL;
+    if (sql_prepare(store_reader_sql(reader),
+                    "SELECT domain, author, ip, disposition, spf, dkim, override, messages, auth, "
+                    "record FROM dmarc_result WHERE day = ? ORDER BY domain, author, ip, digest",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    while (n < max && (rc = sql_step(st, err)) == 1) {
+        if (n == cap) {
+            struct dmarc_row *more = ARENA_ARRAY(a, struct dmarc_row, cap ? cap * 2 : 64);
+            if (n)
+                memcpy(more, *out, n * sizeof *more);
+            cap = cap ? cap * 2 : 64;
+            *out = more;
+        }
+        read_row(st, a, &(*out)[n++]);
+    }
+    sql_reset(st);
+    *n_out = n;
+    return rc < 0 ? -1 : 0;
+}

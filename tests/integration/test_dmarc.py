@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""DMARC from outside: mail of several domains comes to `posthouse serve`, which asks a name server about them."""
+import base64
+import email
+import hashlib
+import smtplib
+import sqlite3
+import subprocess
+
+import pytest
+from outgoing import ELSEWHERE, a_post, a_world
+
+STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\n%s}\n'
+REPORTS = "rua=mailto:reports@bank.test"
+
+
+def openssl(*words, data=b""):
+    return subprocess.run(["openssl", *words], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=60).stdout
+
+
+def key_record(key):
+    openssl("genrsa", "-out", key, "2048")
+    text = "v=DKIM1; p=" + base64.b64encode(openssl("pkey", "-in", key, "-pubout", "-outform", "DER")).decode()
+    return 's._domainkey TXT "%s" "%s"\n' % (text[:200], text[200:])
+
+
+def signed(world, text):
+    """RFC 6376 with what is simplest: as bank.test, simple/simple, From only."""
+    head, _, body = text.partition("\r\n\r\n")
+    field = "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=bank.test; s=s; h=from; bh=%s; b=" % base64.b64encode(
+        hashlib.sha256(body.encode()).digest()).decode()
+    author = next(line for line in head.split("\r\n") if line.startswith("From:"))
+    key = openssl("dgst", "-sha256", "-sign", world.folder / "dkim.pem", data=(author + "\r\n" + field).encode())
+    return field + base64.b64encode(key).decode() + "\r\n" + text
+
+
+def zones(world):
+    spf = '@ TXT "v=spf1 ip4:%s -all"\n' % ELSEWHERE
+    world.zone("bank.test", spf + '_dmarc TXT "v=DMARC1; p=reject; sp=quarantine; np=reject; %s"\n' % REPORTS
+               + key_record(world.folder / "dkim.pem") + "there A 10.25.0.99\nnews TXT \"v=spf1 ip4:%s -all\"\n" % ELSEWHERE, signed=True)
+    world.zone("shop.test", '_dmarc TXT "v=DMARC1; " "p=quarantine"\n')
+    world.zone("strict.test", 'bounce TXT "v=spf1 ip4:%s -all"\n' % ELSEWHERE + '_dmarc TXT "v=DMARC1; p=reject; aspf=s"\n')
+    world.zone("other.test", spf)
+    world.zone("forged.test", '_dmarc TXT "v=DMARC1; p=reject"\n', signed=True, forged=("TXT",))
+    world.zone("broken.test", None)
+
+
+@pytest.fixture(scope="module")
+def world():
+    with a_world(zones) as w:
+        yield w
+
+
+@pytest.fixture(scope="module")
+def post(world):
+    with a_post(world, more=STAGES % "") as p:
+        yield p
+
+
+@pytest.fixture(autouse=True)
+def clean(post):
+    yield
+    post.clean()
+
+
+TEXT = "From: %s\r\nSubject: x\r\n\r\nHello\r\n"
+
+
+def send_text(post, sender, text):
+    with post.client(port=25, user=None, source=ELSEWHERE) as client:
+        client.sendmail(sender, ["ann@example.com"], text)
+
+
+def send(post, author, sender, head=""):
+    send_text(post, sender, head + TEXT % author)
+
+
+def refused(post, *what):
+    with pytest.raises(smtplib.SMTPDataError) as e:
+        send(post, *what)
+    return e.value.smtp_code, e.value.smtp_error.decode()
+
+
+def found(post, folder="INBOX"):
+    """The one message there, which is removed; what its Authentication-Results says of DMARC."""
+    with post.imap() as client:
+        assert client.select(folder)[1][0] == b"1"
+        mail = email.message_from_bytes(client.fetch("1", "(BODY.PEEK[])")[1][0][1])
+        client.store("1", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    results = mail.get_all("Authentication-Results")
+    assert len(results) == 1 and results[0].split(";")[0] == "mail.example.com"
+    return next(" ".join(part.split()) for part in results[0].split(";") if "dmarc=" in part)
+
+
+def test_own_mail_passes(post):
+    send(post, "Bank <a@bank.test>", "bounce@bank.test", "Authentication-Results: mail.example.com; dmarc=fail\r\n")
+    assert found(post) == "dmarc=pass (policy of bank.test: reject) header.from=bank.test policy.dmarc=reject"
+    send(post, "a@bank.test", "bounce@news.bank.test")  # relaxed
+    assert found(post).startswith("dmarc=pass")
+    send(post, "a@nobody.test", "a@other.test")
+    assert found(post) == "dmarc=none header.from=nobody.test"
+
+
+def test_signed_mail_passes(post, world):
+    text = signed(world, TEXT % "a@news.bank.test")
+    send_text(post, "a@other.test", text)
+    assert found(post) == "dmarc=pass (policy of bank.test: quarantine) header.from=news.bank.test policy.dmarc=quarantine"
+    send_text(post, "a@other.test", text.replace("Hello", "Jello"))
+    assert found(post, "Junk").startswith("dmarc=fail")
+
+
+def test_policies(post):
+    code, text = refused(post, "a@bank.test", "a@other.test")
+    assert code == 550 and text.startswith("5.7.1 DMARC: the policy of bank.test is to refuse mail")
+    assert refused(post, "a@absent.bank.test", "a@other.test")[0] == 550
+    assert refused(post, "a@strict.test", "a@bounce.strict.test")[0] == 550
+    assert refused(post, "x@other.test, a@bank.test", "a@other.test")[0] == 550
+    send(post, "a@there.bank.test", "a@other.test")
+    assert found(post, "Junk").startswith("dmarc=fail")
+    send(post, "a@shop.test", "")
+    assert found(post, "Junk").startswith("dmarc=fail (policy of shop.test: quarantine)")
+
+
+def test_no_answer(post):
+    send(post, "a@broken.test", "a@other.test")
+    assert found(post).startswith("dmarc=temperror")
+    send(post, "a@forged.test", "a@other.test")  # DNSSEC: what it says isn't believed
+    assert found(post).startswith("dmarc=temperror")
+
+
+def test_reload(post):
+    try:
+        post.write(STAGES % "action = report\n")
+        post.hup()
+        send(post, "a@bank.test", "a@other.test")
+        assert found(post).startswith("dmarc=fail (policy of bank.test: reject, applied: none, local_policy)")
+    finally:
+        post.write(STAGES % "")
+        post.hup()
+    assert refused(post, "a@bank.test", "a@other.test")[0] == 550
+
+
+def test_counted(world):
+    with a_post(world, more=STAGES % "") as post:
+        send(post, "a@bank.test", "a@bank.test")
+        send(post, "a@bank.test", "a@bank.test")
+        refused(post, "a@bank.test", "a@other.test")
+        post.end()  # writes
+        db = sqlite3.connect(post.data / "store.db")
+        rows = db.execute("SELECT domain, author, ip, disposition, spf, dkim, messages, auth, record FROM dmarc_result "
+                          "ORDER BY messages").fetchall()
+        db.close()
+    assert [r[:7] for r in rows] == [("bank.test", "bank.test", ELSEWHERE, 2, 0, 0, 1),
+                                     ("bank.test", "bank.test", ELSEWHERE, 0, 1, 0, 2)]
+    assert rows[1][7] == b"spf pass bank.test\n" and REPORTS.encode() in rows[0][8]
