@@ -16,9 +16,10 @@ RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --
       libunbound8 libcurl4 libopendkim11 dns-root-data ca-certificates && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /data --shell /usr/sbin/nologin posthouse && mkdir /data && chown posthouse /data
 COPY --from=build /build/posthouse /usr/local/bin/posthouse
+RUN ln -s posthouse /usr/local/bin/sendmail
 USER posthouse
 VOLUME /data
-ENV POSTHOUSE_DATA=/data
+ENV POSTHOUSE_DATA=/data POSTHOUSE_SOCKET=/data/submit.sock
 EXPOSE 1025 1143 1465 1587 1993
 HEALTHCHECK --interval=10s --timeout=5s CMD ["posthouse", "domain", "list"]
 ENTRYPOINT ["posthouse"]
