@@ -280,6 +280,40 @@ static void blank_comments(char *p, size_t n)
     }
 }
 
+/* The end of an empty list that begins at i, or 0. */
+static size_t empty_list_end(const char *p, size_t n, size_t i)
+{
+    size_t end = i + 1;
+
+    while (end < n && strchr(" \t\r\n", p[end]))
+        end++;
+    return end < n && p[end] == '}' ? end : 0;
+}
+
+/* "= {}" becomes an empty text: libconfuse tells nobody of a list without words. */
+static void fill_empty_lists(char *p, size_t n)
+{
+    char quote = '\0', before = '\0';
+
+    for (size_t i = 0; i < n; i++) {
+        size_t end = !quote && p[i] == '{' && before == '=' ? empty_list_end(p, n, i) : 0;
+        if (end) {
+            p[i] = '"';
+            p[end] = ' ';
+            p[p[i + 1] == '\n' ? end : i + 1] = '"'; /* lines are counted */
+            i = end;
+            before = '"';
+            continue;
+        }
+        if (quote && p[i] == '\\')
+            i++;
+        else if (quote ? p[i] == quote : p[i] == '"' || p[i] == '\'')
+            quote = quote ? '\0' : p[i];
+        if (i < n && !strchr(" \t\r\n", p[i]))
+            before = p[i];
+    }
+}
+
 static int load(const char *path, struct buf *text)
 {
     FILE *f = fopen(path, "re");
@@ -296,6 +330,7 @@ static int load(const char *path, struct buf *text)
         fclose(f);
     if (ok) {
         blank_comments(text->p, text->n);
+        fill_empty_lists(text->p, text->n);
         buf_add_z(text, "\n" SENTINEL "()\n");
     }
     return ok && buf_ok(text) ? 0 : -1;

@@ -147,6 +147,12 @@ static void test_lists(void **state)
     assert_string_equal(read_text("box { peers = 10.0.0.0/8 }"),
                         "1 box.peers=10.0.0.0/8;1 box end;|");
     assert_string_equal(read_text("box { peers = \"\" }"), "1 box.peers=;1 box end;|");
+    assert_string_equal(read_text("box { peers = {} }"), "1 box.peers=;1 box end;|");
+    assert_string_equal(read_text("box { peers={ /* none */ }\n size = 3 }"),
+                        "1 box.peers=;2 box.size=3;2 box end;|");
+    assert_string_equal(read_text("box { label = \"= {}\" peers = { \"{}\" } }"),
+                        "1 box.label== {};1 box.peers={};1 box end;|");
+    assert_string_equal(read_text("box {}"), "1 box end;|");
 }
 
 static void test_include(void **state)
