@@ -9,6 +9,11 @@ struct loop;
 struct store;
 /* The loop behind a host: for stages of the house that have connections of their own. */
 struct loop *builtin_loop(const struct ph_host *host);
+struct resolver;
+/* The resolver, for questions that belong to no turn; NULL: there is none. */
+struct resolver *builtin_resolver(const struct ph_host *host);
+/* As configured now, does it run? A stage that is off stays open for the sessions there are. */
+bool builtin_runs(const struct ph_host *host);
 struct store *builtin_store(const struct ph_host *host); /* NULL: there is none */
 bool builtin_sealed(const struct ph_host *host);         /* nothing may leave this machine */
 
@@ -16,8 +21,12 @@ extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication
 extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */
 extern const struct ph_stage dkim_sign_stage; /* dkim_sign.c: signs what leaves */
 extern const struct ph_stage dmarc_stage;     /* dmarc.c: policies of author domains */
+extern const struct ph_stage dnslist_stage;   /* dnslist.c: what DNS lists say of the client */
+extern const struct ph_stage greylist_stage;  /* greylist.c: strangers come twice */
 extern const struct ph_stage headers_stage;   /* headers.c: malformed head */
+extern const struct ph_stage helo_stage;      /* helo.c: what the client calls itself */
 extern const struct ph_stage limits_stage;    /* limits.c: rates */
 extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */
+extern const struct ph_stage rdns_stage;      /* client_name.c: the client's name in the DNS */
 extern const struct ph_stage spf_stage;       /* spf.c: who may send for a domain */
 #endif

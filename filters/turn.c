@@ -341,6 +341,18 @@ struct loop *builtin_loop(const struct ph_host *h)
     return stage_of(h)->filters->env.loop;
 }
 
+struct resolver *builtin_resolver(const struct ph_host *h)
+{
+    return stage_of(h)->filters->env.resolver;
+}
+
+bool builtin_runs(const struct ph_host *h)
+{
+    const struct stage *s = stage_of(h);
+
+    return filters_config_runs(s->filters->env.config, s->index);
+}
+
 struct store *builtin_store(const struct ph_host *h)
 {
     return stage_of(h)->filters->env.store;

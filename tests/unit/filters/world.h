@@ -30,7 +30,8 @@ struct world {
     struct resolver *resolver;
     char dir[64];
     unsigned answers;
-    bool limits, spf, authres, dkim, dmarc; /* the stage of that name is on; dkim: both */
+    /* The stage of that name is on; dkim: both. */
+    bool limits, rdns, helo, spf, authres, dkim, dmarc;
 };
 
 static inline void world_on_tick(void *ctx)
@@ -85,6 +86,8 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, w->dkim ? "dkim.mode=on" : "dkim.mode=off");
     world_set(w, w->dkim ? "dkim_sign.mode=on" : "dkim_sign.mode=off");
     world_set(w, w->dmarc ? "dmarc.mode=on" : "dmarc.mode=off");
+    world_set(w, w->rdns ? "rdns.mode=on" : "rdns.mode=off");
+    world_set(w, w->helo ? "helo.mode=on" : "helo.mode=off");
     world_set(w, "limits.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
     const struct filters_env env = {.loop = w->loop,
