@@ -41,6 +41,7 @@ static void add_trace(struct smtp_session *s, struct buf *out)
     struct smtp_transaction *tx = &s->tx;
     struct smtp_trace t = {.helo = str_from(s->helo),
                            .ip = str_from(peer->ip),
+                           .name = smtp_filter_client_name(s),
                            .ip6 = peer->v6,
                            .hostname = str_from(s->server->hostname),
                            .tls = str_from(s->tls),

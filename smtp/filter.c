@@ -22,10 +22,21 @@ static const char *const *rcpt_names(struct smtp_session *s)
     return list;
 }
 
+struct str smtp_filter_client_name(const struct smtp_session *s)
+{
+    const struct chain_record *r = s->chain ? chain_records(s->chain, true) : NULL;
+    for (; r; r = r->next)
+        for (const struct chain_fact *f = r->facts; f; f = f->next)
+            if (str_eq(f->name, STR("rdns.name")))
+                return f->value;
+    return STR_NULL;
+}
+
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v)
 {
     const struct smtp_transaction *tx = &s->tx;
     *v = (struct ph_view){.client_ip = conn_peer(s->conn)->ip,
+                          .client_name = smtp_filter_client_name(s).p,
                           .port = s->port->name,
                           .service = service_name(s),
                           .tls = s->tls,

@@ -220,6 +220,8 @@ void smtp_filter_command(
     struct smtp_session *s); /* the point of the command that runs, then its accept() */
 void smtp_filter_transaction(struct smtp_session *s); /* one begins */
 void smtp_filter_forget(struct smtp_session *s);      /* it ends: its verdicts are kept */
+/* The client's name in the DNS, that leads back: stage rdns. Empty: none, or not asked for. */
+struct str smtp_filter_client_name(const struct smtp_session *s);
 bool smtp_filter_drops(const struct smtp_session *s); /* the last point: acknowledge and drop */
 /* Fills in what stages see; strings in the session or its arenas. */
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v);

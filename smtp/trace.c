@@ -20,7 +20,10 @@ void smtp_trace_received(struct buf *out, const struct smtp_trace *t)
     buf_add_z(out, "Received: from ");
     buf_add_str(out, t->helo);
     if (t->ip.n) {
-        buf_add_z(out, t->ip6 ? " ([IPv6:" : " (["); /* RFC 5321 4.1.3 */
+        buf_add_z(out, " (");
+        buf_add_str(out, t->name);
+        buf_add_z(out, t->name.n ? " " : "");
+        buf_add_z(out, t->ip6 ? "[IPv6:" : "["); /* RFC 5321 4.1.3 */
         buf_add_str(out, t->ip);
         buf_add_z(out, "])");
     }

@@ -8,7 +8,8 @@
 
 struct smtp_trace {
     struct str helo, ip, hostname; /* helo: made harmless (smtp_helo_parse) */
-    struct str tls;                /* "TLSv1.3 ..."; empty: none */
+    struct str name; /* of the client in the DNS, when it leads back; empty: not known */
+    struct str tls;  /* "TLSv1.3 ..."; empty: none */
     bool ip6, esmtp, auth, utf8;
     bool local; /* over an AF_UNIX socket, from this user */
     int64_t uid;

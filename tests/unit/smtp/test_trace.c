@@ -45,6 +45,12 @@ static void received(void **state)
                                      "\tfor <a@b.example>;\r\n"
                                      "\tFri, 20 Nov 2026 13:00:00 +0100\r\n");
     buf_clear(&out);
+    t.name = STR("mail.client.example");
+    smtp_trace_received(&out, &t);
+    assert_true(str_starts(
+        buf_str(&out),
+        STR("Received: from client.example (mail.client.example [192.0.2.1])\r\n\tby ")));
+    buf_clear(&out);
     t = (struct smtp_trace){
         .helo = STR("x"), .ip = STR("2001:db8::1"), .ip6 = true, .hostname = STR("h"), .now = noon};
     smtp_trace_received(&out, &t);
