@@ -146,6 +146,19 @@ static enum dmarc_step judge(struct dmarc *d, struct dmarc_verdict *v)
     return settle(v, DMARC_RESULT_FAIL, "");
 }
 
+/* Somewhere on the way there was no answer. What is published above it will do to tell a name that
+ * matters to somebody, as forgers may look for those whose servers are gone. */
+static enum dmarc_step guess_policy(struct dmarc *d, struct dmarc_verdict *v)
+{
+    enum dmarc_step step = dmarc_find_any(&d->known, v);
+
+    if (step == DMARC_STEP_ASK)
+        return step;
+    if (v->record)
+        (void)take_policy(d, v, false);
+    return settle(v, DMARC_RESULT_TEMPERROR, "no answer from the DNS");
+}
+
 static enum dmarc_step evaluate(struct dmarc *d, struct dmarc_verdict *v)
 {
     enum dmarc_step step = find_policy(d, v);
@@ -153,7 +166,7 @@ static enum dmarc_step evaluate(struct dmarc *d, struct dmarc_verdict *v)
     if (step == DMARC_STEP_ASK)
         return step;
     if (step == DMARC_STEP_ERROR)
-        return settle(v, DMARC_RESULT_TEMPERROR, "no answer from the DNS");
+        return guess_policy(d, v);
     if (!v->record)
         return settle(v, DMARC_RESULT_NONE, "");
     if (!v->record->usable)

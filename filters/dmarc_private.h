@@ -37,6 +37,8 @@ struct dmarc_org {
     const char *suffix; /* the public suffix above it, where one says so; else NULL */
 };
 enum dmarc_step dmarc_find_org(struct dmarc_known *k, const char *domain, struct dmarc_org *out);
+/* Puts the usable record with the fewest labels into v, whatever else can't be had. */
+enum dmarc_step dmarc_find_any(struct dmarc_known *k, struct dmarc_verdict *v);
 bool dmarc_within(const char *domain, const char *above); /* or the same */
 bool dmarc_share_suffix(const char *a, const char *b);    /* at least the last label */
 #endif

@@ -136,3 +136,22 @@ enum dmarc_step dmarc_find_org(struct dmarc_known *k, const char *domain, struct
     }
     return DMARC_STEP_DONE;
 }
+
+enum dmarc_step dmarc_find_any(struct dmarc_known *k, struct dmarc_verdict *v)
+{
+    const struct dmarc_name *n;
+
+    for (const char *at = v->author; at; at = next_target(at)) {
+        enum dmarc_step step = dmarc_look(k, at, &n);
+        if (step == DMARC_STEP_ASK)
+            return step;
+        if (step == DMARC_STEP_ERROR || !n->present || !n->record.usable)
+            continue;
+        if (n->record.psd == DMARC_PSD_YES && v->record)
+            break; /* the organisation has its own */
+        v->domain = at;
+        v->record = &n->record;
+        v->text = n->text;
+    }
+    return DMARC_STEP_DONE;
+}

@@ -27,6 +27,7 @@ static struct stub_rule rules[] = {
     {"_dmarc.loop.test.", 0, STUB_ANSWER, {{5, NULL, {"\6_dmarc\4loop\4test", 18}}}},
     {"_dmarc.garbage.test.", 16, STUB_ANSWER, {{16, NULL, {"\xff" "v=DMARC1; p=reject", 19}}}},
     {"_dmarc.late.test.", 0, STUB_SERVFAIL, {{0}}},
+    {"_dmarc.lame.bank.test.", 0, STUB_SERVFAIL, {{0}}},
     {"_dmarc.silent.test.", 0, STUB_SILENT, {{0}}},
     {"_dmarc.xn--gren-1ra.test.", 16, STUB_ANSWER, {TXT("\x12", "v=DMARC1; p=reject")}},
     {.name = NULL}};
@@ -286,6 +287,8 @@ static void test_trouble(void **state)
     (void)state;
     begin(NULL);
     assert_int_equal(run("a@late.test")->verdict, PH_PASS);
+    assert_string_equal(fact("dmarc.result"), "temperror");
+    assert_int_equal(run("a@lame.bank.test")->verdict, PH_JUNK);
     assert_string_equal(fact("dmarc.result"), "temperror");
     assert_int_equal(run("a@loop.test")->verdict, PH_PASS);
     assert_string_equal(fact("dmarc.policy"), "");

@@ -289,6 +289,11 @@ static void test_bad_records(void **state)
         {.name = "_dmarc.nop.example", .text = "v=DMARC1; sp=reject"},
         {.name = "_dmarc.rua.example", .text = "v=DMARC1; p=x; rua=mailto:a@rua.example"},
         {.name = "_dmarc.late.example", .text = FAILED},
+        {.name = "_dmarc.lame.bank.psd", .text = FAILED},
+        {.name = "_dmarc.bank.psd", .text = "v=DMARC1; p=reject; sp=quarantine"},
+        {.name = "_dmarc.psd", .text = "v=DMARC1; p=none; psd=y"},
+        {.name = "_dmarc.lame.suffix", .text = FAILED},
+        {.name = "_dmarc.suffix", .text = "v=DMARC1; p=reject; psd=y"},
         {.name = "_dmarc.sub.late2.example", .text = "v=DMARC1; p=reject"},
         {.name = "_dmarc.late2.example", .text = FAILED},
         {.name = NULL}};
@@ -301,6 +306,10 @@ static void test_bad_records(void **state)
     assert_string_equal(run(z, "a@rua.example", NULL, NULL), "fail none rua.example");
     assert_string_equal(run(z, "a@late.example", "late.example", NULL), "temperror none -");
     assert_string_equal(run(z, "a@x.late.example", NULL, NULL), "temperror none -");
+    /* The policy above is known, though not whether it applies */
+    assert_string_equal(run(z, "a@lame.bank.psd", "bank.psd", NULL),
+                        "temperror quarantine bank.psd");
+    assert_string_equal(run(z, "a@lame.suffix", NULL, NULL), "temperror reject suffix");
     assert_string_equal(run(z, "a@sub.late2.example", "sub.late2.example", NULL),
                         "pass reject sub.late2.example spf");
     assert_string_equal(run(z, "a@sub.late2.example", "late2.example", NULL),
