@@ -116,7 +116,7 @@ enum ph_verdict {                /* in order of severity */
                   PH_PASS,       /* nothing against it */
                   PH_ACCEPT,     /* wanted: settles it */
                   PH_JUNK,       /* into the Junk folder of each recipient */
-                  PH_QUARANTINE, /* kept for the administrator (posthouse queue), not delivered */
+                  PH_QUARANTINE, /* kept for the admin (posthouse quarantine), not delivered */
                   PH_DISCARD,    /* acknowledged and dropped */
                   PH_DEFER,      /* 4xx: try again later */
                   PH_REJECT,     /* 5xx */

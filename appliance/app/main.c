@@ -18,6 +18,7 @@ static const char help[] =
     "  posthouse dkim ...         create, show, rotate, retire the keys that domains sign with\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"
+    "  posthouse quarantine ...   list, show, release, delete mail that a filter stage has kept\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
