@@ -14,6 +14,9 @@ METRIC_DYNAMIC(answers, SERIES, .type = METRIC_COUNTER, .name = "posthouse_dnsli
                .help = "Answers of DNS lists.",
                .labels = {{"list", NULL, SERIES}, {"answer", NULL, SERIES}});
 
+METRIC(lists_off, 1, .type = METRIC_GAUGE, .name = "posthouse_dnslist_off",
+       .help = "DNS lists that are configured and not asked, as they don't work.");
+
 /* ---- Lists. */
 
 struct dnslist_lists *dnslist_lists_new(const char *lists, const char *domain_lists, bool untested,
@@ -175,6 +178,15 @@ static bool unknown(const struct dnslist_test *t)
     return t->questions[MUST_4].found == UNKNOWN || t->questions[MUST_NOT_4].found == UNKNOWN;
 }
 
+static void count_off(const struct dnslist_lists *l)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < l->n; i++)
+        n += !l->at[i].v4 && !l->at[i].v6;
+    metric_set(&lists_off, 0, n);
+}
+
 static void conclude(struct dnslist_test *t)
 {
     struct dnslist_list *l = t->list;
@@ -195,6 +207,7 @@ static void conclude(struct dnslist_test *t)
         if (!was_on)
             t->host->log(t->host, NULL, PH_LOG_INFO, "list %s is on", l->zone.name);
     }
+    count_off(t->lists);
     test_free(t);
 }
 
