@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* chain.c - one session's way through the stages: which run now, what their verdicts come to, what
- * was kept. A run is over when no stage of its point runs and none is left; only then its actions
- * are taken over, in the order of stages, so that the result doesn't depend on who answered first.
+/* chain.c - one session's way through the stages: which run now, what was kept. A run is over when
+ * no stage of its point runs and none is left; only then its actions are taken over, in the order
+ * of stages, so that the result doesn't depend on who answered first.
  */
 #include "filters/chain.h"
 #include "appliance/base/clock.h"
@@ -126,91 +126,35 @@ void chain_transaction(struct chain *c, uint64_t message)
     c->of_message.score = c->of_session.score;
 }
 
-/* ---- What verdicts come to. */
-
-static void decide(struct decision *d, enum ph_verdict v, const struct stage *s, const char *reply,
-                   const char *reason)
-{
-    if (v <= d->verdict)
-        return;
-    *d = (struct decision){.verdict = v, .stage = stage_def(s)->name};
-    snprintf(d->reason, sizeof d->reason, "%s", reason ? reason : "");
-    reply_parse(d, reply);
-}
-
-static void judge(struct chain *c, const struct stage *s, enum ph_verdict v, const char *reply,
-                  const char *reason)
-{
-    struct scope *scope = chain_scope(c);
-
-    if (v == PH_ACCEPT)
-        scope->accepted = true;
-    else if (v == PH_JUNK || v == PH_QUARANTINE)
-        decide(stage_def(s)->flags & PH_ALWAYS ? &scope->firm : &scope->soft, v, s, reply, reason);
-    else if (v == PH_DISCARD && c->run.point != PH_RCPT)
-        decide(&scope->stop, v, s, reply, reason);
-    else if (v >= PH_DISCARD) /* of this command only */
-        decide(&c->run.stop, v, s, reply, reason);
-}
-
-static const struct decision *worse(const struct decision *a, const struct decision *b)
-{
-    return b->verdict > a->verdict ? b : a;
-}
-
-static void make_answer(struct chain *c)
-{
-    struct scope *scope = chain_scope(c);
-    struct chain_answer *a = &c->answer;
-    const struct decision *d = worse(&scope->stop, &c->run.stop);
-
-    d = worse(d, &scope->firm);
-    if (!scope->accepted)
-        d = worse(d, &scope->soft);
-    *a = (struct chain_answer){
-        .verdict = d->verdict, .stage = d->stage ? d->stage : "", .code = d->code};
-    memcpy(a->status, d->status, sizeof a->status);
-    memcpy(a->text, d->text, sizeof a->text);
-    memcpy(a->reason, d->reason, sizeof a->reason);
-    if (a->verdict == PH_PASS && scope->accepted)
-        a->verdict = PH_ACCEPT;
-    if (c->run.held && a->verdict < PH_DISCARD) {
-        a->hold = true;
-        a->stage = c->held;
-    }
-}
-
-static bool stopped(const struct chain *c)
-{
-    const struct scope *scope = c->message ? &c->of_message : &c->of_session;
-
-    return c->run.stop.verdict != PH_PASS || scope->stop.verdict != PH_PASS;
-}
-
 /* ---- A run. */
 
 static void record(struct chain *c, const struct turn *t, const struct ph_acts *acts,
                    enum ph_verdict v, const char *reply, const char *reason, bool failed)
 {
     struct scope *s = chain_scope(c);
+    const char *rcpt = c->run.source->view.rcpt;
     struct chain_record *r;
 
     if (s->n_records++ >= RECORDS_MAX)
         return;
     r = ARENA_NEW(s->arena, struct chain_record);
-    *r = (struct chain_record){.point = c->run.point,
-                               .verdict = v,
-                               .stage = stage_def(t->stage)->name,
-                               .shadow = t->common->mode == FILTERS_SHADOW,
-                               .failed = failed,
-                               .us = clock_mono_us() - t->began_us,
-                               .score = acts ? acts->score : 0,
-                               .reply = v < PH_DEFER
-                                            ? STR("") /* it isn't used */
-                                            : arena_str(s->arena, str_take(str_from(reply), 512)),
-                               .reason = arena_str(s->arena, str_take(str_from(reason), 512)),
-                               .facts = acts ? acts->facts : NULL,
-                               .actions = acts ? acts->n : 0};
+    *r = (struct chain_record){
+        .point = c->run.point,
+        .verdict = v,
+        .stage = stage_def(t->stage)->name,
+        .shadow = t->common->mode == FILTERS_SHADOW,
+        .failed = failed,
+        .always = (stage_def(t->stage)->flags & PH_ALWAYS) != 0,
+        .held = (c->run.held & t->stage->bit) != 0,
+        .rcpt =
+            c->run.point == PH_RCPT ? arena_str(s->arena, str_take(str_from(rcpt), 320)) : STR(""),
+        .us = clock_mono_us() - t->began_us,
+        .score = acts ? acts->score : 0,
+        .reply = v < PH_DEFER ? STR("") /* it isn't used */
+                              : arena_str(s->arena, str_take(str_from(reply), 512)),
+        .reason = arena_str(s->arena, str_take(str_from(reason), 512)),
+        .facts = acts ? acts->facts : NULL,
+        .actions = acts ? acts->n : 0};
     *s->last_record = r;
     s->last_record = (struct chain_record **)(void *)&r->next;
     for (const struct chain_fact *f = r->facts; f; f = f->next) {
@@ -275,7 +219,7 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
     } else {
         r->done |= s->bit;
         if (on)
-            judge(c, s, v, reply, reason);
+            judge_turn(c, s, v, reply, reason);
         if (on && acts)
             chain_scope(c)->score += acts->score;
     }
@@ -310,7 +254,7 @@ static void finish(struct chain *c)
     for (size_t i = 0; i < c->filters->n; i++)
         take_actions(c, c->filters->order[i]);
     r->n_ended = 0;
-    make_answer(c);
+    judge_run(c);
     r->active = false;
     loop_defer_cancel(&r->advance);
 }
@@ -342,7 +286,7 @@ static void cut_short(struct chain *c)
 /* With PH_UNLESS_ACCEPTED: it has nothing to say any more. */
 static void skip_settled(struct chain *c)
 {
-    if (!chain_scope(c)->accepted)
+    if (!judge_settled(c))
         return;
     for (size_t i = 0; i < c->filters->n; i++)
         if (stage_def(&c->filters->stages[i])->flags & PH_UNLESS_ACCEPTED)
@@ -353,7 +297,7 @@ static struct stage *next_ready(struct chain *c)
 {
     struct run *r = &c->run;
 
-    if (stopped(c))
+    if (judge_stopped(c))
         cut_short(c);
     skip_settled(c);
     for (size_t i = 0; i < c->filters->n; i++) {
@@ -444,6 +388,7 @@ enum chain_run chain_run(struct chain *c, enum ph_point point, const struct ph_v
         r->todo &= stages_from(c, str_from(from));
     r->running = r->done = r->held = 0;
     r->stop = (struct decision){0};
+    r->accepted = false;
     c->held[0] = '\0';
     if (r->todo) {
         if (r->source && r->source->refs > 1) /* a worker still looks at it */

@@ -112,6 +112,8 @@ struct chain_record {
     enum ph_verdict verdict;
     const char *stage;
     bool shadow, failed; /* failed: answered by its on_error */
+    bool always, held;   /* PH_ALWAYS; the message is held for it: its verdict is still to come */
+    struct str rcpt;     /* at PH_RCPT */
     uint64_t us;
     double score;
     struct str reply, reason;

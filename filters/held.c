@@ -95,7 +95,7 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
     put(out, "utf8", v->utf8 ? "yes" : "");
     for (size_t i = 0; i < v->n_rcpts; i++)
         put(out, "rcpt", v->rcpts[i]);
-    put(out, "accepted", c->of_message.accepted ? "yes" : "");
+    put(out, "accepted", judge_settled(c) ? "yes" : "");
     put_decision(out, "soft", &c->of_message.soft);
     put_decision(out, "firm", &c->of_message.firm);
     put_number(out, "score", c->of_message.score);

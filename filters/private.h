@@ -207,6 +207,7 @@ struct scope { /* session or transaction */
     size_t n_records;
     double score;
     bool accepted;
+    size_t rcpts, rcpts_accepted; /* that passed PH_RCPT; of them, for which a stage said ACCEPT */
     struct decision soft, firm, stop; /* JUNK, QUARANTINE; those of PH_ALWAYS; DISCARD */
 };
 struct ended { /* an answered turn of the run, until its actions are taken over in order */
@@ -222,6 +223,7 @@ struct run {
     struct ended *ended;
     size_t n_ended;
     struct decision stop; /* DEFER, REJECT; at RCPT DISCARD */
+    bool accepted;        /* at RCPT: this recipient */
     bool active, starting, sync;
     void (*on_answer)(void *ctx);
     void *ctx;
@@ -242,6 +244,13 @@ struct chain {
 void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *acts,
                       enum ph_verdict verdict, const char *reply, const char *reason, bool failed);
 struct scope *chain_scope(struct chain *c);
+
+/* ---- judge.c: what verdicts come to. */
+void judge_turn(struct chain *c, const struct stage *s, enum ph_verdict v, const char *reply,
+                const char *reason);
+void judge_run(struct chain *c);           /* it is over: makes the answer */
+bool judge_stopped(const struct chain *c); /* only stages with PH_ALWAYS run on */
+bool judge_settled(const struct chain *c); /* by ACCEPT */
 
 /* ---- reply.c: "450 4.7.1 Text" of a stage, checked; or the server's own words. */
 void reply_parse(struct decision *d, const char *reply);

@@ -35,8 +35,9 @@
  * first. DISCARD, DEFER and REJECT stop: stages without PH_ALWAYS that still run are cancelled,
  * others are not begun. What was decided at CONNECT, HELO and AUTH holds for the whole session, at
  * MAIL and RCPT for the transaction; but DISCARD, DEFER and REJECT at RCPT are about that recipient
- * only. Stages of one point run all at once, except that each waits for those named in its `after`.
- * Stages know of each other only through facts ("spf.result"): what a stage has set can be read by
+ * only, and so is ACCEPT, which settles the transaction when it was said of all its recipients.
+ * Stages of one point run all at once, except that each waits for those named in its `after`. They
+ * know of each other only through facts ("spf.result"): what a stage has set can be read by
  * those that come after it and at later points.
  *
  * Memory: views and the strings in them, and the bytes of a turn, live until the turn is over (and

@@ -289,6 +289,48 @@ static void recipients(void **state)
     world_fini(&w);
 }
 
+/* ACCEPT of a recipient: no other stage of the kind is asked about this one; the message is settled
+ * when all of them have it. */
+static void recipients_accepted(void **state)
+{
+    static const struct {
+        enum ph_verdict rcpts[3]; /* of b, each in its turn; ACCEPT or PASS */
+        enum ph_verdict result;
+    } cases[] = {{{PH_ACCEPT, PH_ACCEPT, PH_ACCEPT}, PH_ACCEPT},
+                 {{PH_ACCEPT, PH_PASS, PH_ACCEPT}, PH_JUNK},
+                 {{PH_ACCEPT, PH_ACCEPT, PH_PASS}, PH_JUNK},
+                 {{PH_ACCEPT, PH_REJECT, PH_ACCEPT}, PH_ACCEPT}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        begin(&w);
+        add(&w, 0, NULL, 0);
+        add(&w, 1, "a", 0);
+        add(&w, 2, "b", PH_UNLESS_ACCEPTED);
+        world_open(&w);
+        struct chain *c = chain_new(w.filters, 1);
+        chain_transaction(c, 2);
+        fakes[0].verdict = PH_JUNK;
+        assert_int_equal(world_run(&w, c, PH_MAIL)->verdict, PH_JUNK);
+        fakes[0].verdict = PH_PASS;
+        for (size_t r = 0; r < 3; r++) {
+            unsigned before = fakes[2].begun;
+            fakes[1].verdict = cases[i].rcpts[r];
+            enum ph_verdict v = world_run(&w, c, PH_RCPT)->verdict;
+            assert_int_equal(v, fakes[1].verdict == PH_PASS ? PH_JUNK : fakes[1].verdict);
+            assert_int_equal(fakes[2].begun - before, fakes[1].verdict == PH_PASS);
+        }
+        fakes[1].verdict = PH_PASS;
+        assert_int_equal(world_run(&w, c, PH_MESSAGE)->verdict, cases[i].result);
+        chain_transaction(c, 3); /* of that one only */
+        fakes[0].verdict = PH_JUNK;
+        assert_int_equal(world_run(&w, c, PH_MESSAGE)->verdict, PH_JUNK);
+        chain_free(&c);
+        world_fini(&w);
+    }
+}
+
 static void modes_and_errors(void **state)
 {
     static const struct {
@@ -497,6 +539,7 @@ int main(void)
         cmocka_unit_test(stops_others),
         cmocka_unit_test(second_answer),
         cmocka_unit_test(recipients),
+        cmocka_unit_test(recipients_accepted),
         cmocka_unit_test(modes_and_errors),
         cmocka_unit_test(shadow_does_nothing),
         cmocka_unit_test(client_gone),
