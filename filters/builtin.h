@@ -17,7 +17,16 @@ bool builtin_runs(const struct ph_host *host);
 struct store *builtin_store(const struct ph_host *host); /* NULL: there is none */
 bool builtin_sealed(const struct ph_host *host);         /* nothing may leave this machine */
 
+/* Ends the turn of a complete message as on_error = hold would: it is acknowledged, kept, and given
+ * back to this stage later. */
+void builtin_hold(const struct ph_host *host, ph_turn turn, const char *why);
+void builtin_wake_held(const struct ph_host *host);     /* now, not at the next round */
+const char *builtin_folder(const struct ph_host *host); /* of the data; NULL: there is no store */
+/* The folder of signatures, of the settings of stage clamav; "": none is used. */
+const char *clamav_folder(const void *conf);
+
 extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication-Results */
+extern const struct ph_stage clamav_stage;    /* clamav.c: viruses */
 extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */
 extern const struct ph_stage dkim_sign_stage; /* dkim_sign.c: signs what leaves */
 extern const struct ph_stage dmarc_stage;     /* dmarc.c: policies of author domains */

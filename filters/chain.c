@@ -212,9 +212,10 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
     struct run *r = &c->run;
     const struct stage *s = t->stage;
     bool on = t->common->mode == FILTERS_ON;
+    bool later = t->hold || (failed && t->common->on_error == FILTERS_ERROR_HOLD);
 
     r->running &= ~s->bit;
-    if (failed && on && t->common->on_error == FILTERS_ERROR_HOLD && r->point == PH_MESSAGE) {
+    if (later && on && r->point == PH_MESSAGE) {
         hold(c, s); /* not done: those that wait for it wait too */
     } else {
         r->done |= s->bit;

@@ -28,7 +28,8 @@ struct held {
     struct filters *filters; /* NULL: closed; whoever is under way frees it */
     struct timer *timer;
     bool busy, again;
-    uint64_t after; /* the last one looked at in this round */
+    bool all, all_next; /* whatever next_ms says: in this round, in the next one */
+    uint64_t after;     /* the last one looked at in this round */
     int64_t expired_ms;
     /* the one under way */
     struct job job;
@@ -368,8 +369,8 @@ static void run_load(struct job *j, void *worker)
 
     h->found = h->loaded = false;
     if (!worker ||
-        queue_list(worker, h->arena, QUEUE_HELD, clock_wall_ms(), h->after, 1, &list, &n,
-                   &h->err) ||
+        queue_list(worker, h->arena, QUEUE_HELD, h->all ? 0 : clock_wall_ms(), h->after, 1, &list,
+                   &n, &h->err) ||
         !n)
         return;
     h->found = true;
@@ -438,6 +439,8 @@ static void on_timer(void *ctx)
 
     h->busy = true;
     h->after = 0;
+    h->all = h->all_next;
+    h->all_next = false;
     if (now - h->expired_ms < EXPIRE_EVERY_MS && now >= h->expired_ms) {
         next(h);
         return;
@@ -453,6 +456,12 @@ void held_wake(struct held *h)
     h->again = h->busy;
     if (!h->busy)
         timer_start(h->timer, 0);
+}
+
+void held_wake_all(struct held *h)
+{
+    h->all_next = true;
+    held_wake(h);
 }
 
 struct held *held_new(struct filters *f)

@@ -16,5 +16,6 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *view,
 struct held;
 struct held *held_new(struct filters *f);
 void held_free(struct held **h);
-void held_wake(struct held *h); /* looks now (tests) */
+void held_wake(struct held *h);     /* looks now (tests) */
+void held_wake_all(struct held *h); /* and at those whose next try lies ahead, too */
 #endif

@@ -160,6 +160,7 @@ struct turn {
     struct timer *deadline;
     struct list timers;
     unsigned n_timers;
+    bool hold; /* it ended by builtin_hold() */
     struct list questions;
     unsigned n_questions;
     struct resolver_budget budget;

@@ -16,8 +16,9 @@ enum {
 };
 
 static const struct ph_stage *const builtin[] = {
-    &limits_stage, &rdns_stage, &helo_stage,      &spf_stage,   &dnslist_stage, &greylist_stage,
-    &milter_stage, &dkim_stage, &dkim_sign_stage, &dmarc_stage, &headers_stage, &authres_stage,
+    &limits_stage,   &rdns_stage,    &helo_stage,    &spf_stage,       &dnslist_stage,
+    &greylist_stage, &milter_stage,  &dkim_stage,    &dkim_sign_stage, &dmarc_stage,
+    &clamav_stage,   &headers_stage, &authres_stage,
 };
 
 static const char *const mode_names[] = {"on", "off", "shadow", NULL};
@@ -377,9 +378,14 @@ const struct filters_common *filters_config_common(const struct filters_config *
     return (const void *)c->conf[i + 1];
 }
 
+const void *filters_section_own(const void *section)
+{
+    return (const char *)section + aligned(sizeof(struct filters_common));
+}
+
 const void *filters_config_stage(const struct filters_config *c, size_t i)
 {
-    return c->conf[i + 1] + aligned(sizeof(struct filters_common));
+    return filters_section_own(c->conf[i + 1]);
 }
 
 bool filters_config_runs(const struct filters_config *c, size_t i)

@@ -79,6 +79,8 @@ struct filters_entry {
 };
 size_t filters_registry_count(const struct filters_registry *r);
 const struct filters_entry *filters_registry_entry(const struct filters_registry *r, size_t i);
+/* Of a section's struct: the part that is its stage's own. */
+const void *filters_section_own(const void *section);
 const struct filters_conf *filters_config_general(const struct filters_config *c);
 const struct filters_common *filters_config_common(const struct filters_config *c, size_t i);
 const void *filters_config_stage(const struct filters_config *c, size_t i);

@@ -8,6 +8,7 @@
 #include "appliance/app/sdnotify.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/log.h"
+#include "filters/builtin.h"
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -138,6 +139,18 @@ static void add_folders(const char *file, char **out, size_t *n)
     free(real);
 }
 
+/* A folder itself, and the one its links lead to. */
+static void add_folder(const char *folder, char **out, size_t *n)
+{
+    char *real = folder[0] ? realpath(folder, NULL) : NULL;
+
+    if (folder[0])
+        out[(*n)++] = str_dup_z(str_from(folder));
+    if (real)
+        out[(*n)++] = str_dup_z(str_from(real));
+    free(real);
+}
+
 static void enter_sandbox(struct serve *s)
 {
     enum { MOST = 64 };
@@ -154,6 +167,7 @@ static void enter_sandbox(struct serve *s)
     add_folders(s->boot->tls.key, readable, &n);
     add_folders(s->boot->relay.ca_file, readable, &n);
     add_folders(s->boot->dns.trust_anchor, readable, &n);
+    add_folder(clamav_folder(filters_section_own(config_extra(s->boot, "clamav"))), readable, &n);
     while (n < MOST && settings_list_next(&rest, &word))
         readable[n++] = str_dup_z(word);
     sandbox_enter(

@@ -45,6 +45,11 @@ const struct store_conf *store_conf(const struct store *s)
     return s->conf;
 }
 
+const char *store_folder(const struct store *s)
+{
+    return s->dir;
+}
+
 struct lane *store_lane(struct store *s)
 {
     return s->reader_lane;

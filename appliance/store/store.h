@@ -57,6 +57,7 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
  * deliver the answers. */
 void store_close(struct store **s);
 const struct store_conf *store_conf(const struct store *s);
+const char *store_folder(const struct store *s); /* the one it was opened in */
 
 /* ---- Reading. Loop: submit a job whose run() gets a struct store_reader * as its worker (NULL:
  * database not readable). */
