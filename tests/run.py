@@ -35,7 +35,7 @@ ASAN = Build("build-asan", "asan ", 4, UBSAN_OPTIONS="print_stacktrace=1")
 TSAN = Build("build-tsan", "tsan ", 8, TSAN_OPTIONS="second_deadlock_stack=1:exitcode=66"
              + (":suppressions=" + SUPPRESSIONS if os.path.exists(SUPPRESSIONS) else ""))
 # Under TSan: what has threads and doesn't measure. The clients of others add time, not threads of ours.
-TSAN_INTEGRATION = ("abuse", "commands", "imaplib", "serve", "smtplib")
+TSAN_INTEGRATION = ("abuse", "commands", "imaplib", "outgoing", "outgoing_queue", "serve", "smtplib")
 
 
 # ---- what a program printed: passed, failed

@@ -162,6 +162,36 @@ def test_route_of_a_sender(post):
         assert routed.wait()[0].to == ["x@far.test"] and far.wait()[0].to == ["y@far.test"]
 
 
+def test_reload_moves_what_waits(world):
+    """Mail in the queue goes where the settings of today say, at once."""
+    with a_post(world, {"min_backoff": "1h", "max_backoff": "1h"}) as p, at(IMPLICIT, answer=refuse("RCPT", "450 4.7.1 Not now")) as old:
+        p.submit("x@far.test")
+        p.tried(1)
+        with at(OTHER, port=2525) as new:
+            p.write('route "new" { domains = {"far.test"}\n host = "%s"\n port = 2525\n tls = none }\n' % (ADDRESS % OTHER))
+            p.hup()
+            p.submit("y@far.test")
+            assert p.command("queue", "flush").code == 0
+            assert sorted(to for m in new.wait(2) for to in m.to) == ["x@far.test", "y@far.test"]
+            p.idle()
+        assert old.mail == []
+
+
+def test_from_an_address_of_ours(world):
+    with a_post(world, {"bind_ipv4": "10.25.4.4"}) as p, at(BEST) as best:
+        p.submit("x@both.mail.test")
+        best.wait()
+        assert {s.client[0] for s in best.sessions} == {"10.25.4.4"}
+
+
+def test_ipv4_only(world):
+    with a_post(world, inet="ipv4") as p, at("fd25::%x" % SIX) as six, at(BEST) as best:
+        p.submit(["x@six.mail.test", "x@both.mail.test"])
+        best.wait()
+        wait_for(lambda: len(p.waiting_to()) == 1 or p.inbox(), "an end of the other", 60)
+        assert six.sessions == []
+
+
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN", "LOGIN"])
 def test_smarthost_with_a_login(world, mechanism):
     """Everything but our own goes there, logged in with a password from a file, under TLS to the host's name."""
