@@ -6,10 +6,10 @@
 #include "appliance/base/mem.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
-#include "filters/dkim_check.h"
+#include "filters/dkim_fetch.h"
 #include <stdio.h>
 
-enum { RESULTS_MAX = 4000, NAME_ROOM = 520, QUERIES = 8, DNS_MS = 10000 };
+enum { RESULTS_MAX = 4000, QUERIES = 8, DNS_MS = 10000 };
 
 struct dkim_conf {
     int64_t signatures, min_rsa_bits;
@@ -31,12 +31,7 @@ struct dkim {
 struct work { /* of one message; goes with its job, or its turn */
     struct dkim *dkim;
     struct dkim_check check;
-    unsigned waiting;
-    struct ask {
-        struct work *work;
-        char name[NAME_ROOM];
-    } asks[DKIM_CHECK_MAX];
-    size_t n_asks;
+    struct dkim_fetch keys;
 };
 
 static void work_free(void *arg)
@@ -154,8 +149,9 @@ static void on_verified(void *inst, ph_turn turn, void *arg)
 }
 
 /* All keys are there, or are known to be missing. */
-static void go_on(struct work *w, ph_turn turn)
+static void go_on(void *ctx, ph_turn turn)
 {
+    struct work *w = ctx;
     struct dkim *d = w->dkim;
 
     if (!dkim_check_open(&w->check)) {
@@ -167,89 +163,6 @@ static void go_on(struct work *w, ph_turn turn)
     *place(d->host, turn) = NULL; /* the job's now */
     if (d->host->job(d->host, turn, run, on_verified, work_free, w))
         work_free(w);
-}
-
-/* ---- Keys */
-
-static void name_of(const struct dkim_one *one, char out[NAME_ROOM])
-{
-    snprintf(out, NAME_ROOM, STR_FMT "._domainkey." STR_FMT, STR_ARG(one->sig.selector),
-             STR_ARG(one->sig.domain));
-}
-
-static void take_key(struct dkim_check *c, struct dkim_one *one, const struct ph_dns_answer *a)
-{
-    struct str records[16];
-    size_t n = 0;
-
-    switch (a->status) {
-    case PH_DNS_FOUND:
-        for (size_t i = 0; i < a->n && n < ARRAY_LEN(records); i++)
-            records[n++] = str_of(a->records[i]->text, a->records[i]->text_size);
-        dkim_check_key(c, one, records, n);
-        break;
-    case PH_DNS_NO_DATA:
-    case PH_DNS_NO_NAME:
-        dkim_one_settle(one, DKIM_PERMERROR, "there is no key for it");
-        break;
-    case PH_DNS_OVER_BUDGET:
-        dkim_one_settle(one, DKIM_NEUTRAL, "no more keys are asked for");
-        break;
-    case PH_DNS_BOGUS:
-    case PH_DNS_FAILED:
-        dkim_one_settle(one, DKIM_TEMPERROR, "its key can't be fetched: %.80s", a->why);
-        break;
-    }
-}
-
-static void on_key(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
-{
-    struct ask *ask = arg;
-    struct work *w = ask->work;
-    char name[NAME_ROOM];
-
-    (void)inst;
-    for (size_t i = 0; i < w->check.n; i++) {
-        struct dkim_one *one = &w->check.list[i];
-        if (one->result != DKIM_NONE)
-            continue;
-        name_of(one, name);
-        if (strcmp(name, ask->name) == 0)
-            take_key(&w->check, one, a);
-    }
-    if (--w->waiting == 0)
-        go_on(w, turn);
-}
-
-static bool asked(const struct work *w, const char *name)
-{
-    for (size_t i = 0; i < w->n_asks; i++)
-        if (strcmp(w->asks[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* Answers come later, never from within dns(). */
-static void ask_keys(struct work *w, ph_turn turn)
-{
-    const struct ph_host *host = w->dkim->host;
-
-    for (size_t i = 0; i < w->check.n; i++) {
-        struct dkim_one *one = &w->check.list[i];
-        struct ask *ask = &w->asks[w->n_asks];
-        if (one->result != DKIM_NONE)
-            continue;
-        name_of(one, ask->name);
-        if (asked(w, ask->name))
-            continue;
-        ask->work = w;
-        if (host->dns(host, turn, PH_DNS_TXT, ask->name, on_key, ask)) {
-            dkim_one_settle(one, DKIM_TEMPERROR, "its key can't be asked for");
-            continue;
-        }
-        w->n_asks++;
-        w->waiting++;
-    }
 }
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
@@ -268,9 +181,13 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     w->check.min_bits = c->min_rsa_bits;
     dkim_check_begin(&w->check, str_of(v->head, v->head_size), (size_t)c->signatures,
                      clock_wall_ms() / 1000);
+    w->keys = (struct dkim_fetch){
+        .host = d->host, .arena = w->check.arena, .n = w->check.n, .done = go_on, .ctx = w};
+    w->keys.list = ARENA_ARRAY(w->check.arena, struct dkim_one *, w->check.n + 1);
+    for (size_t i = 0; i < w->check.n; i++)
+        w->keys.list[i] = &w->check.list[i];
     *place(d->host, turn) = w;
-    ask_keys(w, turn);
-    if (w->waiting == 0)
+    if (!dkim_fetch_begin(&w->keys, turn))
         go_on(w, turn);
 }
 

@@ -49,7 +49,7 @@ void dkim_check_fini(struct dkim_check *c)
 
 /* RFC 6376 3.6.2.2: of several records which one counts isn't said. One that is a key does; two
  * that are make it unusable. */
-static int choose(struct dkim_check *c, struct dkim_one *one, const struct str *records, size_t n)
+static int choose(struct arena *a, struct dkim_one *one, const struct str *records, size_t n)
 {
     struct err first = {0};
     size_t keys = 0;
@@ -57,8 +57,8 @@ static int choose(struct dkim_check *c, struct dkim_one *one, const struct str *
     for (size_t i = 0; i < n; i++) {
         struct dkim_record r;
         struct err err = {0};
-        struct str copy = arena_str(c->arena, str_take(records[i], DKIM_RECORD_MAX + 1));
-        if (dkim_record_parse(c->arena, copy, &r, &err)) {
+        struct str copy = arena_str(a, str_take(records[i], DKIM_RECORD_MAX + 1));
+        if (dkim_record_parse(a, copy, &r, &err)) {
             if (first.kind == ERR_NONE)
                 first = err;
             continue;
@@ -73,11 +73,11 @@ static int choose(struct dkim_check *c, struct dkim_one *one, const struct str *
     return keys == 1 ? 0 : -1;
 }
 
-void dkim_check_key(struct dkim_check *c, struct dkim_one *one, const struct str *records, size_t n)
+void dkim_one_key(struct arena *a, struct dkim_one *one, const struct str *records, size_t n)
 {
     const struct dkim_record *r = &one->record;
 
-    if (one->result != DKIM_NONE || choose(c, one, records, n))
+    if (one->result != DKIM_NONE || choose(a, one, records, n))
         return;
     if (!r->key.n)
         dkim_one_settle(one, DKIM_PERMERROR, "its key was revoked");
@@ -89,6 +89,11 @@ void dkim_check_key(struct dkim_check *c, struct dkim_one *one, const struct str
         dkim_one_settle(one, DKIM_PERMERROR, "its key isn't for mail");
     else if (r->strict && one->sig.subdomain)
         dkim_one_settle(one, DKIM_PERMERROR, "its key isn't for subdomains");
+}
+
+void dkim_check_key(struct dkim_check *c, struct dkim_one *one, const struct str *records, size_t n)
+{
+    dkim_one_key(c->arena, one, records, n);
 }
 
 bool dkim_check_open(const struct dkim_check *c)

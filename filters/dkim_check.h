@@ -23,8 +23,9 @@ struct dkim_check {
         char why[DKIM_WHY];
         struct dkim_record record; /* of its key, where there is one */
         unsigned bits;
-        struct str normal; /* the record as the library is given it */
-        void *info;        /* the library's */
+        struct str normal;    /* the record as the library is given it */
+        void *info;           /* the library's */
+        const char *key_name; /* under which its key is asked for */
     } list[DKIM_CHECK_MAX];
 };
 /* Reads the DKIM-Signature fields of a head, from the top, `most` of them. now: s. */
@@ -33,6 +34,7 @@ void dkim_check_fini(struct dkim_check *c);
 /* The key of one whose result isn't known: its TXT records, several where the DNS has several. */
 void dkim_check_key(struct dkim_check *c, struct dkim_one *one, const struct str *records,
                     size_t n);
+void dkim_one_key(struct arena *a, struct dkim_one *one, const struct str *records, size_t n);
 void dkim_one_settle(struct dkim_one *one, enum dkim_result r, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 bool dkim_check_open(const struct dkim_check *c); /* is there anything to verify? */

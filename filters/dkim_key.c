@@ -168,6 +168,14 @@ int dkim_key_record(const struct dkim_key *k, struct buf *out, struct err *err)
 }
 
 /* RFC 8463 3: Ed25519 signs the hash, not the text. */
+static struct str to_sign(bool rsa, struct str bytes, unsigned char hash[SHA256_DIGEST_LENGTH])
+{
+    if (rsa)
+        return bytes;
+    SHA256((const unsigned char *)bytes.p, bytes.n, hash);
+    return str_of(hash, SHA256_DIGEST_LENGTH);
+}
+
 int dkim_key_sign(const struct dkim_key *k, struct str bytes, struct buf *out, struct err *err)
 {
     unsigned char hash[SHA256_DIGEST_LENGTH], sig[DKIM_RSA_MOST / 8];
@@ -176,16 +184,29 @@ int dkim_key_sign(const struct dkim_key *k, struct str bytes, struct buf *out, s
     EVP_MD_CTX *md = EVP_MD_CTX_new();
 
     CHECK(md);
-    if (!rsa) {
-        SHA256((const unsigned char *)bytes.p, bytes.n, hash);
-        bytes = str_of(hash, sizeof hash);
-    }
+    bytes = to_sign(rsa, bytes, hash);
     bool ok = EVP_DigestSignInit(md, NULL, rsa ? EVP_sha256() : NULL, NULL, k->pkey) == 1 &&
               EVP_DigestSign(md, sig, &n, (const unsigned char *)bytes.p, bytes.n) == 1;
     EVP_MD_CTX_free(md);
     if (!ok)
         return failed(err, "the key doesn't sign");
     return text_base64_encode(str_of(sig, n), out);
+}
+
+bool dkim_key_verify(const struct dkim_key *k, struct str bytes, struct str signature)
+{
+    unsigned char hash[SHA256_DIGEST_LENGTH];
+    bool rsa = dkim_key_type(k) == DKIM_KEY_RSA;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+    CHECK(md);
+    bytes = to_sign(rsa, bytes, hash);
+    bool ok = EVP_DigestVerifyInit(md, NULL, rsa ? EVP_sha256() : NULL, NULL, k->pkey) == 1 &&
+              EVP_DigestVerify(md, (const unsigned char *)signature.p, signature.n,
+                               (const unsigned char *)bytes.p, bytes.n) == 1;
+    EVP_MD_CTX_free(md);
+    ERR_clear_error();
+    return ok;
 }
 
 void dkim_zone_line(struct str selector, struct str domain, struct str record, struct buf *out)

@@ -35,6 +35,8 @@ int dkim_key_record(const struct dkim_key *k, struct buf *out, struct err *err)
 /* The signature over bytes whose SHA-256 is to be signed. Base64. */
 int dkim_key_sign(const struct dkim_key *k, struct str bytes, struct buf *base64_out,
                   struct err *err) __attribute__((warn_unused_result));
+/* Is it the signature, decoded, of these bytes by this (public) key? */
+bool dkim_key_verify(const struct dkim_key *k, struct str bytes, struct str signature);
 /* A line of a zone file, its texts in strings of at most 255 octets (RFC 1035 3.3.14). */
 void dkim_zone_line(struct str selector, struct str domain, struct str record, struct buf *out);
 #endif

@@ -5,15 +5,12 @@
 #include "appliance/mail/address.h"
 #include "appliance/mail/header.h"
 #include "filters/dkim_canon.h"
-#include <openssl/evp.h>
+#include "filters/dkim_hash.h"
 
 enum {
-    FIELDS_MAX = 2000,
     SAME_MAX = 10, /* fields of one name that are signed */
-    PIECE = 64 << 10,
     LINE = 72,
     VALUE_MAX = 16 << 10,
-    HASHED_MAX = 4 << 20,
     DOMAIN_MAX_ = 253
 };
 
@@ -73,26 +70,15 @@ struct str dkim_author_domain(struct arena *a, struct str head)
 
 /* ---- Header */
 
-struct header {
-    struct header_field *fields;
-    size_t n;
+struct form { /* of a field that signs */
+    const char *name;
+    struct str first; /* its first tag */
+    bool signatures;  /* it covers DKIM-Signature fields, too */
+};
+struct sealing {
+    const struct form *form;
     struct buf names, text; /* h=, and what is hashed */
 };
-
-static int collect(struct arena *a, struct str head, struct header *h, struct err *err)
-{
-    struct str rest = head;
-    struct header_field f;
-
-    while (header_next(&rest, &f))
-        if (++h->n > FIELDS_MAX)
-            return ERR(err, ERR_PERM, "the message has more than %d header fields", FIELDS_MAX);
-    h->fields = ARENA_ARRAY(a, struct header_field, h->n);
-    rest = head;
-    for (size_t i = 0; header_next(&rest, &f); i++)
-        h->fields[i] = f;
-    return 0;
-}
 
 static void name_it(struct buf *names, const char *name)
 {
@@ -101,55 +87,29 @@ static void name_it(struct buf *names, const char *name)
     buf_add_z(names, name);
 }
 
-/* RFC 6376 5.4.2: of several the last one is the first. */
-static void select_fields(struct header *h)
+static void name_all(const struct dkim_head *h, const char *name, bool over, struct buf *names)
 {
-    for (size_t k = 0; k < ARRAY_LEN(signed_fields); k++) {
-        struct str name = str_from(signed_fields[k].name);
-        size_t seen = 0;
-        for (size_t i = h->n; i-- > 0 && seen < SAME_MAX;) {
-            if (!str_ieq(str_trim(h->fields[i].name), name))
-                continue;
-            seen++;
-            name_it(&h->names, name.p);
-            dkim_field_relaxed(name, h->fields[i].value, &h->text);
-        }
-        if (signed_fields[k].over && seen < SAME_MAX)
-            name_it(&h->names, name.p);
-    }
+    size_t n = dkim_head_count(h, str_from(name));
+
+    for (size_t i = 0; i < n && i < SAME_MAX; i++)
+        name_it(names, name);
+    if (over && n < SAME_MAX)
+        name_it(names, name);
 }
 
-/* ---- Body */
-
-static void hash_more(void *ctx, const char *p, size_t n)
+static int select_fields(struct str head, struct sealing *g, struct err *err)
 {
-    EVP_DigestUpdate(ctx, p, n);
-}
+    struct dkim_head *h;
 
-static int hash_body(const struct dkim_message *m, struct buf *base64, struct err *err)
-{
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    struct dkim_body *body = MEM_NEW(struct dkim_body);
-    char *piece = mem_alloc(PIECE);
-    uint64_t at = m->head.n;
-    EVP_MD_CTX *sha = EVP_MD_CTX_new();
-    unsigned size = 0;
-    int64_t n;
-
-    CHECK(sha && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1);
-    dkim_body_begin(body, true, hash_more, sha);
-    while ((n = m->read(m->ctx, at, piece, PIECE)) > 0) {
-        dkim_body_feed(body, str_of(piece, (size_t)n));
-        at += (uint64_t)n;
-    }
-    dkim_body_end(body);
-    mem_free(body);
-    mem_free(piece);
-    EVP_DigestFinal_ex(sha, hash, &size);
-    EVP_MD_CTX_free(sha);
-    if (n < 0)
-        return ERR(err, ERR_TEMP, "the message can't be read");
-    return text_base64_encode(str_of(hash, size), base64);
+    if (dkim_head_new(head, &h, err))
+        return -1;
+    for (size_t k = 0; k < ARRAY_LEN(signed_fields); k++)
+        name_all(h, signed_fields[k].name, signed_fields[k].over, &g->names);
+    if (g->form->signatures)
+        name_all(h, "DKIM-Signature", false, &g->names);
+    dkim_head_add(h, buf_str(&g->names), true, &g->text);
+    dkim_head_free(&h);
+    return 0;
 }
 
 /* ---- The field */
@@ -176,58 +136,56 @@ static void fold_names(struct str names, struct buf *out)
     }
 }
 
-static void begin_field(const struct dkim_signer *s, struct str names, struct str body_hash,
+static void begin_field(const struct dkim_signer *s, const struct sealing *g, struct str body_hash,
                         int64_t now, struct buf *out)
 {
     buf_printf(out,
-               "v=1; a=%s-sha256; c=relaxed/relaxed;\r\n\td=" STR_FMT "; s=" STR_FMT
-               "; t=%lld;\r\n\th=",
-               dkim_key_type_name(dkim_key_type(s->key)), STR_ARG(s->domain), STR_ARG(s->selector),
-               (long long)now);
-    fold_names(names, out);
+               STR_FMT "; a=%s-sha256; c=relaxed/relaxed;\r\n\td=" STR_FMT "; s=" STR_FMT
+                       "; t=%lld;\r\n\th=",
+               STR_ARG(g->form->first), dkim_key_type_name(dkim_key_type(s->key)),
+               STR_ARG(s->domain), STR_ARG(s->selector), (long long)now);
+    fold_names(buf_str(&g->names), out);
     buf_printf(out, ";\r\n\tbh=" STR_FMT ";\r\n\tb=", STR_ARG(body_hash));
 }
 
-static int seal_one(const struct dkim_signer *s, struct header *h, struct str body_hash,
-                    int64_t now, struct buf *value, struct err *err)
+int dkim_seal_field(const struct dkim_key *key, const char *name, struct buf *text,
+                    struct buf *value, struct err *err)
 {
-    size_t before = h->text.n;
+    size_t before = text->n;
     struct buf sig;
     int rc;
 
     buf_init(&sig, VALUE_MAX);
-    begin_field(s, buf_str(&h->names), body_hash, now, value);
-    dkim_field_relaxed(STR("DKIM-Signature"), buf_str(value), &h->text);
-    if (!buf_ok(&h->text) || !buf_ok(value))
+    dkim_field_relaxed(str_from(name), buf_str(value), text);
+    if (!buf_ok(text) || !buf_ok(value))
         rc = ERR(err, ERR_PERM, "the message's header is too large to be signed");
     else /* RFC 6376 3.7: without its CRLF */
-        rc = dkim_key_sign(s->key, str_take(buf_str(&h->text), h->text.n - 2), &sig, err);
+        rc = dkim_key_sign(key, str_take(buf_str(text), text->n - 2), &sig, err);
     for (struct str rest = buf_str(&sig); rc == 0 && rest.n; rest = str_skip(rest, LINE)) {
         if (rest.n != sig.n)
             buf_add_z(value, "\r\n\t");
         buf_add_str(value, str_take(rest, LINE));
     }
-    buf_truncate(&h->text, before);
+    buf_truncate(text, before);
     buf_fini(&sig);
     return rc;
 }
 
 static int seal_all(struct arena *a, const struct dkim_message *m, const struct dkim_signer *s,
-                    int64_t now, struct header *h, struct str *values, size_t *n_out,
+                    int64_t now, struct sealing *g, struct str *values, size_t *n_out,
                     struct err *err)
 {
     struct buf body_hash, value;
-    int rc = collect(a, m->head, h, err);
+    int rc = select_fields(m->head, g, err);
 
     buf_init(&body_hash, 64);
     buf_init(&value, VALUE_MAX);
     if (rc == 0)
-        rc = hash_body(m, &body_hash, err);
-    if (rc == 0)
-        select_fields(h);
+        rc = dkim_body_hash(m, true, &body_hash, err);
     for (size_t i = 0; rc == 0 && s && i < DKIM_SIGNERS_MAX; s = s->next, i++) {
         buf_clear(&value);
-        if (seal_one(s, h, buf_str(&body_hash), now, &value, err) == 0)
+        begin_field(s, g, buf_str(&body_hash), now, &value);
+        if (dkim_seal_field(s->key, g->form->name, &g->text, &value, err) == 0)
             values[(*n_out)++] = arena_str(a, buf_str(&value));
     }
     buf_fini(&body_hash);
@@ -235,16 +193,39 @@ static int seal_all(struct arena *a, const struct dkim_message *m, const struct 
     return *n_out ? 0 : -1;
 }
 
+static int seal(struct arena *a, const struct dkim_message *m, const struct dkim_signer *signers,
+                int64_t now, const struct form *form, struct str *values, size_t *n_out,
+                struct err *err)
+{
+    struct sealing g = {.form = form};
+
+    *n_out = 0;
+    buf_init(&g.names, VALUE_MAX / 2);
+    buf_init(&g.text, DKIM_HEAD_MAX);
+    int rc = seal_all(a, m, signers, now, &g, values, n_out, err);
+    buf_fini(&g.names);
+    buf_fini(&g.text);
+    return rc;
+}
+
 int dkim_seal(struct arena *a, const struct dkim_message *m, const struct dkim_signer *signers,
               int64_t now, struct str values[DKIM_SIGNERS_MAX], size_t *n_out, struct err *err)
 {
-    struct header h = {.n = 0};
+    static const struct form form = {.name = "DKIM-Signature", .first = {"v=1", 3}};
 
-    *n_out = 0;
-    buf_init(&h.names, VALUE_MAX / 2);
-    buf_init(&h.text, HASHED_MAX);
-    int rc = seal_all(a, m, signers, now, &h, values, n_out, err);
-    buf_fini(&h.names);
-    buf_fini(&h.text);
-    return rc;
+    return seal(a, m, signers, now, &form, values, n_out, err);
+}
+
+int dkim_seal_message(struct arena *a, const struct dkim_message *m,
+                      const struct dkim_signer *signer, unsigned instance, int64_t now,
+                      struct str *value_out, struct err *err)
+{
+    const struct dkim_signer one = {
+        .domain = signer->domain, .selector = signer->selector, .key = signer->key};
+    const struct form form = {.name = "ARC-Message-Signature",
+                              .first = arena_printf(a, "i=%u", instance),
+                              .signatures = true};
+    size_t n;
+
+    return seal(a, m, &one, now, &form, value_out, &n, err);
 }

@@ -21,6 +21,14 @@ struct dkim_signer {
 int dkim_seal(struct arena *a, const struct dkim_message *m, const struct dkim_signer *signers,
               int64_t now, struct str values[DKIM_SIGNERS_MAX], size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
+/* The same as an ARC-Message-Signature (RFC 8617 4.1.2), by this signer alone. */
+int dkim_seal_message(struct arena *a, const struct dkim_message *m,
+                      const struct dkim_signer *signer, unsigned instance, int64_t now,
+                      struct str *value_out, struct err *err) __attribute__((warn_unused_result));
+/* Signs a text and the field that follows it, both in relaxed form. value: of that field, up to its
+ * "b="; gets the signature, folded. text: is the same afterwards. */
+int dkim_seal_field(const struct dkim_key *key, const char *name, struct buf *text,
+                    struct buf *value, struct err *err) __attribute__((warn_unused_result));
 /* The domain of the author: of the first address in From, as A-labels. Empty: none. */
 struct str dkim_author_domain(struct arena *a, struct str head);
 #endif

@@ -5,12 +5,12 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
-#include "filters/dkim_ring.h"
+#include "filters/dkim_keys.h"
 #include "filters/dkim_rotate.h"
 #include "filters/private.h"
 #include <stdio.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR, RETRY = 1000 };
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 
 struct dkim_sign_conf {
     uint64_t rotate_wait, retire_time, dns_check;
@@ -29,11 +29,8 @@ static const struct ph_setting dkim_sign_settings[] = {
 struct signing {
     const struct ph_host *host;
     const struct filters_env *env;
-    struct dkim_ring *ring; /* NULL: nothing was read */
+    struct dkim_keys *keys;
     struct dkim_rotation *rotation;
-    struct store_watch watch;
-    struct load *load; /* under way */
-    bool again;        /* something changed since it began */
 };
 struct work {
     struct dkim_ring *ring;
@@ -113,7 +110,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     }
     struct arena *arena = arena_new(0);
     struct str domain = dkim_author_domain(arena, str_of(v->head, v->head_size));
-    const struct dkim_signer *signers = dkim_ring_find(g->ring, domain);
+    const struct dkim_signer *signers = dkim_ring_find(dkim_keys_ring(g->keys), domain);
     if (!signers) {
         if (domain.n)
             snprintf(reason, sizeof reason, "no key for %s", domain.p);
@@ -122,111 +119,11 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
         return;
     }
     struct work *w = MEM_NEW(struct work);
-    w->ring = dkim_ring_ref(g->ring);
+    w->ring = dkim_ring_ref(dkim_keys_ring(g->keys));
     w->signers = signers;
     w->arena = arena;
     if (host->job(host, turn, run, on_signed, work_free, w))
         work_free(w);
-}
-
-/* ---- Keys */
-
-struct load { /* a job of the store's readers */
-    struct job job;
-    struct signing *signing; /* NULL: the stage is closed */
-    struct arena *arena;
-    struct dkim_row *rows;
-    size_t n;
-    struct dkim_ring *ring;
-    struct err err;
-    bool failed;
-};
-
-static void load_free(struct load *l)
-{
-    dkim_ring_unref(&l->ring);
-    arena_free(&l->arena);
-    mem_free(l);
-}
-
-static void read_keys(struct load *l, struct store_reader *r)
-{
-    l->failed = dkim_rows_read(store_reader_sql(r), l->arena, STR_NULL, true, &l->rows, &l->n,
-                               &l->err) != 0;
-    if (!l->failed)
-        l->ring = dkim_ring_new(l->rows, l->n);
-}
-
-static void take_keys(struct signing *g, struct load *l)
-{
-    dkim_ring_unref(&g->ring);
-    g->ring = l->ring;
-    l->ring = NULL;
-    dkim_rotation_rows(g->rotation, l->rows, l->n);
-}
-
-static void load_run(struct job *j, void *worker)
-{
-    struct load *l = CONTAINER_OF(j, struct load, job);
-
-    if (worker)
-        read_keys(l, worker);
-    else
-        l->failed = ERR(&l->err, ERR_TEMP, "the database can't be read") != 0;
-}
-
-static void load_begin(struct signing *g);
-
-static void on_retry(void *inst, ph_turn turn, void *arg)
-{
-    (void)turn;
-    (void)arg;
-    load_begin(inst);
-}
-
-static void load_later(struct signing *g, const char *why)
-{
-    g->host->log(g->host, NULL, PH_LOG_WARN, "keys not read: %s", why);
-    (void)g->host->after(g->host, (ph_turn){0}, RETRY, on_retry, NULL);
-}
-
-static void load_done(struct job *j)
-{
-    struct load *l = CONTAINER_OF(j, struct load, job);
-    struct signing *g = l->signing;
-
-    if (g) {
-        g->load = NULL;
-        if (l->failed)
-            load_later(g, l->err.text);
-        else
-            take_keys(g, l);
-        if (g->again)
-            load_begin(g);
-    }
-    load_free(l);
-}
-
-static void load_begin(struct signing *g)
-{
-    g->again = g->load != NULL;
-    if (g->load)
-        return;
-    struct load *l = MEM_NEW(struct load);
-    l->job = (struct job){.run = load_run, .done = load_done};
-    l->signing = g;
-    l->arena = arena_new(0);
-    if (lane_submit(store_lane(g->env->store), &l->job) == 0) {
-        g->load = l;
-        return;
-    }
-    load_free(l);
-    load_later(g, "too busy");
-}
-
-static void on_change(struct store_watch *w)
-{
-    load_begin(CONTAINER_OF(w, struct signing, watch));
 }
 
 /* ---- The stage */
@@ -237,36 +134,20 @@ static struct dkim_rotate_conf rotate_conf(const struct dkim_sign_conf *c)
         .wait = c->rotate_wait, .retire = c->retire_time, .check = c->dns_check};
 }
 
-/* Before the first message: blocking. */
-static int read_first(struct signing *g, struct err *err)
+static void on_rows(void *ctx, const struct dkim_row *rows, size_t n)
 {
-    struct load *l = MEM_NEW(struct load);
-    struct store_reader *r;
-    int rc = store_reader_open(g->env->store, &r, err);
+    const struct signing *g = ctx;
 
-    l->arena = arena_new(0);
-    if (rc == 0) {
-        read_keys(l, r);
-        store_reader_close(&r);
-        rc = l->failed ? -1 : 0;
-        *err = l->err;
-    }
-    if (rc == 0)
-        take_keys(g, l);
-    load_free(l);
-    return rc;
+    if (g->rotation)
+        dkim_rotation_rows(g->rotation, rows, n);
 }
 
 static void close_stage(void *inst)
 {
     struct signing *g = inst;
 
-    if (g->load)
-        g->load->signing = NULL; /* it goes with its answer */
-    if (g->env->store)
-        store_watch_del(g->env->store, &g->watch);
+    dkim_keys_close(&g->keys);
     dkim_rotation_free(&g->rotation);
-    dkim_ring_unref(&g->ring);
     mem_free(g);
 }
 
@@ -281,12 +162,9 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     g->host = host;
     g->env = &s->filters->env;
     *inst = g;
-    if (!g->env->store)
-        return 0;
-    g->rotation = dkim_rotation_new(g->env->loop, g->env->store, g->env->resolver, &rotate);
-    g->watch.on_change = on_change;
-    store_watch_add(g->env->store, DKIM_ROWS_WATCH, &g->watch);
-    if (read_first(g, &err) == 0)
+    if (g->env->store)
+        g->rotation = dkim_rotation_new(g->env->loop, g->env->store, g->env->resolver, &rotate);
+    if (dkim_keys_open(host, g->env->store, on_rows, g, &g->keys, &err) == 0)
         return 0;
     snprintf(why->text, sizeof why->text, "%.200s", err.text);
     close_stage(g);

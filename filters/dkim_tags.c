@@ -5,7 +5,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { CLOCK_DRIFT = 300, NAME_LIMIT = 253, LABEL_LIMIT = 63, MARK = 8, HASH = 32, WHY = 120 };
+enum {
+    CLOCK_DRIFT = 300,
+    NAME_LIMIT = 253,
+    LABEL_LIMIT = 63,
+    MARK = 8,
+    HASH = 32,
+    WHY = 120,
+    INSTANCES = 50
+};
 
 const char *dkim_result_name(enum dkim_result r)
 {
@@ -227,6 +235,7 @@ static enum dkim_result take_canon(struct parse *p)
         return DKIM_NONE;
     if (!str_cut(squeeze(p->a, c), '/', &head, &body))
         body = STR("simple");
+    p->out->relaxed_head = str_ieq(head, STR("relaxed"));
     p->out->relaxed_body = str_ieq(body, STR("relaxed"));
     if ((!str_ieq(head, STR("simple")) && !str_ieq(head, STR("relaxed"))) ||
         (!p->out->relaxed_body && !str_ieq(body, STR("simple"))))
@@ -245,12 +254,21 @@ static bool base64_ok(struct parse *p, const char *name, size_t least, size_t mo
     return ok;
 }
 
+static enum dkim_result take_value(struct parse *p)
+{
+    if (!base64_ok(p, "b", 1, DKIM_FIELD_MAX))
+        return no(p, DKIM_PERMERROR, "b= is no signature");
+    p->out->written = get(p, "b");
+    p->out->value = squeeze(p->a, p->out->written);
+    return DKIM_NONE;
+}
+
 static enum dkim_result take_hashes(struct parse *p)
 {
     if (!base64_ok(p, "bh", HASH, HASH))
         return no(p, DKIM_PERMERROR, "bh= is no hash");
-    if (!base64_ok(p, "b", 1, DKIM_FIELD_MAX))
-        return no(p, DKIM_PERMERROR, "b= is no signature");
+    p->out->body_hash = squeeze(p->a, get(p, "bh"));
+    p->out->names = squeeze(p->a, get(p, "h"));
     if (!get(p, "h").n || !lists(p->a, get(p, "h"), "from")) /* RFC 6376 5.4 */
         return no(p, DKIM_PERMERROR, "From isn't signed");
     return DKIM_NONE;
@@ -311,12 +329,47 @@ static enum dkim_result take_query(struct parse *p)
     return DKIM_NONE;
 }
 
-enum dkim_result dkim_signature_parse(struct arena *a, struct str value, int64_t now,
-                                      struct dkim_signature *out, char why_out[WHY])
+/* ---- Of ARC */
+
+static enum dkim_result take_instance(struct parse *p)
 {
-    static enum dkim_result (*const steps[])(struct parse *) = {
-        take_version, take_names,    take_algorithm, take_canon,
-        take_hashes,  take_identity, take_numbers,   take_query};
+    uint64_t i;
+
+    if (!get(p, "i").p || str_to_u64(get(p, "i"), INSTANCES, &i) || i == 0)
+        return no(p, DKIM_PERMERROR, "i= is no number from 1 to %d", INSTANCES);
+    p->out->instance = (unsigned)i;
+    return DKIM_NONE;
+}
+
+static enum dkim_result take_covered(struct parse *p) /* RFC 8617 4.1.2 */
+{
+    if (lists(p->a, get(p, "h"), "arc-seal"))
+        return no(p, DKIM_PERMERROR, "it signs an ARC-Seal");
+    return DKIM_NONE;
+}
+
+static enum dkim_result take_cv(struct parse *p)
+{
+    p->out->cv = get(p, "cv");
+    if (get(p, "h").p) /* RFC 8617 4.1.3 */
+        return no(p, DKIM_PERMERROR, "h= isn't allowed in an ARC-Seal");
+    if (!p->out->cv.n)
+        return no(p, DKIM_PERMERROR, "cv= is missing");
+    return DKIM_NONE;
+}
+
+#define STEPS 10
+static enum dkim_result (*const steps[][STEPS])(struct parse *) = {
+    [DKIM_KIND_SIGNATURE] = {take_version, take_names, take_algorithm, take_canon, take_hashes,
+                             take_value, take_identity, take_numbers, take_query},
+    [DKIM_KIND_ARC_MESSAGE] = {take_instance, take_names, take_algorithm, take_canon, take_hashes,
+                               take_covered, take_value, take_numbers, take_query},
+    [DKIM_KIND_ARC_SEAL] = {take_instance, take_cv, take_names, take_algorithm, take_value,
+                            take_numbers}};
+
+enum dkim_result dkim_kind_parse(struct arena *a, enum dkim_kind kind, struct str value,
+                                 int64_t now, struct dkim_signature *out, char why_out[WHY])
+{
     struct parse p = {.a = a, .now = now, .out = out, .why = why_out};
     enum dkim_result r = DKIM_NONE;
     struct err err = {0};
@@ -329,9 +382,15 @@ enum dkim_result dkim_signature_parse(struct arena *a, struct str value, int64_t
     if (dkim_tags_parse(value, p.tags, &p.n, &err))
         return no(&p, DKIM_PERMERROR, "%s", err.text);
     out->mark = str_take(squeeze(a, get(&p, "b")), MARK);
-    for (size_t i = 0; i < ARRAY_LEN(steps) && r == DKIM_NONE; i++)
-        r = steps[i](&p);
+    for (size_t i = 0; i < STEPS && steps[kind][i] && r == DKIM_NONE; i++)
+        r = steps[kind][i](&p);
     return r;
+}
+
+enum dkim_result dkim_signature_parse(struct arena *a, struct str value, int64_t now,
+                                      struct dkim_signature *out, char why_out[WHY])
+{
+    return dkim_kind_parse(a, DKIM_KIND_SIGNATURE, value, now, out, why_out);
 }
 
 /* ---- A key record */

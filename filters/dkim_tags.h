@@ -34,21 +34,30 @@ const char *dkim_result_name(enum dkim_result r); /* "pass" */
 enum dkim_key_type { DKIM_KEY_RSA, DKIM_KEY_ED25519 };
 const char *dkim_key_type_name(enum dkim_key_type t); /* "rsa", "ed25519", as in k= */
 
+/* Fields that sign: one of DKIM, and two of ARC (RFC 8617 4.1.2, 4.1.3). */
+enum dkim_kind { DKIM_KIND_SIGNATURE, DKIM_KIND_ARC_MESSAGE, DKIM_KIND_ARC_SEAL };
 struct dkim_signature {
     struct str domain, selector; /* lower-case A-labels */
     struct str identity;         /* i= as written; empty: none, which is @domain */
     struct str algorithm;        /* "rsa-sha256", as written */
     struct str mark;             /* the first 8 letters of b=: tells signatures apart (RFC 6008) */
     enum dkim_key_type type;
-    bool relaxed_body, has_length, utf8; /* utf8: something in it isn't ASCII */
-    uint64_t length;                     /* l= */
-    int64_t signed_at, expires;          /* t=, x=; 0: none */
-    bool subdomain;                      /* the identity's domain is below the signing one */
+    struct str names, body_hash, value;                /* h=, bh=, b=, without blanks */
+    struct str written;                                /* b= as it stands in the field */
+    struct str cv;                                     /* ARC-Seal */
+    unsigned instance;                                 /* ARC: i=; 0: it has none */
+    bool relaxed_head, relaxed_body, has_length, utf8; /* utf8: something in it isn't ASCII */
+    uint64_t length;                                   /* l= */
+    int64_t signed_at, expires;                        /* t=, x=; 0: none */
+    bool subdomain; /* the identity's domain is below the signing one */
 };
 /* The value of a DKIM-Signature field. DKIM_NONE: it can be verified. Else it can't, why_out (of
  * 120) says why, and what was understood until then is in *out. now: s, for x= and t=. */
 enum dkim_result dkim_signature_parse(struct arena *a, struct str value, int64_t now,
                                       struct dkim_signature *out, char why_out[120]);
+
+enum dkim_result dkim_kind_parse(struct arena *a, enum dkim_kind kind, struct str value,
+                                 int64_t now, struct dkim_signature *out, char why_out[120]);
 
 struct dkim_record {
     enum dkim_key_type type;
