@@ -44,7 +44,10 @@ static void accept_sender(struct smtp_session *s)
 void smtp_mail_accept(struct smtp_session *s)
 {
     smtp_session_enter(s, SMTP_MAIL);
-    smtp_reply(s, 250, "2.1.0", "Sender ok");
+    if (s->port->role == SMTP_LOCAL && s->tx.sender.n) /* sendmail writes a From with it */
+        smtp_reply(s, 250, "2.1.0", "<" STR_FMT "> Sender ok", STR_ARG(s->tx.sender));
+    else
+        smtp_reply(s, 250, "2.1.0", "Sender ok");
 }
 
 static void on_may_send(void *ctx, const struct directory_answer *a)

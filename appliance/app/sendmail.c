@@ -169,7 +169,7 @@ static int hand_in(struct sendmail_job *j)
     if (!j->rcpts.n && !j->from_headers)
         return usage("no recipients");
     buf_init(&j->text, TEXT_MAX);
-    if (sendmail_read(STDIN_FILENO, j, &err) || sendmail_finish(j, j->sender, &err)) {
+    if (sendmail_read(STDIN_FILENO, j, &err) || sendmail_finish(j, &err)) {
         fprintf(stderr, "posthouse sendmail: %s\n", err.text);
         buf_fini(&j->text);
         return err.kind == ERR_TEMP ? EX_IOERR : EX_DATAERR;

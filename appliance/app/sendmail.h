@@ -26,6 +26,7 @@ struct sendmail_job {
     bool from_headers; /* -t */
     bool dots;         /* a line "." ends the input (no -i) */
     bool verbose;
+    bool needs_from; /* out: there is no From */
     struct buf text; /* of the message, CRLF line ends, dots not doubled */
 };
 /* false: too many. */
@@ -38,10 +39,10 @@ int sendmail_read(int fd, struct sendmail_job *j, struct err *err)
  * first. 1: the end was seen; -1: a NUL, or too large (err). */
 int sendmail_take(struct sendmail_job *j, struct str piece, unsigned *state, struct err *err)
     __attribute__((warn_unused_result));
-/* Recipients from the head with -t, Bcc fields removed, From added where there is none and `user`,
- * the sender's address, has a domain: otherwise the server adds one that has. */
-int sendmail_finish(struct sendmail_job *j, struct str user, struct err *err)
-    __attribute__((warn_unused_result));
+/* Recipients from the head with -t, Bcc fields removed. */
+int sendmail_finish(struct sendmail_job *j, struct err *err) __attribute__((warn_unused_result));
+/* The field for a message that has none: the server says whose address, as it knows the domain. */
+void sendmail_from(const struct sendmail_job *j, struct str address, struct buf *out);
 
 /* sendmail_dialog.c: returns a code of sysexits.h, and says on standard error what went wrong. */
 int sendmail_send(const char *socket, struct sendmail_job *j);

@@ -9,7 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 64 << 10, WAIT_MS = 600000, PIECE = 16 << 10 };
+enum { REPLY_MAX = 64 << 10, WAIT_MS = 600000, PIECE = 16 << 10, FROM_ROOM = 600 };
 
 struct dialog {
     int fd;
@@ -19,6 +19,7 @@ struct dialog {
     struct str text; /* of the last reply, its lines joined by LF */
     struct buf reply;
     struct buf out;
+    struct buf address; /* of the sender */
 };
 
 static int fail(int code, const char *what, const char *why)
@@ -181,10 +182,21 @@ static void add_xtext(struct buf *out, struct str s) /* RFC 3461 4 */
     }
 }
 
+/* The sender as the server knows it, with its domain: "2.1.0 <user@example.org> Sender ok". */
+static void take_address(struct dialog *d)
+{
+    struct str text = buf_str(&d->reply);
+    size_t begin, end;
+
+    if (str_chr(text, '<', &begin) && str_rchr(text, '>', &end) && end > begin)
+        buf_add(&d->address, text.p + begin + 1, end - begin - 1);
+}
+
 static int mail_from(struct dialog *d, const struct sendmail_job *j)
 {
-    buf_printf(&d->out, "MAIL FROM:<" STR_FMT "> SIZE=%zu", STR_ARG(j->sender), j->text.n);
-    if (not_ascii(buf_str(&j->text)))
+    buf_printf(&d->out, "MAIL FROM:<" STR_FMT "> SIZE=%zu", STR_ARG(j->sender),
+               j->text.n + (j->needs_from ? FROM_ROOM : 0));
+    if (not_ascii(buf_str(&j->text)) || (j->needs_from && not_ascii(j->full_name)))
         buf_add_z(&d->out, " BODY=8BITMIME");
     if (needs_utf8(j))
         buf_add_z(&d->out, " SMTPUTF8");
@@ -197,7 +209,12 @@ static int mail_from(struct dialog *d, const struct sendmail_job *j)
     buf_add_z(&d->out, "\r\n");
     if (d->verbose)
         fprintf(stderr, ">>> " STR_FMT "\n", STR_ARG(str_trim(buf_str(&d->out))));
-    return flush(d) || reply(d) ? broken() : d->code == 250 ? 0 : refused(d, j->sender);
+    if (flush(d) || reply(d))
+        return broken();
+    if (d->code != 250)
+        return refused(d, j->sender);
+    take_address(d);
+    return 0;
 }
 
 /* Sends to those that are taken; the first refusal is what the caller is told. */
@@ -252,6 +269,8 @@ static int data(struct dialog *d, const struct sendmail_job *j)
         return broken();
     if (d->code != 354)
         return refused(d, STR("the message"));
+    if (j->needs_from && d->address.n)
+        sendmail_from(j, buf_str(&d->address), &d->out);
     if (send_text(d, buf_str(&j->text)) || reply(d))
         return broken();
     return d->code == 250 ? 0 : refused(d, STR("the message"));
@@ -293,11 +312,13 @@ int sendmail_send(const char *socket, struct sendmail_job *j)
 
     if (d.fd < 0)
         return no_server(socket);
+    buf_init(&d.address, REPLY_MAX);
     buf_init(&d.in, REPLY_MAX);
     buf_init(&d.reply, REPLY_MAX);
     buf_init(&d.out, 1 << 20);
     code = transaction(&d, j);
     close(d.fd);
+    buf_fini(&d.address);
     buf_fini(&d.in);
     buf_fini(&d.reply);
     buf_fini(&d.out);

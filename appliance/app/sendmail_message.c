@@ -184,13 +184,8 @@ static int collect(struct sendmail_job *j, struct str head, struct err *err)
     return 0;
 }
 
-/* The server knows the domain of an address without one, and adds the field itself. */
-static void add_from(struct sendmail_job *j, struct str user, struct buf *out)
+void sendmail_from(const struct sendmail_job *j, struct str address, struct buf *out)
 {
-    size_t at;
-
-    if (!str_rchr(user, '@', &at))
-        return;
     struct str name = str_take(j->full_name, NAME_MAX_);
 
     buf_add_z(out, "From: ");
@@ -203,7 +198,7 @@ static void add_from(struct sendmail_job *j, struct str user, struct buf *out)
         }
         buf_add_z(out, "\" ");
     }
-    buf_printf(out, "<" STR_FMT ">\r\n", STR_ARG(user));
+    buf_printf(out, "<" STR_FMT ">\r\n", STR_ARG(address));
 }
 
 /* What mbox files have before each message. */
@@ -215,7 +210,7 @@ static void drop_mbox_line(struct sendmail_job *j)
         buf_drop(&j->text, at + 1);
 }
 
-int sendmail_finish(struct sendmail_job *j, struct str user, struct err *err)
+int sendmail_finish(struct sendmail_job *j, struct err *err)
 {
     static const char *const hidden[] = {"Bcc", "Resent-Bcc", NULL};
     struct header_field f;
@@ -227,8 +222,7 @@ int sendmail_finish(struct sendmail_job *j, struct str user, struct err *err)
     if (j->from_headers && collect(j, head, err))
         return -1;
     buf_init(&out, j->text.max + 4096);
-    if (!header_find(head, STR("From"), 0, &f))
-        add_from(j, user, &out);
+    j->needs_from = !header_find(head, STR("From"), 0, &f);
     while (header_next(&rest, &f))
         if (!j->from_headers || !one_of(f.name, hidden))
             buf_add_str(&out, f.raw);

@@ -67,8 +67,9 @@ def test_sender(post, host, call):
 
 def test_a_user_of_the_machine(post, host, call):
     p, name = host()
-    assert call("sendmail", "x@" + name, stdin=TEXT, user="daemon").returncode == 0
-    assert p.wait()[0].sender == "daemon@example.com"
+    assert call("sendmail", "-F", "A Daemon", "x@" + name, stdin=TEXT, user="daemon").returncode == 0
+    mail = p.wait()[0]
+    assert mail.sender == "daemon@example.com" and mail.header("From") == '"A Daemon" <daemon@example.com>'
 
 
 def test_for_us_and_elsewhere(post, host, call):
