@@ -132,6 +132,7 @@ bool chain_edit_head(const struct chain *c, struct str head, struct buf *out);
 struct chain_subject {
     struct str sender, rcpt, client,
         outcome; /* outcome: "accepted", "refused", "discarded", ... with the reply */
+    struct str head; /* of mail that is kept nowhere else: refused or discarded; else empty */
     size_t rcpts;
     uint64_t size;
     bool more; /* about one that was kept before: its stages are added to those */

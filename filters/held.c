@@ -288,6 +288,9 @@ static void on_moved(struct store_op *op)
                                                      .outcome = str_from(what),
                                                      .rcpts = (size_t)h->entry.n_rcpts,
                                                      .size = h->entry.size,
+                                                     .head = h->plan.held || h->plan.release
+                                                                 ? STR_NULL
+                                                                 : h->message.head,
                                                      .more = true});
     next(h);
 }

@@ -67,10 +67,15 @@ static void put_record(struct buf *out, const struct chain_record *r)
         buf_add_z(out, ",\"shadow\":true");
     if (r->failed)
         buf_add_z(out, ",\"failed\":true");
+    if (r->always)
+        buf_add_z(out, ",\"always\":true");
+    if (r->held)
+        buf_add_z(out, ",\"held\":true");
     if (r->score != 0)
         buf_printf(out, ",\"score\":%.6g", r->score);
     if (r->actions)
         buf_printf(out, ",\"actions\":%u", r->actions);
+    put_member(out, "recipient", r->rcpt);
     put_member(out, "reply", r->reply);
     put_member(out, "reason", r->reason);
     if (r->facts)
@@ -101,6 +106,17 @@ static void put_records(struct buf *out, const struct chain_record *r, bool *fir
     }
 }
 
+/* Its first whole lines. */
+static struct str beginning(struct str head, size_t max)
+{
+    size_t at;
+
+    if (head.n <= max)
+        return head;
+    head = str_take(head, max);
+    return str_take(head, str_rchr(head, '\n', &at) ? at + 1 : 0);
+}
+
 void chain_keep(struct chain *c, const struct chain_subject *about)
 {
     struct buf out;
@@ -118,6 +134,8 @@ void chain_keep(struct chain *c, const struct chain_subject *about)
     put_member(&out, "sender", about->sender);
     put_member(&out, "recipient", about->rcpt);
     put_member(&out, "outcome", about->outcome);
+    put_member(&out, "head",
+               beginning(about->head, (size_t)filters_settings(c->filters)->keep_head));
     buf_add_z(&out, ",\"stages\":[");
     put_records(&out, c->of_session.records, &first);
     if (c->message)

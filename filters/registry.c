@@ -46,8 +46,11 @@ static const struct ph_setting dns_settings[] = {
 static const struct ph_setting general_settings[] = {
     PH_SETTING(TEXT, filters_conf, plugins, PH_LIST, "", 0, 0,
                "Filter stages to load: files of shared objects, as posthouse-stage(3) tells. Each brings a section of its name."),
-    PH_SETTING(TIME, filters_conf, keep, PH_RELOAD, "14d", 0, 3650LL * DAY,
-               "How long verdicts are kept for posthouse explain. 0: none are kept."),
+    PH_SETTING(TIME, filters_conf, keep, PH_RELOAD, "30d", 0, 3650LL * DAY,
+               "How long verdicts are kept for posthouse explain, of mail that was refused, too. 0: none are kept."),
+    PH_SETTING(SIZE, filters_conf, keep_head, PH_RELOAD, "4K", 0, 16 << 10,
+               "How much of the header block of a message that was refused or discarded after it had come is kept with its verdicts, so "
+               "that posthouse explain can show what it was. 0: nothing of it."),
     PH_SETTING(TIME, filters_conf, watchdog, 0, "10s", 100, HOUR,
                "A stage that blocks the loop so long aborts the server, which its supervisor starts again."),
     PH_SETTING(INT, filters_conf, hold_count, PH_RELOAD, "1000", 0, 1000000,

@@ -31,6 +31,7 @@ const struct settings_section *filters_registry_sections(struct filters_registry
 struct filters_conf {    /* section "filters" */
     const char *plugins; /* list; read before all else: stages_load_named() of app */
     uint64_t keep;       /* verdicts are kept so long */
+    uint64_t keep_head;  /* and so much of the head of what was refused */
     uint64_t watchdog;   /* a stage that blocks the loop so long aborts the server */
     int64_t hold_count;
     uint64_t hold_bytes, hold_time, hold_retry, quarantine_time;

@@ -179,12 +179,14 @@ void smtp_filter_forget(struct smtp_session *s)
     struct smtp_transaction *tx = &s->tx;
     if (!s->chain || !tx->id)
         return;
+    bool gone = tx->sink && (tx->refused.code || tx->discard);
     chain_keep(s->chain,
                &(struct chain_subject){.sender = tx->sender,
                                        .rcpt = tx->first_rcpt,
                                        .rcpts = tx->rcpts,
                                        .client = str_from(s->ip),
                                        .size = tx->sink ? body_sink_size(tx->sink) : 0,
+                                       .head = gone ? body_sink_head(tx->sink) : STR_NULL,
                                        .outcome = tx->outcome[0] ? str_from(tx->outcome)
                                                                  : STR("given up by the client")});
     chain_transaction(s->chain, 0);

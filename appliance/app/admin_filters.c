@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* explain: what the filter stages decided about a message, and why. */
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_explain.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
 #include <time.h>
@@ -58,12 +59,14 @@ static int explain(struct admin_call *c)
                        "than filters.keep",
                        c->args[0]);
     json_object_set_new(detail, "id", json_string(c->args[0]));
+    explain_judge(detail);
     c->result = detail;
     return 0;
 }
 
 const struct admin_command admin_explain_commands[] = {
     {"explain", "show", "ID", 1, 1, NULL, false, explain,
-     "Show what the filter stages decided about a message or a session, and why (posthouse explain "
-     "ID)."},
+     "Show what the filter stages decided about a message or a session, also one that was refused, "
+     "and why (posthouse explain ID): every verdict, which of them decided, and what would have "
+     "changed it."},
     {.group = NULL}};

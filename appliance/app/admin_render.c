@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_explain.h"
 #include "appliance/base/mem.h"
 
 enum { COLUMNS_MAX = 16, WIDTH_MAX = 80 };
@@ -35,9 +36,7 @@ static void put_value(const json_t *v, struct buf *out)
     }
 }
 
-/* A value on its own, its control characters shown as '?': what clients wrote must not drive a
- * terminal. */
-static struct str cell(const json_t *v, struct buf *scratch)
+struct str admin_cell(const json_t *v, struct buf *scratch)
 {
     buf_clear(scratch);
     put_value(v, scratch);
@@ -77,8 +76,8 @@ static void render_table(const json_t *rows, struct buf *out)
     for (size_t c = 0; c < n; c++) {
         width[c] = strlen(names[c]);
         for (size_t r = 0; r < json_array_size(rows); r++) {
-            size_t w =
-                characters(cell(json_object_get(json_array_get(rows, r), names[c]), &scratch));
+            size_t w = characters(
+                admin_cell(json_object_get(json_array_get(rows, r), names[c]), &scratch));
             if (w > width[c])
                 width[c] = w < WIDTH_MAX ? w : WIDTH_MAX;
         }
@@ -87,7 +86,7 @@ static void render_table(const json_t *rows, struct buf *out)
         buf_printf(out, "%-*s%s", c + 1 < n ? (int)width[c] : 0, names[c], c + 1 < n ? "  " : "\n");
     for (size_t r = 0; r < json_array_size(rows); r++)
         for (size_t c = 0; c < n; c++) {
-            struct str s = cell(json_object_get(json_array_get(rows, r), names[c]), &scratch);
+            struct str s = admin_cell(json_object_get(json_array_get(rows, r), names[c]), &scratch);
             buf_add_str(out, s);
             for (size_t pad = characters(s); c + 1 < n && pad < width[c] + 2; pad++)
                 buf_add_char(out, ' ');
@@ -97,8 +96,7 @@ static void render_table(const json_t *rows, struct buf *out)
     buf_fini(&scratch);
 }
 
-/* A header block: below its name, a line each. */
-static void render_lines(struct str text, struct buf *scratch, struct buf *out)
+void admin_lines(struct str text, struct buf *scratch, struct buf *out)
 {
     struct str line;
 
@@ -108,7 +106,7 @@ static void render_lines(struct str text, struct buf *scratch, struct buf *out)
         json_t *v =
             json_stringn(line.p, line.n && line.p[line.n - 1] == '\r' ? line.n - 1 : line.n);
         buf_add_z(out, "  ");
-        buf_add_str(out, cell(v, scratch));
+        buf_add_str(out, admin_cell(v, scratch));
         buf_add_char(out, '\n');
         json_decref(v);
     }
@@ -126,10 +124,10 @@ static void render_field(const char *name, const json_t *v, struct buf *scratch,
         buf_add_char(out, '\n');
         render_table(v, out);
     } else if (json_is_string(v) && (strcmp(name, "head") == 0 || strcmp(name, "zone") == 0)) {
-        render_lines(str_of(json_string_value(v), json_string_length(v)), scratch, out);
+        admin_lines(str_of(json_string_value(v), json_string_length(v)), scratch, out);
     } else {
         buf_add_char(out, ' ');
-        buf_add_str(out, cell(v, scratch));
+        buf_add_str(out, admin_cell(v, scratch));
         buf_add_char(out, '\n');
     }
 }
@@ -144,66 +142,12 @@ static void render_object(json_t *o, struct buf *out)
     buf_fini(&scratch);
 }
 
-/* What explain shows: the message, and a line for each stage with what it said below it. */
-static void render_stage(json_t *v, struct buf *scratch, struct buf *out)
-{
-    static const char *const more[] = {"reason", "reply"};
-    json_t *facts = json_object_get(v, "facts"), *value;
-    const char *name;
-
-    buf_printf(out, "  %-8s %-16s %-10s %6.1f ms", json_string_value(json_object_get(v, "point")),
-               json_string_value(json_object_get(v, "stage")),
-               json_string_value(json_object_get(v, "verdict")),
-               (double)json_integer_value(json_object_get(v, "us")) / 1000);
-    if (json_object_get(v, "score"))
-        buf_printf(out, "  score %g", json_number_value(json_object_get(v, "score")));
-    if (json_is_true(json_object_get(v, "shadow")))
-        buf_add_z(out, "  (shadow: not acted on)");
-    if (json_is_true(json_object_get(v, "failed")))
-        buf_add_z(out, "  (its on_error)");
-    buf_add_char(out, '\n');
-    for (size_t i = 0; i < ARRAY_LEN(more); i++)
-        if ((value = json_object_get(v, more[i]))) {
-            buf_printf(out, "           %s: ", more[i]);
-            buf_add_str(out, cell(value, scratch));
-            buf_add_char(out, '\n');
-        }
-    json_object_foreach(facts, name, value)
-    {
-        struct str key = cell(value, scratch);
-        buf_printf(out, "           %s = ", name);
-        buf_add_str(out, key);
-        buf_add_char(out, '\n');
-    }
-}
-
-static void render_explained(json_t *o, json_t *stages, struct buf *out)
-{
-    static const char *const fields[] = {"id",        "session", "client", "sender",
-                                         "recipient", "rcpts",   "size",   "outcome"};
-    struct buf scratch;
-
-    buf_init(&scratch, 1 << 20);
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        json_t *v = json_object_get(o, fields[i]);
-        if (!v)
-            continue;
-        buf_printf(out, "%s: ", fields[i]);
-        buf_add_str(out, cell(v, &scratch));
-        buf_add_char(out, '\n');
-    }
-    buf_printf(out, "score: %g\n", json_number_value(json_object_get(o, "score")));
-    for (size_t i = 0; i < json_array_size(stages); i++)
-        render_stage(json_array_get(stages, i), &scratch, out);
-    buf_fini(&scratch);
-}
-
 void admin_render(json_t *result, struct buf *out)
 {
     if (!result || json_is_null(result))
         return;
     if (json_is_array(json_object_get(result, "stages"))) {
-        render_explained(result, json_object_get(result, "stages"), out);
+        explain_render(result, out);
         return;
     }
     if (json_is_object(result))

@@ -103,6 +103,11 @@ def test_sample_verdicts(run):
         assert mine["reason"] == "its Subject holds gold" and mine["score"] == 5 and tree["score"] == 5
         assert mine["facts"] == {"subject.looked": "yes"}
         assert mine["verdict"] == {"tag": "pass"}.get(then, then)
+        assert tree["verdict"] == {"tag": "pass"}.get(then, then) and tree["date"].startswith("20")
+        assert tree["decided_by"] == ([] if then == "tag" else ["subject"])
+        assert [c["verdict"] for c in tree["changes"]] == ([] if then == "tag" else ["pass"])
+        kept = then in ("discard", "defer", "reject")  # nowhere else
+        assert ("head" in tree) == kept and (not kept or "Subject: cheap\r\n GOLD\r\n" in tree["head"])
         assert tree["outcome"].startswith({"tag": "delivered", "junk": "delivered to Junk", "discard": "discarded"}.get(then, "refused: "))
         assert send(server)[0] == 250
 
@@ -115,6 +120,7 @@ def test_explain_text_and_ids(run, folder):
     shown = posthouse("explain", ident, data=server.data)
     assert shown.code == 0 and re.search(r"message +subject +pass", shown.out) and "outcome: delivered\n" in shown.out
     assert "reply:" not in shown.out  # nobody has refused anything
+    assert re.search(r"^date: 20\d\d-\d\d-\d\dT", shown.out, re.M) and "\nverdict: pass\n" in shown.out and "head:" not in shown.out
     assert posthouse("explain", "12345", data=server.data).code == 1
     assert posthouse("explain", "x", data=server.data).code == 2
     server.stop()
@@ -151,7 +157,7 @@ def test_points(run, how):
                     greeting = raw.makefile("rb").read().decode()
                 assert greeting.startswith("421 4.7.9 Later" if verdict == "defer" else "554 5.7.9 No")
                 tree = explain(server, re.findall(r"refused sid=(\d+)", server.log())[-1])
-                assert tree["outcome"].startswith("refused: ") and tree["stages"][-1]["verdict"] == verdict
+                assert tree["outcome"].startswith("refused: ") and tree["verdict"] == verdict and tree["stages"][-1]["verdict"] == verdict
             elif point == "helo":
                 with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=15) as client:
                     assert client.ehlo("x")[0] == expected
