@@ -6,6 +6,7 @@ Debian's packages of them exclude one another, so what isn't installed is downlo
 from there. Users they ask for that this machine hasn't got exist in their own /etc/passwd only.
 """
 import contextlib
+import grp
 import os
 import pathlib
 import pwd
@@ -39,6 +40,13 @@ def depends(package):
     text = run("apt-cache", "show", "--no-all-versions", package)
     found = re.search(r"^Depends: (.*)$", text, re.M)
     return [p.split()[0] for p in found[1].split(", ") if p.startswith("lib")] if found else []
+
+
+def known(look, name):
+    try:
+        return look(name)
+    except KeyError:
+        return None
 
 
 def installed(package):
@@ -120,24 +128,22 @@ class Server:
         self.start()
 
     def accounts(self):
-        names = ([], [])
-        for name, uid in USERS.items():
-            try:
-                pwd.getpwnam(name)
-            except KeyError:
-                names[0].append("%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n" % (name, uid, uid))
-                names[1].append("%s:x:%d:\n" % (name, uid))
-        (self.folder / "passwd").write_text(pathlib.Path("/etc/passwd").read_text() + "".join(names[0]))
-        (self.folder / "group").write_text(pathlib.Path("/etc/group").read_text() + "".join(names[1]))
+        users = "".join("%s:x:%d:%d::/nonexistent:/usr/sbin/nologin\n" % (name, *self.ids(name)) for name in USERS
+                        if not known(pwd.getpwnam, name) and name != "postdrop")
+        groups = "".join("%s:x:%d:\n" % (name, self.ids(name)[1]) for name in USERS if not known(grp.getgrnam, name))
+        (self.folder / "passwd").write_text(pathlib.Path("/etc/passwd").read_text() + users)
+        (self.folder / "group").write_text(pathlib.Path("/etc/group").read_text() + groups)
         resolver = self.options.get("resolver")
         (self.folder / "resolv.conf").write_text("nameserver %s\n" % (resolver or "127.0.0.1"))
 
     @staticmethod
     def ids(name):
-        try:
+        """(uid, gid) of a user, or of a group alone."""
+        with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)[2:4]
-        except KeyError:
-            return USERS[name], USERS[name]
+        with contextlib.suppress(KeyError):
+            return -1, grp.getgrnam(name)[2]
+        return USERS[name], USERS[name]
 
     def own(self, name, user=None, mode=0o755):
         path = self.folder / name
@@ -254,8 +260,12 @@ class Postfix(Server):
     def prepare(self):
         self.binary, self.libraries = program("postfix", "/usr/sbin/postfix")
         self.root = self.binary[:-len("/usr/sbin/postfix")]
-        for name in ("queue", "conf"):
+        for name in ("queue", "conf", "queue/pid"):
             self.own(name)
+        for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"):
+            self.own("queue/" + name, "postfix", 0o700)
+        for name, mode in (("maildrop", 0o730), ("public", 0o710)):
+            os.chown(self.own("queue/" + name, "postfix", mode), -1, self.ids("postdrop")[1])
         for name in ("data", "mail"):
             self.own(name, "postfix")
         (self.folder / "conf" / "main.cf").write_text(self.main_cf())
@@ -285,16 +295,8 @@ class Postfix(Server):
                               domains=", ".join(domains), ids=self.ids("postfix"), access=access or "{x = OK}", more="\n".join(more))
 
     def start(self):
-        self.launch(self.binary, "-c", self.folder / "conf", "start-fg")
-
-    def end(self):
-        """Its master has a session of its own."""
-        with contextlib.suppress(OSError, ValueError):
-            master = int((self.folder / "queue/pid/master.pid").read_text())
-            os.killpg(master, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(15)
-            os.killpg(master, signal.SIGKILL)
+        """Not by the command "postfix", which looks at an installation that may not be there."""
+        self.launch(self.root + "/usr/lib/postfix/sbin/master", "-c", self.folder / "conf", "-d")
 
 
 EXIM_CONF = """
