@@ -146,6 +146,94 @@ bool authres_is_from(struct str value, struct str id)
     return ours;
 }
 
+static bool is_word(char c)
+{
+    return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || c == '-' ||
+           c == '_' || c == '.';
+}
+
+static struct str take_token(struct str *s)
+{
+    size_t n = 0;
+
+    while (n < s->n && is_word(s->p[n]))
+        n++;
+    struct str token = str_take(*s, n);
+    *s = str_skip(*s, n);
+    return token;
+}
+
+/* "=" with blanks and comments around it. */
+static bool skip_equals(struct str *s)
+{
+    if (!skip_blanks(s) || s->n == 0 || s->p[0] != '=')
+        return false;
+    *s = str_skip(*s, 1);
+    return skip_blanks(s);
+}
+
+/* Up to a character that is neither in quotes nor in a comment. */
+static struct str take_until(struct str *s, bool (*end)(char c))
+{
+    size_t n = 0;
+
+    while (n < s->n && !end(s->p[n])) {
+        size_t in = s->p[n] == '"' || s->p[n] == '(' ? span(str_skip(*s, n)) : 1;
+        n += in ? in : s->n - n;
+    }
+    struct str taken = str_take(*s, n);
+    *s = str_skip(*s, n);
+    return taken;
+}
+
+static bool is_semicolon(char c)
+{
+    return c == ';';
+}
+
+bool authres_next(struct str *rest, struct authres_one *out)
+{
+    uint64_t version;
+
+    while (rest->n) {
+        struct str s = take_until(rest, is_semicolon);
+        *rest = str_skip(*rest, 1);
+        if (!skip_blanks(&s))
+            continue;
+        out->method = take_token(&s);
+        if (skip_blanks(&s) && s.n && s.p[0] == '/') { /* RFC 8601 2.2: method-version */
+            s = str_skip(s, 1);
+            if (!skip_blanks(&s) || str_to_u64(take_token(&s), 1, &version))
+                continue;
+        }
+        if (!skip_equals(&s))
+            continue;
+        out->result = take_token(&s);
+        out->properties = s;
+        if (out->method.n && out->result.n)
+            return true;
+    }
+    return false;
+}
+
+struct str authres_get(const struct authres_one *one, const char *property)
+{
+    struct str rest = one->properties, name, value;
+
+    while (skip_blanks(&rest) && rest.n) {
+        name = take_token(&rest);
+        if (!name.n || !skip_equals(&rest)) /* not well-formed: nothing after it is believed */
+            return STR_NULL;
+        value = take_until(&rest, is_blank);
+        if (!str_ieq(name, str_from(property)))
+            continue;
+        if (value.n > 1 && value.p[0] == '"' && value.p[value.n - 1] == '"')
+            value = str_take(str_skip(value, 1), value.n - 2);
+        return value;
+    }
+    return STR_NULL;
+}
+
 /* ---- Folding. */
 
 /* To the next blank that is neither in quotes nor in a comment. */

@@ -14,7 +14,11 @@
 #define PH_FILTERS_AUTHRES_H
 #include "appliance/base/buf.h"
 
+struct ph_acts;
+struct ph_host;
+
 enum { AUTHRES_LIMIT = 4000, AUTHRES_VALUE_LIMIT = 300 }; /* of a fact; of one value */
+enum { AUTHRES_ALL = 32 << 10 };                          /* of all facts */
 
 /* method and result are the house's own words; the comment may be anybody's, or empty. */
 void authres_result(struct buf *out, const char *method, const char *result, struct str comment);
@@ -23,6 +27,20 @@ void authres_property(struct buf *out, const char *name, struct str value);
 /* A text of results as a field's value, folded: lines end before a result, and before a property
  * that would make them long. */
 void authres_fold(struct str id, struct str results, struct buf *out);
+
+/* What all stages have told about a message, as the text for authres_fold(). */
+void authres_gather(const struct ph_host *host, struct ph_acts *acts, struct buf *out);
+
+/* One result of somebody else's field. */
+struct authres_one {
+    struct str method, result;
+    struct str properties; /* what follows them */
+};
+/* Takes the next result off *rest, a field's value; what is none (the authserv-id) is passed over.
+ */
+bool authres_next(struct str *rest, struct authres_one *out);
+/* The value of "header.from", without its quotes. Empty: it isn't there, or not well-formed. */
+struct str authres_get(const struct authres_one *one, const char *property);
 
 /* Who speaks in this field: the authserv-id, unquoted, into out. -1: it can't be made out. */
 int authres_id(struct str value, struct buf *out) __attribute__((warn_unused_result));

@@ -41,22 +41,28 @@ static void remove_forged(const struct ph_host *host, ph_turn turn, struct str i
     }
 }
 
-static void add_field(const struct ph_host *host, ph_turn turn, struct str id)
+void authres_gather(const struct ph_host *host, struct ph_acts *acts, struct buf *out)
 {
-    struct ph_acts *acts = host->acts(host, turn);
-    struct buf results, field;
     char name[32];
 
-    buf_init(&results, (sizeof methods / sizeof methods[0]) * (AUTHRES_LIMIT + 2));
-    buf_init(&field, 2 * results.max);
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         snprintf(name, sizeof name, "%s.authres", methods[i]);
         const char *text = host->fact_get(acts, name);
         if (!text || !text[0])
             continue;
-        buf_add_z(&results, results.n ? "; " : "");
-        buf_add_z(&results, text);
+        buf_add_z(out, out->n ? "; " : "");
+        buf_add_z(out, text);
     }
+}
+
+static void add_field(const struct ph_host *host, ph_turn turn, struct str id)
+{
+    struct ph_acts *acts = host->acts(host, turn);
+    struct buf results, field;
+
+    buf_init(&results, AUTHRES_ALL);
+    buf_init(&field, 2 * AUTHRES_ALL);
+    authres_gather(host, acts, &results);
     authres_fold(id, buf_str(&results), &field);
     if (results.n && (!buf_ok(&field) || host->header_insert(acts, 0, FIELD, buf_z(&field))))
         host->log(host, host->view(host, turn), PH_LOG_WARN, "no " FIELD ": it would be malformed");
@@ -73,6 +79,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     (void)at;
     if (c->remove_forged)
         remove_forged(host, turn, id);
+    host->fact_set(host->acts(host, turn), "authres.id", id.p); /* for who seals it */
     if (c->field)
         add_field(host, turn, id);
     host->done(host, turn, PH_PASS, NULL, NULL);

@@ -25,6 +25,8 @@ const char *builtin_folder(const struct ph_host *host); /* of the data; NULL: th
 /* The folder of signatures, of the settings of stage clamav; "": none is used. */
 const char *clamav_folder(const void *conf);
 
+extern const struct ph_stage arc_stage;       /* arc.c: what forwarders say */
+extern const struct ph_stage arc_seal_stage;  /* arc_seal.c: seals what is forwarded */
 extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication-Results */
 extern const struct ph_stage clamav_stage;    /* clamav.c: viruses */
 extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */

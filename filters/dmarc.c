@@ -33,8 +33,9 @@ static const struct ph_setting dmarc_settings[] = {
                     "Mail with a From that doesn't tell whose mail it claims to be: no domain, several From fields, addresses that "
                     "can't be read, more than four domains. Of several domains that counts for which it comes out worst."),
     PH_SETTING(TEXT, dmarc_conf, forwarders, PH_RELOAD | PH_LIST, "", 0, 0,
-               "Forwarders and mailing lists that check what they forward: networks (192.0.2.0/24), and domains (lists.example.org) whose "
-               "ARC seal, when the stage arc found it good, counts. What they bring and fails isn't refused for it."),
+               "Forwarders and mailing lists that check what they forward: networks (192.0.2.0/24), whose mail isn't refused because it fails, "
+               "and domains (lists.example.org), whose mail isn't if they say in an ARC set, which the stage arc found good, that it had passed "
+               "DMARC when it came to them."),
     PH_SETTING(TEXT, dmarc_conf, skip, PH_RELOAD | PH_LIST,
                "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, fc00::/7, fe80::/10", 0, 0,
                "Clients whose mail isn't checked; best the same as in spf.skip. Nor is that of those in guard.trusted, and of whoever "
@@ -56,16 +57,15 @@ struct dmarc_turn { /* its memory */
 
 /* ---- What comes of it. */
 
-static bool is_forwarded(const struct dmarc_stage *st, ph_turn turn)
+static bool is_forwarded(const struct dmarc_stage *st, ph_turn turn, const char *author)
 {
     const struct ph_host *host = st->host;
     struct ph_acts *acts = host->acts(host, turn);
-    const char *arc = host->fact_get(acts, "arc.result"),
-               *sealer = host->fact_get(acts, "arc.sealer");
+    const char *arc = host->fact_get(acts, "arc.result"), *sets = host->fact_get(acts, "arc.sets");
 
     if (cidr_set_has(&st->lists.networks, host->view(host, turn)->client_ip))
         return true;
-    return arc && strcmp(arc, "pass") == 0 && sealer && dmarc_lists_sealer(&st->lists, sealer);
+    return arc && strcmp(arc, "pass") == 0 && sets && dmarc_lists_vouched(&st->lists, sets, author);
 }
 
 static void decide_fail(const struct dmarc_stage *st, ph_turn turn, const struct dmarc_conf *c,
@@ -76,7 +76,7 @@ static void decide_fail(const struct dmarc_stage *st, ph_turn turn, const struct
     o->override = v->policy != v->asked ? DMARC_OVERRIDE_TEST : DMARC_OVERRIDE_NONE;
     if (wanted == DMARC_NONE)
         return;
-    if (is_forwarded(st, turn)) {
+    if (is_forwarded(st, turn, v->author)) {
         o->override = DMARC_OVERRIDE_FORWARDER;
         return;
     }

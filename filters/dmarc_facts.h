@@ -2,7 +2,7 @@
 /* dmarc_facts.h - what the stages before have found out, read for DMARC; and its verdict in words.
  * Floor 4 (filters). Threads: loop only.
  * Read are spf.result and spf.domain; dkim.results (README.md; absent if nobody looked); arc.result
- * and arc.sealer, the domain of the last seal. */
+ * and arc.sets. */
 #ifndef PH_FILTERS_DMARC_FACTS_H
 #define PH_FILTERS_DMARC_FACTS_H
 #include "filters/dmarc_eval.h"

@@ -2,6 +2,7 @@
 #include "filters/dmarc_lists.h"
 #include "appliance/base/buf.h"
 #include "appliance/base/mem.h"
+#include "filters/arc_facts.h"
 
 static bool is_network(struct str word)
 {
@@ -67,16 +68,41 @@ void dmarc_lists_free(struct dmarc_lists *l)
     *l = (struct dmarc_lists){0};
 }
 
-bool dmarc_lists_sealer(const struct dmarc_lists *l, const char *domain)
+static bool is_sealer(const struct dmarc_lists *l, struct str domain)
 {
     struct dmarc_domain one;
 
-    if (!dmarc_domain_fold(str_from(domain), &one))
+    if (!dmarc_domain_fold(domain, &one))
         return false;
     for (size_t i = 0; i < l->n_sealers; i++) {
         struct str name = str_from(one.z), above = str_from(l->sealers[i].z);
         if (str_ends(name, above) && (name.n == above.n || name.p[name.n - above.n - 1] == '.'))
             return true;
+    }
+    return false;
+}
+
+/* An AAR need not say whose pass it was (RFC 8601 2.7.2). */
+static bool passed_for(const struct arc_claims *claims, const char *author)
+{
+    struct dmarc_domain from;
+
+    return str_ieq(claims->dmarc, STR("pass")) &&
+           (!claims->from.n ||
+            (dmarc_domain_fold(claims->from, &from) && strcmp(from.z, author) == 0));
+}
+
+bool dmarc_lists_vouched(const struct dmarc_lists *l, const char *arc_sets, const char *author)
+{
+    struct str rest = str_from(arc_sets);
+    bool untouched = true; /* since then only trusted ones have had it */
+    struct arc_told one;
+
+    while (l->n_sealers && arc_facts_next(&rest, &one)) {
+        bool trusted = is_sealer(l, one.domain);
+        if (trusted && (untouched || one.holds) && passed_for(&one.claims, author))
+            return true;
+        untouched = untouched && trusted;
     }
     return false;
 }

@@ -15,6 +15,8 @@ struct dmarc_lists {
 int dmarc_lists_read(const char *skip, const char *forwarders, struct dmarc_lists *out,
                      struct err *err) __attribute__((warn_unused_result));
 void dmarc_lists_free(struct dmarc_lists *l); /* zeroed ones, too */
-/* Is it one of these domains, or below one? */
-bool dmarc_lists_sealer(const struct dmarc_lists *l, const char *domain);
+/* Does a trusted forwarder vouch for the message in an ARC chain that is in order (fact arc.sets)?
+ * It must have found that it passed DMARC for this author, and either the message must still be as
+ * it sealed it, or only trusted ones have had it since. */
+bool dmarc_lists_vouched(const struct dmarc_lists *l, const char *arc_sets, const char *author);
 #endif

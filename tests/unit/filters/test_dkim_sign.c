@@ -3,50 +3,12 @@
  * back is verified; keys that retire sign no more and lose their private half. */
 #include "appliance/sql/sql.h"
 #include "filters/dkim_check.h"
-#include "filters/dkim_ring.h"
-#include "tests/unit/filters/world.h"
+#include "tests/unit/filters/signing.h"
 
 static const struct str head = {"From: Joe <joe@sub.example.org>\r\nSubject: x\r\n\r\n",
                                 sizeof("From: Joe <joe@sub.example.org>\r\nSubject: x\r\n\r\n") -
                                     1};
 static const struct str data = {"Hello\r\n", sizeof("Hello\r\n") - 1};
-
-static void change(struct world *w, const struct dkim_change *list, size_t n)
-{
-    struct dkim_change_op op;
-
-    dkim_change_init(&op, list, n);
-    if (store_submit_wait(w->store, &op.op) || op.op.failed)
-        fail_msg("%s", op.op.err.text);
-}
-
-/* A new key that signs at once; its record is given back. */
-static char *add_key(struct world *w, const char *selector, enum dkim_key_type type)
-{
-    struct dkim_change list[2] = {{.what = DKIM_ADD}, {.what = DKIM_SWITCH}};
-    struct dkim_row *row = &list[0].row;
-    struct dkim_key *key;
-    struct err err = {0};
-    struct buf pem, record;
-
-    buf_init(&pem, DKIM_PEM_MAX);
-    buf_init(&record, DKIM_RECORD_MAX);
-    assert_int_equal(dkim_key_new(type, &key, &err), 0);
-    assert_int_equal(dkim_key_write(key, &pem, &err), 0);
-    assert_int_equal(dkim_key_record(key, &record, &err), 0);
-    *row = (struct dkim_row){.domain = STR("example.org"),
-                             .selector = str_from(selector),
-                             .type = type,
-                             .record = buf_str(&record),
-                             .pem = buf_str(&pem)};
-    list[1].row = *row;
-    change(w, list, 2);
-    char *z = str_dup_z(buf_str(&record));
-    dkim_key_free(&key);
-    buf_fini(&pem);
-    buf_fini(&record);
-    return z;
-}
 
 static void move_key(struct world *w, const char *selector, enum dkim_state from,
                      enum dkim_state to)
@@ -56,7 +18,7 @@ static void move_key(struct world *w, const char *selector, enum dkim_state from
         .to = to,
         .row = {.domain = STR("example.org"), .selector = str_from(selector), .state = from}};
 
-    change(w, &c, 1);
+    signing_change(w, &c, 1);
 }
 
 static struct dkim_row read_key(struct world *w, struct arena *a, const char *selector)
@@ -95,31 +57,11 @@ static int64_t private_size(struct world *w, const char *selector)
     return n;
 }
 
-static const struct chain_answer *run(struct world *w, struct chain *c, enum ph_point at,
-                                      const char *route, struct str h)
-{
-    static const char *const rcpts[] = {"b@example.net", NULL};
-    const struct ph_view v = {.client_ip = "192.0.2.1",
-                              .helo = "there",
-                              .mail_from = "joe@example.org",
-                              .rcpts = rcpts,
-                              .n_rcpts = 1,
-                              .route = route};
-    const struct chain_message m = {.head = h, .data = data, .fd = -1};
-    unsigned before = w->answers;
-
-    chain_transaction(c, 7);
-    if (chain_run(c, at, &v, &m, NULL, world_on_answer, w) == CHAIN_WAIT)
-        while (w->answers == before)
-            world_turn(w);
-    return chain_answer(c);
-}
-
 static size_t outbound(struct world *w, struct chain *c, const char *route)
 {
     size_t n = 0;
 
-    assert_int_equal(run(w, c, PH_OUTBOUND, route, head)->verdict, PH_PASS);
+    assert_int_equal(signing_run(w, c, PH_OUTBOUND, route, head, data)->verdict, PH_PASS);
     for (const struct chain_action *a = chain_actions(c); a; a = a->next) {
         assert_int_equal(a->kind, CHAIN_HEADER_INSERT);
         assert_true(str_eq(a->name, STR("DKIM-Signature")));
@@ -188,15 +130,17 @@ static void signs(void **state)
     struct chain *c = chain_new(w.filters, 1);
     assert_int_equal(outbound(&w, c, "submission"), 0);
     assert_true(str_find(chain_records(c, false)->reason, STR("no key for sub.example.org"), &at));
-    records[0] = add_key(&w, "r", DKIM_KEY_RSA);
-    records[1] = add_key(&w, "e", DKIM_KEY_ED25519);
+    records[0] = signing_add_key(&w, "r", DKIM_KEY_RSA);
+    records[1] = signing_add_key(&w, "e", DKIM_KEY_ED25519);
     outbound_until(&w, c, 2);
     verify(c, records);
     assert_int_equal(outbound(&w, c, "forward"), 0);
-    assert_int_equal(run(&w, c, PH_OUTBOUND, "submission", STR("To: x\r\n\r\n"))->verdict, PH_PASS);
+    assert_int_equal(
+        signing_run(&w, c, PH_OUTBOUND, "submission", STR("To: x\r\n\r\n"), data)->verdict,
+        PH_PASS);
     assert_null(chain_actions(c));
     /* Another one of the type takes over. */
-    char *again = add_key(&w, "r2", DKIM_KEY_RSA);
+    char *again = signing_add_key(&w, "r2", DKIM_KEY_RSA);
     struct arena *a = arena_new(0);
     assert_int_equal(read_key(&w, a, "r").state, DKIM_RETIRING);
     assert_int_equal(read_key(&w, a, "r2").state, DKIM_ACTIVE);
@@ -222,8 +166,8 @@ static void goes_on(void **state)
     (void)state;
     world_init(&w);
     world_store(&w);
-    mem_free(add_key(&w, "one", DKIM_KEY_ED25519));
-    mem_free(add_key(&w, "two", DKIM_KEY_RSA));
+    mem_free(signing_add_key(&w, "one", DKIM_KEY_ED25519));
+    mem_free(signing_add_key(&w, "two", DKIM_KEY_RSA));
     move_key(&w, "one", DKIM_ACTIVE, DKIM_RETIRING);
     w.dkim = true;
     world_set(&w, "dkim_sign.retire_time=0");
@@ -236,7 +180,7 @@ static void goes_on(void **state)
     assert_int_equal(outbound(&w, c, "submission"), 1);
     const struct dkim_change gone[] = {
         {.what = DKIM_DELETE, .row = {.domain = STR("example.org"), .selector = STR("one")}}};
-    change(&w, gone, 1);
+    signing_change(&w, gone, 1);
     assert_null(read_key(&w, a, "one").domain.p);
     struct dkim_change_op op;
     dkim_change_init(&op, gone, 1);
@@ -245,14 +189,6 @@ static void goes_on(void **state)
     chain_free(&c);
     world_fini(&w);
     arena_free(&a);
-}
-
-static struct str fact(const struct chain_record *r, const char *name)
-{
-    for (const struct chain_fact *f = r->facts; f; f = f->next)
-        if (str_eq(f->name, str_from(name)))
-            return f->value;
-    return STR_NULL;
 }
 
 /* Without a resolver no key can be had: temporary, and the message passes. */
@@ -270,17 +206,17 @@ static void no_resolver(void **state)
     w.dkim = true;
     world_open(&w);
     struct chain *c = chain_new(w.filters, 1);
-    assert_int_equal(run(&w, c, PH_MESSAGE, "", str_from(text))->verdict, PH_PASS);
+    assert_int_equal(signing_run(&w, c, PH_MESSAGE, "", str_from(text), data)->verdict, PH_PASS);
     const struct chain_record *r = chain_records(c, false);
     assert_string_equal(r->stage, "dkim");
-    assert_true(str_eq(fact(r, "dkim.result"), STR("temperror")));
-    struct str results = fact(r, "dkim.results");
+    assert_true(str_eq(signing_fact(r, "dkim.result"), STR("temperror")));
+    struct str results = signing_fact(r, "dkim.results");
     assert_true(str_starts(results, STR("temperror example.org s rsa-sha256 - AAAA - its key")));
     assert_true(str_find(results, STR("; permerror - - - - - - it is not a list of tags"), &at));
-    assert_int_equal(run(&w, c, PH_MESSAGE, "", head)->verdict, PH_PASS);
+    assert_int_equal(signing_run(&w, c, PH_MESSAGE, "", head, data)->verdict, PH_PASS);
     r = chain_records(c, false);
     assert_true(str_eq(r->reason, STR("no signature")));
-    assert_true(str_eq(fact(r, "dkim.result"), STR("none")));
+    assert_true(str_eq(signing_fact(r, "dkim.result"), STR("none")));
     chain_free(&c);
     world_fini(&w);
 }

@@ -350,16 +350,39 @@ static void test_forwarders(void **state)
     view.client_ip = "192.0.2.77";
     assert_int_equal(run("a@bank.test")->verdict, PH_REJECT);
     tell("arc.result", "fail");
-    tell("arc.sealer", "lists.example.org");
+    tell("arc.sets", "1 lists.example.org holds fail none pass bank.test");
     assert_int_equal(run("a@bank.test")->verdict, PH_REJECT);
     tell("arc.result", "pass");
     assert_int_equal(run("a@bank.test")->verdict, PH_PASS);
-    tell("arc.sealer", "a.LISTS.example.org");
-    assert_int_equal(run("a@shop.test")->verdict, PH_PASS);
-    tell("arc.sealer", "evillists.example.org");
-    assert_int_equal(run("a@bank.test")->verdict, PH_REJECT);
-    tell("arc.sealer", "example.org");
-    assert_int_equal(run("a@bank.test")->verdict, PH_REJECT);
+    assert_string_equal(fact("dmarc.override"), "trusted_forwarder");
+    assert_int_equal(run("a@shop.test")->verdict, PH_JUNK); /* another's pass */
+    static const struct {
+        const char *sets;
+        bool vouched;
+    } cases[] = {
+        {"1 a.LISTS.example.org altered - - PASS BANK.test", true},
+        {"1 lists.example.org holds - - pass -", true},
+        {"1 lists.example.org holds pass pass fail bank.test", false},
+        {"1 lists.example.org holds pass pass - -", false},
+        {"1 evillists.example.org holds - - pass bank.test", false},
+        {"1 example.org holds - - pass bank.test", false},
+        /* A later one that isn't trusted may have altered it, or not. */
+        {"2 evil.test holds - - pass bank.test; 1 lists.example.org altered - - pass bank.test",
+         false},
+        {"2 evil.test holds - - fail bank.test; 1 lists.example.org holds - - pass bank.test",
+         true},
+        {"2 lists.example.org holds - - fail bank.test; 1 b.lists.example.org altered - - pass "
+         "bank.test",
+         true},
+        {"2 lists.example.org holds - - fail bank.test; 1 evil.test holds - - pass bank.test",
+         false},
+        {"", false},
+        {"nonsense", false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        tell("arc.sets", cases[i].sets);
+        if ((run("a@bank.test")->verdict == PH_PASS) != cases[i].vouched)
+            fail_msg("%s", cases[i].sets);
+    }
     end();
 }
 

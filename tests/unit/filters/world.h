@@ -30,8 +30,8 @@ struct world {
     struct resolver *resolver;
     char dir[64];
     unsigned answers;
-    /* The stage of that name is on; dkim: both. */
-    bool limits, rdns, helo, spf, authres, dkim, dmarc;
+    /* The stage of that name is on; dkim, arc: both. */
+    bool limits, rdns, helo, spf, authres, dkim, arc, dmarc;
 };
 
 static inline void world_on_tick(void *ctx)
@@ -85,6 +85,8 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, w->spf ? "spf.mode=on" : "spf.mode=off");
     world_set(w, w->dkim ? "dkim.mode=on" : "dkim.mode=off");
     world_set(w, w->dkim ? "dkim_sign.mode=on" : "dkim_sign.mode=off");
+    world_set(w, w->arc ? "arc.mode=on" : "arc.mode=off");
+    world_set(w, w->arc ? "arc_seal.mode=on" : "arc_seal.mode=off");
     world_set(w, w->dmarc ? "dmarc.mode=on" : "dmarc.mode=off");
     world_set(w, w->rdns ? "rdns.mode=on" : "rdns.mode=off");
     world_set(w, w->helo ? "helo.mode=on" : "helo.mode=off");

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+/* arc_vector.h - a chain made by dkimpy 1.1.4 with a key of the tests (one for all its domains): a
+ * mailing list, which adds a footer afterwards, and two hosts that send it on. */
+#ifndef PH_TESTS_FILTERS_ARC_VECTOR_H
+#define PH_TESTS_FILTERS_ARC_VECTOR_H
+
+// clang-format off
+#define ARC_VECTOR_RECORD "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC8W7YQlWIICdBprDJT45fkl4ZKibmfAPIhJmYwd/d1dGxKxTV6uwOaHDQUFYyHhHTN+ZoRWXu2eE+IOhMqMgvhd1JIKVWerK5yJacKozSrRUdTR6FclKrCl0xdQ+taMyl3B6QN8BYbFmhhmLzuYi8d7n0qfiaMnTSCAd7PlQIRPwIDAQAB"
+static const char arc_vector[] =
+"ARC-Seal: i=3; cv=pass; a=rsa-sha256; d=third.example; s=s; t=1700000000;\r\n"
+" b=YhOg643+p6SPfYUitjkkXK3XRdThuwmiaaTgNYipdG7KUb2+XfzcjsXxSXpnYofGsDNTF\r\n"
+" w1q1wG0KHUbDnV38IZE/QV7sEeRq8O5QxZtGhQNFLweC0Uk9BJszWhf2WxBgXfro/loNN+O\r\n"
+" 53P2GoSqWfg+a3fcdfQ/E5QWKnZ5jK8=\r\n"
+"ARC-Message-Signature: i=3; a=rsa-sha256; c=relaxed/relaxed;\r\n"
+" d=third.example; s=s; t=1700000000; h=from : to : subject : date :\r\n"
+" from; bh=917Pf/rDMOa0Wi9yS0treUmS27AIx7bb0GADiuwb8vQ=;\r\n"
+" b=B2fCwsz3P0shbYUK3GofKm9NVhniHdTTpSQjH5KQGCFhHqqnW15cmYJ9mZ8nh8O31vAC3\r\n"
+" J5aLx+EUFdd7EaU3bVdb0gQFbjO9dR5A4Qt1TU1QaLDVTXnr0ac95b3CHPhrWBM4Ql+hOfX\r\n"
+" lEuJRrqkB2ihVmaHI4T2w2s5erS0u3U=\r\n"
+"ARC-Authentication-Results: i=3; mx.third.example; arc=pass;\r\n"
+"  dmarc=fail\r\n"
+"Authentication-Results: mx.third.example; arc=pass; dmarc=fail\r\n"
+"ARC-Seal: i=2; cv=pass; a=rsa-sha256; d=relay.example; s=s; t=1700000000;\r\n"
+" b=WredGFxTN2N8r1HW1i6ndP2nnwS/xYT9JFuyCguDtiesKrSBcZIwIvroQ7KNFHjCnjYyW\r\n"
+" 97AvdX273hdjNKzgKE/6XKp70fce3IGsQMr+QQRdMc/LP/WNRtvqi65fGyu9c79Gqwr1DvF\r\n"
+" +DQdAl7afKkjtio0z6D841LrwGY306I=\r\n"
+"ARC-Message-Signature: i=2; a=rsa-sha256; c=relaxed/relaxed;\r\n"
+" d=relay.example; s=s; t=1700000000; h=from : to : subject : date :\r\n"
+" from; bh=917Pf/rDMOa0Wi9yS0treUmS27AIx7bb0GADiuwb8vQ=;\r\n"
+" b=Q7iew9rnOuhiLTTRFIrWaO6qO52W6HjBxAKd9wvNuUh2U9JEk1xpGJtmrNlASdWcoW4FW\r\n"
+" qHphQOqTjEA9WypTFqp6fHgbWxe0bAmz8nym+o1Aa0QxdSXt3LiiZXiFlOEU1b5DbqYNrCE\r\n"
+" R3u4Zzv3lKbJUUaqm2RnZsjq7UiItng=\r\n"
+"ARC-Authentication-Results: i=2; mx.relay.example; arc=pass;\r\n"
+"  spf=softfail;\r\n"
+"  dkim=fail;\r\n"
+"  dmarc=fail header.from=bank.example\r\n"
+"Authentication-Results: mx.relay.example; arc=pass; spf=softfail; dkim=fail; dmarc=fail header.from=bank.example\r\n"
+"ARC-Seal: i=1; cv=none; a=rsa-sha256; d=lists.example; s=s; t=1700000000;\r\n"
+" b=aeUSGxUACDnFxJcFMiyJFy9nXDe31nrCkS9dQN2UARt5BVVZaep2aW6ygHYXCzvUaxEaE\r\n"
+" SldP9Sud4dJKNfw4TvyFD64ayY4J/Ev21INjrCbQzhQiWQQjp1zjfjb/awoV4FM64p6D76g\r\n"
+" 8jzMy/0U5GTUThOysZjB+DzUsT6Y2NU=\r\n"
+"ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed;\r\n"
+" d=lists.example; s=s; t=1700000000; h=from : to : subject : date :\r\n"
+" from; bh=Ba3gj8+xBPQLJTahTfzW6RbWQ/XPgESxkCi2B66PSQg=;\r\n"
+" b=ZbJ3tRYuYqtaCF2EgimTPgFyVcNWydM83hgRv6Bkung6rkOCvym8JuaJnbI82aAX7mm20\r\n"
+" LLe9nAQfnUnSy8Pf/Qg5yn2oFo48K646NvyTXDCkJeR0XdTUiFDfNH3olgH2bNlBt0I0C5R\r\n"
+" uIOF+uhqyQqwFbTXdhEMDOhfxPssbAQ=\r\n"
+"ARC-Authentication-Results: i=1; mx.lists.example; spf=pass smtp.mailfrom=bank.example;\r\n"
+"  dkim=fail;\r\n"
+"  dkim=pass header.d=bank.example;\r\n"
+"  dmarc=pass (p=reject) header.from=bank.example\r\n"
+"Authentication-Results: mx.lists.example; spf=pass smtp.mailfrom=bank.example; dkim=fail; dkim=pass header.d=bank.example; dmarc=pass (p=reject) header.from=bank.example\r\n"
+"From: Joe <joe@bank.example>\r\n"
+"To: list@lists.example\r\n"
+"Subject: a  list\r\n"
+"Date: Fri, 20 Nov 2026 06:00:00 +0000\r\n"
+"\r\n"
+"Hello\r\n"
+"-- \r\n"
+"list footer\r\n";
+// clang-format on
+#endif
