@@ -38,6 +38,7 @@ extern const struct ph_stage headers_stage;   /* headers.c: malformed head */
 extern const struct ph_stage helo_stage;      /* helo.c: what the client calls itself */
 extern const struct ph_stage limits_stage;    /* limits.c: rates */
 extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */
+extern const struct ph_stage policy_stage;    /* policy.c: allow and deny rules */
 extern const struct ph_stage rdns_stage;      /* client_name.c: the client's name in the DNS */
 extern const struct ph_stage spf_stage;       /* spf.c: who may send for a domain */
 #endif

@@ -350,7 +350,7 @@ const struct ph_stage greylist_stage = {
            "do and many programs that send junk don't. Off unless `clients` says whom. Facts: "
            "greylist.result (new, waiting, passed, client, sender, correspondent, trusted, "
            "unsuspected, full).",
-    .after = "spf,dnslist,rdns,helo",
+    .after = "policy,spf,dnslist,rdns,helo",
     .settings = greylist_settings,
     .conf_size = sizeof(struct greylist_conf),
     .open = open_stage,

@@ -19,6 +19,7 @@ static const char help[] =
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"
     "  posthouse quarantine ...   list, show, release, delete mail that a filter stage has kept\n"
+    "  posthouse policy ...       list, add, remove who is always let in, and who never\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"

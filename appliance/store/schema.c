@@ -93,6 +93,14 @@ static const char *const dmarc_1[] = {
     NULL};
 static const struct sql_migration dmarc_migrations[] = {{"results of DMARC", dmarc_1}};
 
+/* Who is allowed and who denied (filters/policy_rows.c); times in s, expires 0: never. */
+static const char *const policy_1[] = {
+    "CREATE TABLE policy_rule(kind SMALLINT NOT NULL, scope VARCHAR(320) NOT NULL, value "
+    "VARCHAR(320) NOT NULL, action SMALLINT NOT NULL, reason VARCHAR(200) NOT NULL, created BIGINT "
+    "NOT NULL, expires BIGINT NOT NULL, PRIMARY KEY(kind, scope, value)) %CLUSTERED%",
+    NULL};
+static const struct sql_migration policy_migrations[] = {{"allow and deny rules", policy_1}};
+
 static const char *const version_3[] = {
     /* Mail that is acknowledged and not in its mailboxes (queue.h). held: enum queue_held; times:
        wall ms */
@@ -154,7 +162,8 @@ int schema_open(struct sql *db, struct err *err)
         sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0 ||
         sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0 ||
         sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0 ||
-        sql_migrate(db, "dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations), err) != 0)
+        sql_migrate(db, "dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations), err) != 0 ||
+        sql_migrate(db, "policy", policy_migrations, ARRAY_LEN(policy_migrations), err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

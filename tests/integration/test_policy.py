@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""`posthouse policy` and the stage of that name: rules take effect in the running server, for those they are for; domains that must
+sign; what explain tells about mail that was refused."""
+import re
+import smtplib
+
+import pytest
+from conftest import FAST, posthouse, wait_for
+
+XANDROS, VIVITA = "xandros@example.com", "vivita@example.com"
+TEXT = "From: a@signs.example\r\nSubject: %s\r\n\r\nHello\r\n"
+
+
+def send(server, sender="a@example.org", to=(XANDROS,), helo="client.example", subject="x"):
+    """The reply of each recipient, and the message's (None: none was sent)."""
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as client:
+        client.ehlo(helo)
+        assert client.mail(sender)[0] == 250
+        answers = [client.rcpt(one) for one in to]
+        if all(code != 250 for code, _ in answers):
+            return answers, None
+        return answers, client.data(TEXT % subject)
+
+
+def policy(data, *words, code=0):
+    done = posthouse("policy", *words, "--json", data=data)
+    assert done.code == code, (words, done.code, done.out, done.err)
+    return done.json if code == 0 and words[0] != "remove" else done.json.get("error") if code else None
+
+
+def refused(server, **how):
+    """The words to the first recipient, once it is refused: a change is in force a moment after its command."""
+    return wait_for(lambda: next((words.decode() for code, words in send(server, **how)[0][:1] if code == 550), None), "refused")
+
+
+def taken(server, **how):
+    return wait_for(lambda: send(server, **how)[0][0][0] == 250, "taken")
+
+
+def explained(server):
+    ident = re.findall(r"mid=(\d+)", server.log())[-1]
+    return posthouse("explain", ident, "--json", data=server.data).json
+
+
+def test_rules(start, folder):
+    server = start(settings=FAST, data=folder)
+    data = server.data
+    assert policy(data, "list") == []
+    assert send(server)[0][0][0] == 250
+    added = policy(data, "add", "deny", "sender", "@Example.org", "--reason=Not from there.")
+    assert {**added, "since": 0} == {"action": "deny", "kind": "sender", "value": "@example.org", "for": "all", "since": 0, "expires": None,
+                                    "reason": "Not from there.", "replaced": False}
+    assert refused(server) == "5.7.1 Not from there."
+    tree = explained(server)
+    assert tree["verdict"] == "reject" and tree["decided_by"] == ["policy"]
+    mine = [s for s in tree["stages"] if s["stage"] == "policy" and s["point"] == "rcpt"][0]
+    assert mine["reason"] == "deny sender @example.org: Not from there." and mine["effect"] == "decided" and mine["recipient"] == XANDROS
+    assert mine["facts"] == {"policy.rule": "deny sender @example.org"}
+    assert tree["changes"] == [{"without": ["policy"], "verdict": "pass", "decided_by": []}]
+    # One of them wants it: it is refused for the other alone
+    policy(data, "add", "allow", "sender", "a@example.org", "--for=" + XANDROS)
+    taken(server)
+    answers, (code, _) = send(server, to=(VIVITA, XANDROS), subject="for one")
+    assert [c for c, _ in answers] == [550, 250] and code == 250
+    assert "Subject: for one" in server.newest(XANDROS).decode() and server.count(VIVITA) == 0
+    # A domain of ours, a client, a name
+    policy(data, "add", "deny", "network", "127.0.0.0/8", "--for=example.com", "--expires=1h")
+    assert refused(server, sender="b@else.example") == "5.7.1 Mail from your network is not accepted here"
+    assert policy(data, "add", "allow", "network", "127.0.0.0/8", "--for=example.com")["replaced"] is True
+    taken(server, sender="b@else.example")
+    policy(data, "remove", "network", "127.0.0.0/8", "--for=example.com")
+    policy(data, "add", "deny", "helo", "localhost")
+    assert "call themselves so" in refused(server, sender="b@else.example", helo="LOCALHOST")
+    assert send(server, sender="b@else.example")[0][0][0] == 250
+    # Users who send aren't looked at
+    policy(data, "add", "deny", "recipient", VIVITA)
+    refused(server, sender="b@else.example", to=(VIVITA,))
+    with server.smtp("submission", XANDROS) as client:
+        client.sendmail(XANDROS, VIVITA, "Subject: from a user\r\n\r\nHello\r\n")
+    assert "from a user" in server.newest(VIVITA).decode()
+    listed = policy(data, "list")
+    assert [(r["action"], r["kind"], r["value"], r["for"]) for r in listed] == [
+        ("deny", "sender", "@example.org", "all"), ("deny", "recipient", VIVITA, "all"), ("deny", "helo", "localhost", "all"),
+        ("allow", "sender", "a@example.org", XANDROS)]
+    assert [r["kind"] for r in policy(data, "list", "--for=all")] == ["sender", "recipient", "helo"]
+    assert policy(data, "list", "--for=" + XANDROS) == listed[3:]
+    assert policy(data, "test", XANDROS, "--sender=a@example.org")["action"] == "allow"
+    assert policy(data, "test", "karl@example.com", "--sender=x@example.org")["value"] == "@example.org"
+    assert policy(data, "test", "karl@example.com", "--sender=<>", "--client=192.0.2.1", "--helo=localhost")["kind"] == "helo"
+    assert policy(data, "test", "karl@example.com", "--sender=<>") == {"action": None}
+    server.stop()
+    assert policy(data, "list") == listed  # without a server, from the store
+
+
+def test_words(start, folder):
+    start(data=folder).stop()
+    for words, said in ((("add", "forbid", "sender", "@x.example"), "allow or deny"), (("add", "deny", "subject", "x"), "no kind"),
+                        (("add", "deny", "sender", "x.example"), "'x.example' is none of"), (("add", "deny", "network", "10.0.0.1/8"), "host bits"),
+                        (("add", "deny", "sender", "@x.example", "--for=a b"), "--for"),
+                        (("add", "deny", "sender", "@x.example", "--expires=soon"), "--expires"),
+                        (("add", "deny", "sender", "@x.example", "--reason=N\u00f6"), "--reason"), (("add", "deny", "sender"), "usage"),
+                        (("remove", "moon", "x"), "no kind"), (("test", XANDROS, "--client=here"), "--client")):
+        assert said in policy(folder, *words, code=2), words
+    assert "no such rule" in policy(folder, "remove", "sender", "@x.example", code=1)
+    assert policy(folder, "list") == []
+
+
+@pytest.mark.parametrize("wish", ("reject", "quarantine", "junk"))
+def test_must_sign(start, wish):
+    server = start(settings=(*FAST, "policy.dkim_required=signs.example", "policy.dkim_missing=" + wish))
+    code, words = send(server, subject="unsigned")[1]
+    tree = explained(server)
+    assert tree["verdict"] == wish and tree["decided_by"] == ["policy"]
+    if wish == "reject":
+        assert code == 550 and b"5.7.20 Mail from signs.example must have" in words
+        assert "Subject: unsigned" in tree["head"]
+        shown = posthouse("explain", tree["id"], data=server.data).out
+        assert "\nverdict: reject (policy)\n" in shown and "\n  without policy: pass\n" in shown and "\n  Subject: unsigned\n" in shown
+    else:
+        assert code == 250 and "head" not in tree
+        assert server.count(XANDROS, "Junk") == (wish == "junk")
+        kept = posthouse("quarantine", "list", "--stage=policy", "--json", data=server.data).json
+        assert len(kept) == (wish == "quarantine")
+    assert server.count(XANDROS) == 0
+    # What is allowed doesn't count as junk; a refusal stays one
+    policy(server.data, "add", "allow", "sender", "@example.org")
+    def allowed():
+        send(server, subject="allowed")
+        return any(s["verdict"] == "accept" for s in explained(server)["stages"])
+    wait_for(allowed, "allowed")
+    assert (server.count(XANDROS) > 0) == (wish != "reject")
