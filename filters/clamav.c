@@ -6,6 +6,7 @@
 #include "appliance/base/buf.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
+#include "filters/clamav_update.h"
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -23,7 +24,18 @@ static const char *const unavailables[] = {"defer", "hold", "pass", NULL};
 static const struct ph_setting clamav_settings[] = {
     PH_SETTING(TEXT, clamav_conf, database, PH_RELOAD, "", 0, 0,
                "The folder of signatures, as freshclam keeps it in /var/lib/clamav. Empty: mail isn't scanned. Turning it off "
-               "gives the memory back at a restart; within the sandbox another folder needs one, too."),
+               "gives the memory back at a restart; within the sandbox another folder needs one, too. A name without '/' is a "
+               "folder in the data folder, which is made."),
+    PH_SETTING(TIME, clamav_conf, update, PH_RELOAD, "0", 0, 30LL * 24 * HOUR,
+               "How often newer signatures are fetched into database, which must be in the data folder. 0: that is left to "
+               "others, freshclam for example. ClamAV's mirrors don't like to be asked more than once an hour."),
+    PH_SETTING(TEXT, clamav_conf, update_databases, PH_RELOAD | PH_LIST, "main, daily, bytecode", 0, 0,
+               "ClamAV's own signatures to fetch; they are signed. May be empty."),
+    PH_SETTING(TEXT, clamav_conf, update_mirrors, PH_RELOAD | PH_LIST, "https://database.clamav.net", 0, 0,
+               "Where from: the first one that answers. One of your own, http or https, holds the files main.cvd and so on."),
+    PH_SETTING(TEXT, clamav_conf, update_urls, PH_RELOAD | PH_LIST, "", 0, 0,
+               "Other signatures to fetch, a URL for each file. They are not signed: whoever can change them on their way "
+               "decides what is a virus."),
     PH_SETTING_ENUM(clamav_conf, action, PH_RELOAD, "reject", actions,
                     "What becomes of mail in which a virus was found. tag: it is delivered with the word virus in its field "
                     "X-Posthouse-Tags."),
@@ -74,7 +86,9 @@ struct pause { /* the memory of a turn */
 
 const char *clamav_folder(const void *conf)
 {
-    return ((const struct clamav_conf *)conf)->database;
+    const char *name = ((const struct clamav_conf *)conf)->database;
+
+    return strchr(name, '/') ? name : "";
 }
 
 /* ---- What was found. */
@@ -280,18 +294,26 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return ftw->level ? remove(path) : 0;
 }
 
+static char *joined(const char *folder, const char *name)
+{
+    struct buf path;
+    char *out;
+
+    buf_init(&path, 4096);
+    buf_printf(&path, "%s/%s", folder, name);
+    out = str_dup_z(str_from(buf_z(&path)));
+    buf_fini(&path);
+    return out;
+}
+
 /* A folder of one's own for what is unpacked from mail; a crash may have left some there. */
 static int make_temporary(struct clamav *c, char *why, size_t room)
 {
     const char *data = builtin_folder(c->host);
-    struct buf path;
     bool made;
 
-    buf_init(&path, 4096);
-    buf_printf(&path, "%s/%s", data ? data : "/tmp",
-               data ? "clamav-tmp" : "posthouse-clamav-XXXXXX");
-    c->temporary = str_dup_z(str_from(buf_z(&path)));
-    buf_fini(&path);
+    c->temporary =
+        data ? joined(data, "clamav-tmp") : str_dup_z(STR("/tmp/posthouse-clamav-XXXXXX"));
     if (data)
         made = mkdir(c->temporary, 0700) == 0 || errno == EEXIST;
     else
@@ -304,18 +326,56 @@ static int make_temporary(struct clamav *c, char *why, size_t room)
     return 0;
 }
 
+static int set_folder(struct clamav *c, char *why, size_t room)
+{
+    const char *name = c->conf->database, *data = builtin_folder(c->host);
+
+    mem_free(c->folder);
+    if (strchr(name, '/') || !data) {
+        c->folder = str_dup_z(str_from(name));
+        return 0;
+    }
+    c->folder = joined(data, name);
+    if (mkdir(c->folder, 0700) == 0 || errno == EEXIST)
+        return 0;
+    snprintf(why, room, "%.150s can't be made: %s", c->folder, strerror(errno));
+    return -1;
+}
+
+/* Not the folder's name: the stage's own folders would be in its way. */
+static int check_name(const struct clamav_conf *conf, char *why, size_t room)
+{
+    static const char *const taken[] = {".", "..", "bodies", "clamav-tmp"};
+
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+        if (strcmp(conf->database, taken[i]) == 0) {
+            snprintf(why, room, "database can't be %s", taken[i]);
+            return -1;
+        }
+    return 0;
+}
+
+static int set_conf(struct clamav *c, const struct clamav_conf *conf, char *why, size_t room)
+{
+    if (check_name(conf, why, room))
+        return -1;
+    c->conf = conf;
+    return set_folder(c, why, room) || clamav_update_schedule(c, why, room) ? -1 : 0;
+}
+
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
     struct clamav *c = MEM_NEW(struct clamav);
 
     c->refs = 1;
     c->host = host;
-    c->conf = conf;
     c->loop = builtin_loop(host);
     list_init(&c->waiting);
     if (clamav_engine_init(err->text, sizeof err->text) ||
         make_temporary(c, err->text, sizeof err->text) ||
+        set_conf(c, conf, err->text, sizeof err->text) ||
         clamav_keeper_start(c, err->text, sizeof err->text)) {
+        clamav_update_stop(c);
         clamav_unref(&c);
         return -1;
     }
@@ -326,9 +386,13 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
     struct clamav *c = inst;
+    const struct clamav_conf *before = c->conf;
+    char why[sizeof err->text];
 
-    (void)err;
-    c->conf = conf;
+    if (set_conf(c, conf, err->text, sizeof err->text)) {
+        (void)set_conf(c, before, why, sizeof why);
+        return -1;
+    }
     clamav_keeper_look(c);
     return 0;
 }
@@ -338,6 +402,7 @@ static void close_stage(void *inst)
     struct clamav *c = inst;
 
     atomic_store(&c->closing, true);
+    clamav_update_stop(c);
     clamav_keeper_stop(c);
     (void)nftw(c->temporary, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     (void)rmdir(c->temporary);
@@ -346,7 +411,7 @@ static void close_stage(void *inst)
 
 static bool idle(const void *conf)
 {
-    return !clamav_folder(conf)[0];
+    return !((const struct clamav_conf *)conf)->database[0];
 }
 
 const struct ph_stage clamav_stage = {

@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 
 struct clamav_conf {
-    const char *database;
-    uint64_t check, wait, scan_size, file_size, scan_time, max_memory, reserve;
+    const char *database, *update_databases, *update_mirrors, *update_urls;
+    uint64_t check, wait, update, scan_size, file_size, scan_time, max_memory, reserve;
     int64_t recursion, files;
     int action, encrypted, oversized, unavailable;
     bool concurrent_reload;
@@ -25,6 +25,7 @@ enum clamav_state {
     CLAMAV_WITHOUT /* and none is coming, for now: `unavailable` says what happens to mail */
 };
 struct clamav;
+struct clamav_updater;
 struct clamav_held { /* an engine in use */
     struct clamav_engine *engine;
     struct clamav *of;
@@ -36,8 +37,9 @@ struct clamav {
     const struct ph_host *host;
     const struct clamav_conf *conf; /* as in force now */
     struct loop *loop;
-    char *temporary;
-    unsigned refs; /* itself: the stage, and what is on its way */
+    char *temporary, *folder;       /* for what is unpacked; of signatures */
+    struct clamav_updater *updater; /* NULL: none was wanted so far */
+    unsigned refs;                  /* itself: the stage, and what is on its way */
     atomic_bool closing;
     struct list waiting; /* of clamav.c: turns without an engine */
     /* the keeper's */

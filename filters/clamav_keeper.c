@@ -51,6 +51,7 @@ void clamav_unref(struct clamav **cp)
     if (!c || --c->refs)
         return;
     mem_free(c->temporary);
+    mem_free(c->folder);
     mem_free(c);
 }
 
@@ -175,7 +176,7 @@ static struct task *task_new(struct clamav *c, enum task_kind kind)
 
     t->of = clamav_ref(c);
     t->kind = kind;
-    t->folder = str_dup_z(str_from(c->conf->database));
+    t->folder = str_dup_z(str_from(c->folder));
     t->temporary = str_dup_z(str_from(c->temporary));
     t->reserve = c->conf->reserve;
     t->job = (struct job){.run = run_task, .done = on_task};
@@ -240,7 +241,7 @@ static uint64_t mark_of(const struct clamav *c, const struct clamav_database *d)
     const struct clamav_conf *f = c->conf;
     const uint64_t words[] = {
         f->scan_size,       f->file_size,      f->scan_time,   (uint64_t)f->recursion,
-        (uint64_t)f->files, f->encrypted != 0, d->fingerprint, str_hash(str_from(f->database))};
+        (uint64_t)f->files, f->encrypted != 0, d->fingerprint, str_hash(str_from(c->folder))};
 
     return str_hash(str_of(words, sizeof words)) | 1;
 }

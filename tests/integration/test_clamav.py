@@ -3,12 +3,14 @@
 are loaded, broken, missing, or too large for the memory. All signatures are the tests' own."""
 import base64
 import gzip
+import http.server
 import io
 import pathlib
 import random
 import re
 import shutil
 import smtplib
+import subprocess
 import tempfile
 import threading
 import zipfile
@@ -309,22 +311,120 @@ def test_in_the_sandbox():
         server.start("clamav {\n    database = %s\n    check = 1h\n}\n" % signatures)
         server.seed()
         wait_for(lambda: "signatures of" in server.log(), "signatures are loaded")
-
-        def judged():
-            with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
-                client.ehlo("client.example.org")
-                client.mail("someone@example.org")
-                client.rcpt("ann@example.com")
-                return client.data(nested(attached(zipped(EICAR))))[0]
-        assert judged() == 554
+        assert judged(server) == 554
         assert (server.data / "clamav-tmp").stat().st_mode & 0o777 == 0o700
         (signatures / "own.ndb").write_text("Test.Other:0:*:%s\n" % b"something else".hex())
         server.hup()
         wait_for(lambda: server.log().count("signatures of") == 2, "they are loaded at SIGHUP")
-        assert judged() == 250
+        assert judged(server) == 250
     finally:
         server.stop()
         shutil.rmtree(signatures)
+
+
+# ---- newer signatures by the server itself
+
+class Mirror(http.server.ThreadingHTTPServer):
+    """Serves self.files by name; one that is None never answers."""
+
+    def __init__(self, files):
+        self.files, self.asked, self.over = files, [], threading.Event()
+        super().__init__(("127.0.0.1", 0), MirrorHandler)
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self):
+        return "http://127.0.0.1:%d/" % self.server_address[1]
+
+    def stop(self):
+        self.over.set()
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class MirrorHandler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.lstrip("/")
+        self.server.asked.append(name)
+        data = self.server.files.get(name, b"")
+        if data is None:
+            self.server.over.wait(120)
+            return
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def updating():
+    from test_serve import Appliance
+    server = Appliance()
+    mirrors = []
+
+    def start(files, settings):
+        mirrors.append(Mirror(files))
+        server.trouble_expected = True  # until the first signatures are here
+        server.start("clamav {\n    database = own\n    check = 100ms\n    %s\n}\n" % "\n    ".join(settings).replace("URL", mirrors[0].url))
+        server.seed()
+        return server, mirrors[0]
+    yield start
+    try:
+        server.stop()
+    finally:
+        for mirror in mirrors:
+            mirror.stop()
+
+
+def judged(server):
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
+        client.ehlo("client.example.org")
+        client.mail("someone@example.org")
+        client.rcpt("ann@example.com")
+        return client.data(nested(attached(zipped(EICAR))))[0]
+
+
+def test_fetched_by_url(updating):
+    files = {"own.ndb": SIGNATURE.encode()}
+    server, mirror = updating(files, ("update = 1s", "update_databases = {}", "update_urls = {\"URLown.ndb\"}"))
+    wait_for(lambda: "signatures of" in server.log(), "they are loaded", 60)
+    assert judged(server) == 554
+    files["own.ndb"] = b"Test.Other:0:*:%s\n" % b"something else".hex().encode()
+    wait_for(lambda: judged(server) == 250, "newer ones are", 60)
+    files["own.ndb"] = b"nonsense\n"  # tried out, and not taken
+    wait_for(lambda: "signatures were not fetched" in server.log(), "it says so", 60)
+    assert judged(server) == 250 and b"Test.Other" in (server.data / "own" / "own.ndb").read_bytes()
+
+
+def test_forged_signatures_are_not_taken(updating):
+    forged = b"ClamAV-VDB:01 Jan 2026 08-32 -0400:99:1:90:%s:sig:me:1767263520" % (b"0" * 32)
+    files = {"main.cvd": forged.ljust(512) + b"junk" * 1000}
+    server, mirror = updating(files, ("update = 1h", "update_databases = {main}", "update_mirrors = {\"URL\"}"))
+    wait_for(lambda: "signatures were not fetched" in server.log(), "it says so", 60)
+    assert "main.cvd" in mirror.asked
+    assert not [f for f in (server.data / "own").iterdir() if f.name.startswith("main")]
+    assert judged(server) == 451
+
+
+def test_stops_while_it_fetches(updating):
+    server, mirror = updating({"own.ndb": None}, ("update = 1h", "update_databases = {}", "update_urls = {\"URLown.ndb\"}"))
+    wait_for(lambda: mirror.asked, "it has asked", 60)  # the fixture stops it, in less than 30 s
+
+
+def test_sealed_servers_fetch_nothing(tmp_path):
+    for settings, words in ((("clamav.database=own", "clamav.update=1h"), "sealed"),
+                            (("clamav.database=%s" % tmp_path, "clamav.update=1h"), "without '/'"),
+                            (("clamav.database=bodies",), "can't be bodies")):
+        done = subprocess.run([BINARY, "dev", "--port-base", "0", "--json", *[w for s in settings for w in ("--set", s)]],
+                              capture_output=True, text=True, timeout=30)
+        assert done.returncode != 0 and words in done.stderr
 
 
 # ---- newer signatures while mail comes
