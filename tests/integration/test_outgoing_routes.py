@@ -129,12 +129,13 @@ def test_loop_to_ourselves(post):
         assert worse.sessions == []
 
 
-@pytest.mark.parametrize("name", ["broken.test", "forged.test", "stale.test", "lost.mail.test"])
-def test_dns_that_fails_is_for_later(post, name):
+def test_dns_that_fails_is_for_later(post):
     """Whoever forges an answer, or breaks a server, doesn't make mail come back."""
+    names = ("broken.test", "forged.test", "stale.test", "lost.mail.test")
     with at(BEST) as p:
-        post.submit("x@" + name)
-        post.tried()
+        for name in names:
+            post.submit("x@" + name)
+        assert {r["to"] for r in post.tried(2, len(names))} == {"x@" + name for name in names}
         assert p.sessions == [] and post.inbox() == []
 
 
@@ -223,7 +224,7 @@ def test_smarthost_refuses_the_login(world):
             assert smart.until(lambda: smart.verbs.get("AUTH", 0) >= 2)
             assert "MAIL" not in smart.verbs and p.inbox() == []
         with at(SMART, port=587, tls=wrong, users={"relay@example.com": "wrong"}) as impostor:
-            assert impostor.until(lambda: len(impostor.sessions) >= 2 and not impostor.open)
+            assert impostor.until(lambda: impostor.failed_handshakes or impostor.sessions and not impostor.open)
             assert "AUTH" not in impostor.verbs
         assert p.waiting() and p.inbox() == []
 
