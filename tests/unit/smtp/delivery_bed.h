@@ -359,7 +359,7 @@ static inline bool bed_row(struct bed *b, const char *rcpt, struct queue_to *out
 /* Ms until it is tried again. */
 static inline int64_t bed_wait(struct bed *b, const char *rcpt)
 {
-    struct queue_to to;
+    struct queue_to to = {.id = 0};
     if (!bed_row(b, rcpt, &to))
         fail_msg("%s isn't in the queue", rcpt);
     int64_t wait = to.next_ms - clock_wall_ms();

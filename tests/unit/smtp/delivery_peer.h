@@ -210,7 +210,7 @@ static inline bool peer_line(struct peer_session *s, const char *line)
     if (strncmp(line, "MAIL", 4) == 0) {
         s->mail = (struct peer_mail){.n_rcpts = 0};
         buf_clear(&s->text);
-        snprintf(s->mail.mail, sizeof s->mail.mail, "%s", line);
+        snprintf(s->mail.mail, sizeof s->mail.mail, "%.*s", (int)sizeof s->mail.mail - 1, line);
         peer_path(line, s->mail.from, sizeof s->mail.from);
         s->begun = peer_takes(s->peer, "MAIL");
         return peer_say(s, "MAIL", "250 2.1.0 fine");
