@@ -346,6 +346,7 @@ static inline bool bed_row(struct bed *b, const char *rcpt, struct queue_to *out
     struct queue_filter f = {.state = -1};
     struct queue_to *list;
     size_t n;
+    *out = (struct queue_to){.id = 0};
     assert_int_equal(
         queue_find(b->reader, b->arena, &f, 0, UINT32_MAX, 1000, &list, NULL, &n, &b->err), 0);
     for (size_t i = 0; i < n; i++)
@@ -359,7 +360,7 @@ static inline bool bed_row(struct bed *b, const char *rcpt, struct queue_to *out
 /* Ms until it is tried again. */
 static inline int64_t bed_wait(struct bed *b, const char *rcpt)
 {
-    struct queue_to to = {.id = 0};
+    struct queue_to to;
     if (!bed_row(b, rcpt, &to))
         fail_msg("%s isn't in the queue", rcpt);
     int64_t wait = to.next_ms - clock_wall_ms();

@@ -53,7 +53,7 @@ static inline struct dns_row *dns_ip(const char *name, const char *ip, bool secu
 {
     struct dns_row *r = dns_add(strchr(ip, ':') ? RESOLVER_AAAA : RESOLVER_A, name);
 
-    snprintf(r->record.ip, sizeof r->record.ip, "%s", ip);
+    snprintf(r->record.ip, sizeof r->record.ip, "%.*s", (int)sizeof r->record.ip - 1, ip);
     r->secure = secure;
     return r;
 }
