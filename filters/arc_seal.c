@@ -19,7 +19,7 @@ struct arc_seal_conf {
 // clang-format off
 static const struct ph_setting arc_seal_settings[] = {
     PH_SETTING(TEXT, arc_seal_conf, domain, PH_RELOAD, "", 0, 0,
-               "Whose key seals: a domain that has one (posthouse dkim create), or lies below one that has. Empty: the server's own name."),
+               "Whose key seals: a domain that has one (posthouse dkim create), or one above it has. Empty: the server's own name."),
     PH_SETTING_END};
 // clang-format on
 
