@@ -83,6 +83,19 @@ def group(name):
     return Group("bench-filters-%d-%s" % (os.getpid(), name))
 
 
+def end_group(group):
+    """What its main process has left behind, too."""
+    for _ in range(100):
+        left = open(group.path + "/cgroup.procs").read().split()
+        if not left:
+            break
+        time.sleep(0.1)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    group.remove()
+
+
 class Program:
     """A process with a folder and a group of its own."""
 
@@ -117,15 +130,7 @@ class Program:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for _ in range(100):
-            left = open(self.group.path + "/cgroup.procs").read().split()
-            if not left:
-                break
-            time.sleep(0.1)
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-        self.group.remove()
+        end_group(self.group)
 
 
 class Dovecot(Program):
@@ -170,6 +175,10 @@ class Rspamd(Program):
 
 class Postfix(mta.Postfix):
     processes = 100
+
+    def stop(self):
+        super().stop()
+        end_group(self.group)
 
 
 class Stack:
@@ -225,4 +234,3 @@ class Stack:
     def stop(self):
         for p in reversed(self.parts):
             p.stop()
-            p.group.remove()
