@@ -373,6 +373,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     list_init(&c->waiting);
     if (clamav_engine_init(err->text, sizeof err->text) ||
         make_temporary(c, err->text, sizeof err->text) ||
+        clamav_update_prepare(c, err->text, sizeof err->text) ||
         set_conf(c, conf, err->text, sizeof err->text) ||
         clamav_keeper_start(c, err->text, sizeof err->text)) {
         clamav_update_stop(c);

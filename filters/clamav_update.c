@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "filters/clamav_update.h"
+#include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -7,10 +8,11 @@
 #include "filters/builtin.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@ enum {
     CONNECT_S = 30,
     SILENCE_S = 60,
     ATTEMPTS = 1, /* the next ones come after RETRY_MS */
+    CHILD_MAX_S = 3600,
     WORDS_MAX = 32,
     TEST_BYTES = 64 << 20, /* what isn't larger is tried out before it is taken */
     OUTPUT_LINE = 512
@@ -44,12 +47,11 @@ struct update { /* one run */
 };
 struct clamav_updater {
     struct clamav *of;
-    struct lane *lane;
+    struct lane *lane; /* NULL until an update was wanted */
     struct timer *timer;
-    bool busy;
-    pthread_mutex_t lock;
-    pid_t child; /* 0: none; this and stopping under lock */
-    bool stopping;
+    pid_t helper;
+    int fd; /* to the helper; the lane's while it runs */
+    bool busy, stopping;
 };
 
 static void split(const char *list, struct words *out)
@@ -136,28 +138,112 @@ static enum outcome fetch(struct update *u)
 }
 #endif
 
-static void child(struct update *u, int output) __attribute__((noreturn));
-static void child(struct update *u, int output)
+/* ---- The helper: forked while nobody uses libclamav, whose locks a later child would inherit as
+ * they are. It has one thread, and a child of its own for each run. A request is words, each ended
+ * by NUL: folder, temporary, then three lists ended by an empty word each; what comes back is what
+ * the child prints, and at the end END_MARK and the outcome. */
+
+enum { HELPER_FD = STDERR_FILENO + 1, END_MARK = '\1' };
+
+static bool take_word(FILE *in, char **out)
+{
+    size_t room = 0;
+    char *line = NULL;
+    ssize_t n = getdelim(&line, &room, '\0', in);
+
+    *out = n > 0 ? str_dup_z(str_from(line)) : NULL;
+    free(line);
+    return n > 0;
+}
+
+static bool take_list(FILE *in, struct words *out)
+{
+    char *word;
+
+    while (take_word(in, &word) && word[0] && out->n < WORDS_MAX)
+        out->word[out->n++] = word;
+    bool whole = word && !word[0];
+    mem_free(word);
+    return whole;
+}
+
+static void put_list(struct buf *out, const struct words *w)
+{
+    for (uint32_t i = 0; i < w->n; i++)
+        buf_add(out, w->word[i], strlen(w->word[i]) + 1);
+    buf_add_char(out, '\0');
+}
+
+static void child(struct update *u) __attribute__((noreturn));
+static void child(struct update *u)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGPIPE, SIG_IGN);
-    (void)dup2(output, STDOUT_FILENO);
-    (void)dup2(output, STDERR_FILENO);
-    /* Sockets and the lock of the data folder must not outlive the server in it. */
-    if (close_range(STDERR_FILENO + 1, ~0u, 0) != 0)
-        _exit(UPDATE_FAILED);
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(CHILD_MAX_S);
+    (void)dup2(HELPER_FD, STDOUT_FILENO);
+    (void)dup2(HELPER_FD, STDERR_FILENO);
+    close(HELPER_FD);
     _exit(fetch(u));
+}
+
+static enum outcome run_child(struct update *u)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        child(u);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) > UPDATE_FORBIDDEN)
+        return UPDATE_FAILED;
+    return (enum outcome)WEXITSTATUS(status);
+}
+
+static void helper(int fd) __attribute__((noreturn));
+static void helper(int fd)
+{
+    static const int passed_over[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    FILE *in;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i < ARRAY_LEN(passed_over); i++) /* it ends with the server, not before */
+        (void)signal(passed_over[i], SIG_IGN);
+    /* Sockets and the lock of the data folder must not outlive the server in it. */
+    if (dup2(fd, HELPER_FD) < 0 || close_range(HELPER_FD + 1, ~0u, 0) != 0 ||
+        !(in = fdopen(HELPER_FD, "r")))
+        _exit(1);
+    for (;;) {
+        struct update u = {0};
+        if (!take_word(in, &u.folder) || !take_word(in, &u.temporary) ||
+            !take_list(in, &u.databases) || !take_list(in, &u.mirrors) || !take_list(in, &u.urls))
+            _exit(0);
+        const char end[] = {END_MARK, (char)('0' + run_child(&u)), '\n'};
+        if (write(HELPER_FD, end, sizeof end) != (ssize_t)sizeof end)
+            _exit(0);
+        words_free(&u.databases);
+        words_free(&u.mirrors);
+        words_free(&u.urls);
+        mem_free(u.folder);
+        mem_free(u.temporary);
+    }
 }
 
 /* ---- The run, on the lane. */
 
-static void take_line(struct update *u, struct str line)
+/* True: it was the end. */
+static bool take_line(struct update *u, struct str line)
 {
     line = str_trim(line);
-    if (!line.n)
-        return;
-    snprintf(u->last_line, sizeof u->last_line, STR_FMT, STR_ARG(line));
-    log_debug(&(struct log_ctx){.module = "filters"}, "freshclam", L_STR("text", line));
+    if (line.n == 2 && line.p[0] == END_MARK) {
+        u->outcome = (enum outcome)(line.p[1] - '0');
+        return true;
+    }
+    if (line.n) {
+        snprintf(u->last_line, sizeof u->last_line, STR_FMT, STR_ARG(line));
+        log_debug(&(struct log_ctx){.module = "filters"}, "freshclam", L_STR("text", line));
+    }
+    return false;
 }
 
 static void read_output(struct update *u, int fd)
@@ -169,63 +255,34 @@ static void read_output(struct update *u, int fd)
     while ((got = read(fd, text + n, sizeof text - n)) > 0 || (got < 0 && errno == EINTR)) {
         n += got > 0 ? (size_t)got : 0;
         while (str_chr(str_of(text, n), '\n', &at)) {
-            take_line(u, str_of(text, at));
+            if (take_line(u, str_of(text, at)))
+                return;
             n -= at + 1;
             memmove(text, text + at + 1, n);
         }
-        if (n == sizeof text) {
-            take_line(u, str_of(text, n));
-            n = 0;
-        }
+        if (n == sizeof text)
+            n = 0; /* no line of interest is so long */
     }
-    take_line(u, str_of(text, n));
-}
-
-static enum outcome wait_for_child(pid_t pid)
-{
-    int status = 0;
-
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) > UPDATE_FORBIDDEN)
-        return UPDATE_FAILED;
-    return (enum outcome)WEXITSTATUS(status);
-}
-
-static pid_t start_child(struct update *u, int output)
-{
-    struct clamav_updater *up = u->of;
-    pid_t pid = -1;
-
-    pthread_mutex_lock(&up->lock);
-    if (!up->stopping)
-        pid = fork();
-    if (pid == 0)
-        child(u, output);
-    up->child = pid > 0 ? pid : 0;
-    pthread_mutex_unlock(&up->lock);
-    return pid;
+    snprintf(u->last_line, sizeof u->last_line, "the helper has ended; a restart brings it back");
 }
 
 static void run_update(struct job *j, void *worker)
 {
     struct update *u = CONTAINER_OF(j, struct update, job);
-    int ends[2];
+    struct buf request;
 
     (void)worker;
     u->outcome = UPDATE_FAILED;
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return;
-    pid_t pid = start_child(u, ends[1]);
-    close(ends[1]);
-    if (pid > 0) {
-        read_output(u, ends[0]);
-        u->outcome = wait_for_child(pid);
-        pthread_mutex_lock(&u->of->lock);
-        u->of->child = 0; /* its id may be another's from now on */
-        pthread_mutex_unlock(&u->of->lock);
-    }
-    close(ends[0]);
+    buf_init(&request, 1 << 20);
+    buf_add(&request, u->folder, strlen(u->folder) + 1);
+    buf_add(&request, u->temporary, strlen(u->temporary) + 1);
+    put_list(&request, &u->databases);
+    put_list(&request, &u->mirrors);
+    put_list(&request, &u->urls);
+    if (buf_ok(&request))
+        (void)send(u->of->fd, request.p, request.n, MSG_NOSIGNAL);
+    buf_fini(&request);
+    read_output(u, u->of->fd);
 }
 
 /* ---- When, on the loop. */
@@ -243,7 +300,6 @@ static void update_free(struct update *u)
 static void dispose(struct clamav_updater *up)
 {
     clamav_unref(&up->of);
-    pthread_mutex_destroy(&up->lock);
     mem_free(up);
 }
 
@@ -321,29 +377,49 @@ static void on_timer(void *ctx)
         update_free(u);
 }
 
-static int make(struct clamav *c, char *why, size_t room)
+int clamav_update_prepare(struct clamav *c, char *why, size_t room)
 {
-    const struct lane_conf conf = {.name = "clamav-update", .threads = 1, .depth = 1};
-    struct clamav_updater *up = MEM_NEW(struct clamav_updater);
-    struct err err = {0};
+    struct clamav_updater *up;
+    int ends[2];
 
-    up->lane = lane_new(c->loop, &conf, &err);
-    if (!up->lane) {
-        snprintf(why, room, "%s", err.text);
-        mem_free(up);
+    if (builtin_sealed(c->host))
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        snprintf(why, room, "no socket for its helper: %s", strerror(errno));
         return -1;
     }
-    CHECK(pthread_mutex_init(&up->lock, NULL) == 0);
+    up = MEM_NEW(struct clamav_updater);
+    up->helper = fork();
+    if (up->helper == 0)
+        helper(ends[1]);
+    close(ends[1]);
+    up->fd = ends[0];
     up->of = clamav_ref(c);
-    up->timer = timer_new(c->loop, on_timer, up);
     c->updater = up;
+    if (up->helper > 0)
+        return 0;
+    snprintf(why, room, "its helper can't be started: %s", strerror(errno));
+    return -1;
+}
+
+static int make_lane(struct clamav_updater *up, char *why, size_t room)
+{
+    const struct lane_conf conf = {.name = "clamav-update", .threads = 1, .depth = 1};
+    struct err err = {0};
+
+    up->lane = lane_new(up->of->loop, &conf, &err);
+    if (!up->lane) {
+        snprintf(why, room, "%s", err.text);
+        return -1;
+    }
+    up->timer = timer_new(up->of->loop, on_timer, up);
     return 0;
 }
 
 int clamav_update_schedule(struct clamav *c, char *why, size_t room)
 {
     if (!c->conf->update) {
-        if (c->updater)
+        if (c->updater && c->updater->timer)
             timer_stop(c->updater->timer);
         return 0;
     }
@@ -352,11 +428,11 @@ int clamav_update_schedule(struct clamav *c, char *why, size_t room)
                  "update can write in the data folder only: set database to a name without '/'");
         return -1;
     }
-    if (builtin_sealed(c->host)) {
+    if (!c->updater) {
         snprintf(why, room, "this server is sealed and can't fetch anything: set update to 0");
         return -1;
     }
-    if (!c->updater && make(c, why, room))
+    if (!c->updater->lane && make_lane(c->updater, why, room))
         return -1;
     timer_start(c->updater->timer, due(c));
     return 0;
@@ -369,13 +445,15 @@ void clamav_update_stop(struct clamav *c)
     c->updater = NULL;
     if (!up)
         return;
-    pthread_mutex_lock(&up->lock);
     up->stopping = true;
-    if (up->child)
-        kill(up->child, SIGKILL);
-    pthread_mutex_unlock(&up->lock);
     timer_free(&up->timer);
+    if (up->helper > 0) { /* its child goes with it, and the lane reads the end of its output */
+        kill(up->helper, SIGKILL);
+        while (waitpid(up->helper, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
     lane_free(&up->lane);
+    close(up->fd);
     if (!up->busy)
         dispose(up); /* else at its answer */
 }

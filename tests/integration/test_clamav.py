@@ -397,7 +397,8 @@ def test_fetched_by_url(updating):
     wait_for(lambda: "signatures of" in server.log(), "they are loaded", 60)
     assert judged(server) == 554
     files["own.ndb"] = b"Test.Other:0:*:%s\n" % b"something else".hex().encode()
-    wait_for(lambda: judged(server) == 250, "newer ones are", 60)
+    wait_for(lambda: server.log().count("signatures of") == 2, "newer ones are", 60)
+    assert judged(server) == 250
     files["own.ndb"] = b"nonsense\n"  # tried out, and not taken
     wait_for(lambda: "signatures were not fetched" in server.log(), "it says so", 60)
     assert judged(server) == 250 and b"Test.Other" in (server.data / "own" / "own.ndb").read_bytes()
