@@ -164,11 +164,20 @@ class Server:
         return env
 
     def launch(self, *words):
+        """Postfix's master hangs at its start now and then, without a word: it is started again."""
+        for left in (2, 1, 0):
+            try:
+                return self.launch_once(*words)
+            except NoServer:
+                if not left:
+                    raise
+
+    def launch_once(self, *words):
         with open(self.folder / "output", "ab") as output:
             self.process = subprocess.Popen(self.command(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                             env=self.environment(), start_new_session=True,
                                             preexec_fn=self.group.enter if self.group else None)
-        deadline = time.monotonic() + START
+        deadline = time.monotonic() + START / 3
         while True:
             with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 5) as s:
                 s.settimeout(START)
