@@ -21,7 +21,8 @@ STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}
 
 
 class Results:
-    """What dkimpy asks of the package authres, which isn't everywhere: its own results of one host, without comments."""
+    """What dkimpy asks of the package authres, which isn't everywhere, nor everywhere the same: its own results of one host,
+    without comments."""
 
     def __init__(self, authserv_id, results):
         self.authserv_id, self.results = authserv_id, results
@@ -33,8 +34,7 @@ class Results:
         return cls(name, [types.SimpleNamespace(method=m, result=r) for m, r in pairs])
 
 
-if not hasattr(dkim, "authres"):
-    dkim.authres = types.SimpleNamespace(AuthenticationResultsHeader=Results, core=types.SimpleNamespace(SyntaxError=SyntaxError))
+dkim.authres = types.SimpleNamespace(AuthenticationResultsHeader=Results, core=types.SimpleNamespace(SyntaxError=SyntaxError))
 
 
 class ArcWorld(World):
