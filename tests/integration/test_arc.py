@@ -30,8 +30,18 @@ class Results:
     @classmethod
     def parse(cls, field):
         name, *results = [part.strip() for part in field.split(":", 1)[1].split(";")]
-        pairs = [r.split()[0].split("=") for r in results if "=" in r]
-        return cls(name, [types.SimpleNamespace(method=m, result=r) for m, r in pairs])
+        return cls(name, [Result(text) for text in results if "=" in text])
+
+
+class Result:
+    """One of them; how newer dkimpy writes it again, too."""
+
+    def __init__(self, text):
+        self.text = text
+        self.method, self.result = text.split()[0].split("=")
+
+    def __str__(self):
+        return self.text
 
 
 dkim.authres = types.SimpleNamespace(AuthenticationResultsHeader=Results, core=types.SimpleNamespace(SyntaxError=SyntaxError))
