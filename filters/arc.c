@@ -7,6 +7,7 @@
 #include "filters/arc_facts.h"
 #include "filters/builtin.h"
 #include "filters/dkim_fetch.h"
+#include "filters/dkim_hash.h"
 
 /* One for each seal of the longest chain; signatures nearly always have the same key. */
 enum { QUERIES = 60, DNS_MS = 10000 };
@@ -75,18 +76,10 @@ static void answer(const struct ph_host *host, ph_turn turn, const struct arc_ch
 
 /* ---- Verifying */
 
-static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    const struct ph_view *v = ctx;
-
-    return v->read(v, offset, to, n);
-}
-
 static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
 {
     struct arc_work *w = arg;
-    const struct dkim_message m = {
-        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+    const struct dkim_message m = dkim_message_of(v);
 
     (void)inst;
     arc_chain_run(&w->chain, &m);

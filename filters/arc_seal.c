@@ -8,6 +8,7 @@
 #include "filters/arc_make.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
+#include "filters/dkim_hash.h"
 #include "filters/dkim_keys.h"
 #include <stdio.h>
 
@@ -51,18 +52,10 @@ static void work_free(void *arg)
 
 /* ---- Signing */
 
-static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    const struct ph_view *v = ctx;
-
-    return v->read(v, offset, to, n);
-}
-
 static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
 {
     struct work *w = arg;
-    const struct dkim_message m = {
-        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+    const struct dkim_message m = dkim_message_of(v);
     const struct arc_new set = {.signer = w->signer,
                                 .instance = w->instance,
                                 .cv = w->cv,

@@ -7,6 +7,7 @@
 #include "filters/authres.h"
 #include "filters/builtin.h"
 #include "filters/dkim_fetch.h"
+#include "filters/dkim_hash.h"
 #include <stdio.h>
 
 enum { RESULTS_MAX = 4000, QUERIES = 8, DNS_MS = 10000 };
@@ -126,19 +127,11 @@ static void answer(struct dkim *d, ph_turn turn, const struct dkim_check *c)
 
 /* ---- Verifying */
 
-static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    const struct ph_view *v = ctx;
-
-    return v->read(v, offset, to, n);
-}
-
 static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
 {
     const struct dkim *d = inst;
     struct work *w = arg;
-    const struct dkim_message m = {
-        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+    const struct dkim_message m = dkim_message_of(v);
 
     dkim_check_run(d->verifier, &w->check, &m);
 }

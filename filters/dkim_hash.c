@@ -9,6 +9,19 @@
 
 enum { FIELDS_MAX = 2000, PIECE = 64 << 10 };
 
+static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
+{
+    const struct ph_view *v = ctx;
+
+    return v->read(v, offset, to, n);
+}
+
+struct dkim_message dkim_message_of(const struct ph_view *v)
+{
+    return (struct dkim_message){
+        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+}
+
 struct node {
     struct header_field field;
     const struct node *above; /* of the same name */

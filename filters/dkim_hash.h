@@ -4,6 +4,7 @@
 #ifndef PH_FILTERS_DKIM_HASH_H
 #define PH_FILTERS_DKIM_HASH_H
 #include "filters/dkim_check.h"
+#include "filters/stage.h"
 
 enum { DKIM_HEAD_MAX = 4 << 20 }; /* of all fields of one signature, in canonical form */
 
@@ -18,6 +19,8 @@ size_t dkim_head_count(const struct dkim_head *h, struct str name);
  * the last first, nothing for those that aren't there (RFC 6376 5.4.2). */
 void dkim_head_add(const struct dkim_head *h, struct str names, bool relaxed, struct buf *out);
 
+/* The message that a stage sees; lives as long as the view. */
+struct dkim_message dkim_message_of(const struct ph_view *v);
 /* SHA-256 of the body, in base64. */
 int dkim_body_hash(const struct dkim_message *m, bool relaxed, struct buf *base64_out,
                    struct err *err) __attribute__((warn_unused_result));

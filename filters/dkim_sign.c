@@ -5,6 +5,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
+#include "filters/dkim_hash.h"
 #include "filters/dkim_keys.h"
 #include "filters/dkim_rotate.h"
 #include "filters/private.h"
@@ -53,18 +54,10 @@ static void work_free(void *arg)
     mem_free(w);
 }
 
-static int64_t read_view(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    const struct ph_view *v = ctx;
-
-    return v->read(v, offset, to, n);
-}
-
 static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
 {
     struct work *w = arg;
-    const struct dkim_message m = {
-        .head = {v->head, v->head_size}, .read = read_view, .ctx = (void *)(uintptr_t)v};
+    const struct dkim_message m = dkim_message_of(v);
 
     (void)inst;
     w->failed =
