@@ -6,6 +6,7 @@
 #include "filters/builtin.h"
 #include "filters/dmarc_facts.h"
 #include "filters/dmarc_lists.h"
+#include "filters/outside.h"
 #include <stdio.h>
 
 enum { QUERIES = 60, TIME_MS = 15000 };
@@ -184,12 +185,10 @@ static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, v
 
 static const char *why_not(const struct dmarc_stage *st, const struct ph_view *v)
 {
-    if (v->auth_user[0])
-        return "not checked: logged in";
-    if (v->trusted)
-        return "not checked: guard.trusted";
-    if (strcmp(v->service, "reception") != 0)
-        return "not checked: no mail from outside";
+    const char *why = outside_not(v);
+
+    if (why)
+        return why;
     return cidr_set_has(&st->lists.skip, v->client_ip) ? "not checked: dmarc.skip" : NULL;
 }
 

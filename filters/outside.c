@@ -72,7 +72,7 @@ static void note(struct outside *o, const struct ph_host *host, const struct ph_
               v->client_ip);
 }
 
-const char *outside_why_not(struct outside *o, const struct ph_host *host, const struct ph_view *v)
+const char *outside_not(const struct ph_view *v)
 {
     if (v->auth_user[0])
         return "not checked: logged in";
@@ -80,6 +80,15 @@ const char *outside_why_not(struct outside *o, const struct ph_host *host, const
         return "not checked: guard.trusted";
     if (strcmp(v->service, "reception") != 0)
         return "not checked: no mail from outside";
+    return NULL;
+}
+
+const char *outside_why_not(struct outside *o, const struct ph_host *host, const struct ph_view *v)
+{
+    const char *why = outside_not(v);
+
+    if (why)
+        return why;
     note(o, host, v);
     if (o->hidden)
         return o->why;

@@ -27,6 +27,8 @@ struct outside {
 int outside_take(struct outside *o, const char *skip, struct ph_err *err)
     __attribute__((warn_unused_result));
 void outside_fini(struct outside *o);
+/* Why it isn't mail from outside, "not checked: ..."; NULL: it is. Of any stage. */
+const char *outside_not(const struct ph_view *v);
 /* Why this client isn't to be judged, "not checked: ..."; NULL: it is. */
 const char *outside_why_not(struct outside *o, const struct ph_host *host, const struct ph_view *v);
 #endif

@@ -7,6 +7,7 @@
 #include "appliance/base/text.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
+#include "filters/outside.h"
 #include "filters/spf_eval.h"
 #include "filters/spf_report.h"
 #include <stdio.h>
@@ -153,12 +154,10 @@ static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, v
 
 static const char *why_not(const struct spf_stage *st, const struct ph_view *v)
 {
-    if (v->auth_user[0])
-        return "not checked: logged in";
-    if (v->trusted)
-        return "not checked: guard.trusted";
-    if (strcmp(v->service, "reception") != 0)
-        return "not checked: no mail from outside";
+    const char *why = outside_not(v);
+
+    if (why)
+        return why;
     return cidr_set_has(&st->skip, v->client_ip) ? "not checked: spf.skip" : NULL;
 }
 
