@@ -143,20 +143,21 @@ def run_kinds(build, kinds):
 
 
 # ---- fuzzing
-def fuzz(name, seconds):
-    """One target: what it finds stays in build-fuzz/, what it learns goes with the copy of its corpus."""
+def fuzz(name, seconds, seed=0):
+    """One target: what it finds stays in build-fuzz/, what it learns goes with the copy of its corpus. seed 0: another each time."""
     build = Build("build-fuzz", "fuzz ")
     with tempfile.TemporaryDirectory(prefix="posthouse-fuzz-") as scratch:
         shutil.copytree(os.path.join(ROOT, "tests/fuzz/corpus", name), scratch, dirs_exist_ok=True)
-        return run(build, name, [build.program("fuzz_" + name), "-max_total_time=%d" % seconds, "-timeout=10",
-                                 "-rss_limit_mb=1500", "-print_final_stats=0",
+        return run(build, name, [build.program("fuzz_" + name), "-max_total_time=%d" % seconds, "-seed=%d" % seed,
+                                 "-timeout=30", "-rss_limit_mb=1500", "-print_final_stats=0",
                                  "-artifact_prefix=build-fuzz/%s-" % name, scratch],
                    fuzzed, seconds + TIMEOUT)
 
 
-def fuzz_all(seconds):
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        ends = list(pool.map(lambda name: fuzz(name, seconds), corpora()))
+def fuzz_all(seconds, seed=0, at_once=1):
+    """at_once: on each core."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() * at_once) as pool:
+        ends = list(pool.map(lambda name: fuzz(name, seconds, seed), corpora()))
     return sum(p for p, _ in ends), sum(f for _, f in ends)
 
 
@@ -166,6 +167,11 @@ def main():
     wrong = [w for w in words if w not in KINDS]
     if mode == "--fuzz" and all(w.isdigit() for w in words[:1]) and len(words) <= 1:
         passed, failed = fuzz_all(int(words[0]) if words else 60)
+    elif mode == "--ci" and not words:
+        passed, failed = run_kinds(PLAIN, list(KINDS))
+        # A change is judged by what it changes, not by the luck of a seed; `--fuzz` draws new ones.
+        p, f = fuzz_all(60, seed=1, at_once=2)
+        passed, failed = passed + p, failed + f
     elif mode not in (None, "--san") or wrong:
         sys.exit("tests/run.sh: no such kind of tests: %s (%s)" % (" ".join([mode or ""] + wrong).strip(), " ".join(KINDS)))
     elif mode == "--san":

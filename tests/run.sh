@@ -4,6 +4,7 @@
 #   tests/run.sh [KIND...]          only these kinds: unit checks dialogs integration faults
 #   tests/run.sh --san [KIND...]    built with sanitizers: ASan and UBSan (all that runs), then TSan (build-asan/, build-tsan/)
 #   tests/run.sh --fuzz [SECONDS]   every fuzz target for so long (60), on a copy of its corpus (build-fuzz/)
+#   tests/run.sh --ci               every test, then every fuzz target for 60 s from a fixed seed
 # What takes longer is not part of it: tests/soak.sh, tests/bench/.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -21,6 +22,13 @@ if [ -n "$new_services" ] && [ -d /run/systemd/system ]; then
     quietly as_root systemctl disable --now $new_services || true
 fi
 
+build_fuzz() {
+    # Debian 12's clang; later ones name the package of the libraries likewise.
+    install_packages clang "libclang-rt-$(clang_version)-dev"
+    targets=$(cd "$root/tests/fuzz" && ls fuzz_*.c | sed 's/\.c$//')
+    build_in build-fuzz "$sanitized -DCMAKE_C_COMPILER=clang -DPH_FUZZ=ON -DPH_SANITIZE=address,undefined" $targets
+}
+
 sanitized='-DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-g\ -O1'
 case ${1-} in
 --san)
@@ -28,10 +36,11 @@ case ${1-} in
     build_in build-tsan "$sanitized -DPH_SANITIZE=thread" all
     ;;
 --fuzz)
-    # Debian 12's clang; later ones name the package of the libraries likewise.
-    install_packages clang "libclang-rt-$(clang_version)-dev"
-    targets=$(cd "$root/tests/fuzz" && ls fuzz_*.c | sed 's/\.c$//')
-    build_in build-fuzz "$sanitized -DCMAKE_C_COMPILER=clang -DPH_FUZZ=ON -DPH_SANITIZE=address,undefined" $targets
+    build_fuzz
+    ;;
+--ci)
+    build all
+    build_fuzz
     ;;
 *)
     build all
