@@ -2,6 +2,7 @@
 #include "appliance/directory/directory.h"
 
 #include "appliance/base/clock.h"
+#include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 #include "appliance/directory/schema.h"
 
@@ -34,8 +35,8 @@ const struct log_ctx directory_log = {.module = "directory"};
 
 struct directory_worker {
     const char *dir;
-    struct sql *db;
-    uint64_t retry_ms;
+    struct sql *db, *own;
+    uint64_t retry_ms, own_retry_ms;
 };
 
 static int worker_open_db(struct directory_worker *w, struct err *err)
@@ -68,6 +69,7 @@ static void worker_free(void *ctx, void *worker)
     struct directory_worker *w = worker;
     (void)ctx;
     sql_close(&w->db);
+    sql_close(&w->own);
     mem_free(w);
 }
 
@@ -81,8 +83,24 @@ struct sql *worker_begin(struct directory_worker *w, struct err *err)
     return NULL;
 }
 
+struct sql *worker_own(struct directory_worker *w, struct err *err)
+{
+    uint64_t now = clock_mono_ms();
+    if (w->own)
+        return w->own;
+    if (now < w->own_retry_ms)
+        err_set(err, ERR_TEMP, ERR_WHY_OTHER, "our tables of accounts cannot be opened");
+    else if (own_open(w->dir, true, &w->own, err) < 0) {
+        w->own = NULL;
+        w->own_retry_ms = now + REOPEN_MS;
+    }
+    return w->own;
+}
+
 void worker_end(struct directory_worker *w, bool broken)
 {
+    if (broken)
+        sql_close(&w->own);
     if (!w->db)
         return;
     if (sql_in_transaction(w->db))
@@ -144,6 +162,9 @@ int directory_open(const char *dir, const struct directory_conf *conf, struct lo
     if (tag > 1)
         return ERR(err, ERR_PERM, "directory.tag_delimiter is one character or empty");
     if (directory_schema_open(dir, false, &db, err) < 0)
+        return err_context(err, "directory");
+    sql_close(&db);
+    if (own_open(dir, false, &db, err) < 0)
         return err_context(err, "directory");
     sql_close(&db);
     struct directory *d = MEM_NEW(struct directory);
