@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* posthouse: the whole mail server in one binary. Finds the mode and runs it. */
 #include "appliance/app/admin.h"
+#include "appliance/app/import.h"
 #include "appliance/app/modes.h"
 #include <malloc.h>
 #include <stdio.h>
@@ -66,6 +67,8 @@ int main(int argc, char **argv)
         return mode_selftest(argc - 1, argv + 1);
     if (strcmp(word, "sendmail") == 0)
         return mode_sendmail(argc - 1, argv + 1);
+    if (import_is_group(word))
+        return mode_import(argc - 1, argv + 1);
     if (admin_is_group(word))
         return mode_command(argc - 1, argv + 1);
     if (strcmp(word, "--version") == 0) {
