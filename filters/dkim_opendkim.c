@@ -9,6 +9,7 @@
 #include "filters/dkim_canon.h"
 #include "filters/dkim_check.h"
 #include "filters/dkim_key.h"
+#include "filters/dkim_memo.h"
 #include <opendkim/dkim.h>
 
 /* The library looks at each field for each name of h=, so their number is bounded. It gives a key
@@ -17,6 +18,7 @@ enum { FIELDS_MAX = 2000, PIECE = 64 << 10, NORMAL_MAX = 1000 };
 
 struct dkim_verifier {
     DKIM_LIB *lib;
+    struct dkim_memo *memo;
 };
 
 /* It takes bytes that it doesn't change as u_char *. */
@@ -73,6 +75,7 @@ struct dkim_verifier *dkim_verifier_new(void)
     }
     struct dkim_verifier *v = MEM_NEW(struct dkim_verifier);
     v->lib = lib;
+    v->memo = dkim_memo_new();
     return v;
 }
 
@@ -84,13 +87,14 @@ void dkim_verifier_free(struct dkim_verifier **vp)
     if (!v)
         return;
     dkim_close(v->lib);
+    dkim_memo_free(&v->memo);
     mem_free(v);
 }
 
 /* ---- Keys */
 
-/* Reads it, and writes it as the library takes it. */
-static void prepare(struct dkim_check *c, struct dkim_one *one)
+/* Reads a key, and writes its record as the library takes it. -1: the one is settled. */
+static int decode(struct dkim_check *c, struct dkim_one *one)
 {
     struct dkim_key *key = NULL;
     struct err err = {0};
@@ -104,11 +108,8 @@ static void prepare(struct dkim_check *c, struct dkim_one *one)
                         err.text[0] ? err.text : "its key isn't in base64");
     } else {
         one->bits = dkim_key_bits(key);
-        if (one->record.type == DKIM_KEY_RSA && one->bits < (uint64_t)c->min_bits)
-            dkim_one_settle(one, DKIM_POLICY, "its key has only %u bits", one->bits);
-        else if (one->record.type == DKIM_KEY_RSA && one->bits > DKIM_RSA_MOST)
-            dkim_one_settle(one, DKIM_POLICY, "its key has %u bits, which is too much", one->bits);
-        else if (dkim_key_record(key, &text, &err))
+        /* One that is too long to be written is refused for its length. */
+        if (one->bits <= DKIM_RSA_MOST && dkim_key_record(key, &text, &err))
             dkim_one_settle(one, DKIM_PERMERROR, "key record: its key can't be used");
         else
             one->normal = arena_str(c->arena, buf_str(&text));
@@ -116,6 +117,22 @@ static void prepare(struct dkim_check *c, struct dkim_one *one)
     dkim_key_free(&key);
     buf_fini(&raw);
     buf_fini(&text);
+    return one->result == DKIM_NONE ? 0 : -1;
+}
+
+static void prepare(const struct dkim_verifier *v, struct dkim_check *c, struct dkim_one *one)
+{
+    const struct dkim_record *r = &one->record;
+
+    if (!dkim_memo_get(v->memo, r->type, r->key, c->arena, &one->bits, &one->normal)) {
+        if (decode(c, one))
+            return;
+        dkim_memo_put(v->memo, r->type, r->key, one->bits, one->normal);
+    }
+    if (r->type == DKIM_KEY_RSA && one->bits < (uint64_t)c->min_bits)
+        dkim_one_settle(one, DKIM_POLICY, "its key has only %u bits", one->bits);
+    else if (r->type == DKIM_KEY_RSA && one->bits > DKIM_RSA_MOST)
+        dkim_one_settle(one, DKIM_POLICY, "its key has %u bits, which is too much", one->bits);
 }
 
 static void settle_open(struct dkim_check *c, enum dkim_result r, const char *why)
@@ -267,7 +284,7 @@ void dkim_check_run(const struct dkim_verifier *v, struct dkim_check *c,
 
     for (size_t i = 0; i < c->n; i++)
         if (c->list[i].result == DKIM_NONE)
-            prepare(c, &c->list[i]);
+            prepare(v, c, &c->list[i]);
     if (!dkim_check_open(c))
         return;
     if (!head_is_sound(m->head)) {
