@@ -4,6 +4,7 @@
 #include "appliance/store/store.h"
 #include "filters/held.h"
 #include "filters/private.h"
+#include <stdio.h>
 
 static struct filters *filters_of(const struct ph_host *h)
 {
@@ -34,4 +35,44 @@ const char *builtin_folder(const struct ph_host *h)
     struct store *s = filters_of(h)->env.store;
 
     return s ? store_folder(s) : NULL;
+}
+
+struct points {
+    const char *stage;
+    double sum;
+};
+
+/* Adds the points of each stage that acts to `sums`, by their names. */
+static size_t add_points(const struct chain_record *r, struct points *sums, size_t n)
+{
+    for (; r; r = r->next) {
+        size_t i = 0;
+        if (r->score == 0 || r->shadow)
+            continue;
+        while (i < n && strcmp(sums[i].stage, r->stage) != 0)
+            i++;
+        if (i == n && n == FILTERS_MAX)
+            continue;
+        if (i == n)
+            sums[n++] = (struct points){.stage = r->stage};
+        sums[i].sum += r->score;
+    }
+    return n;
+}
+
+double builtin_score(const struct ph_host *h, ph_turn turn, char *of_out, size_t size)
+{
+    const struct turn *t = turn_find(h, turn);
+    struct points sums[FILTERS_MAX];
+    size_t n = 0, at = 0;
+
+    of_out[0] = '\0';
+    if (!t)
+        return 0;
+    n = add_points(t->chain->of_session.records, sums, n);
+    n = add_points(t->chain->message ? t->chain->of_message.records : NULL, sums, n);
+    for (size_t i = 0; i < n && at < size; i++)
+        at += (size_t)snprintf(of_out + at, size - at, "%s%s %.6g", i ? ", " : "", sums[i].stage,
+                               sums[i].sum);
+    return chain_score(t->chain);
 }

@@ -20,7 +20,9 @@ bool builtin_sealed(const struct ph_host *host);         /* nothing may leave th
 /* Ends the turn of a complete message as on_error = hold would: it is acknowledged, kept, and given
  * back to this stage later. */
 void builtin_hold(const struct ph_host *host, ph_turn turn, const char *why);
-void builtin_wake_held(const struct ph_host *host);     /* now, not at the next round */
+void builtin_wake_held(const struct ph_host *host); /* now, not at the next round */
+/* The points of the turn's transaction so far, and which stages gave them: "dnslist 4, rdns 1". */
+double builtin_score(const struct ph_host *host, ph_turn turn, char *of_out, size_t size);
 const char *builtin_folder(const struct ph_host *host); /* of the data; NULL: there is no store */
 /* The folder of signatures, of the settings of stage clamav; "": none is used. */
 const char *clamav_folder(const void *conf);
@@ -40,5 +42,6 @@ extern const struct ph_stage limits_stage;    /* limits.c: rates */
 extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */
 extern const struct ph_stage policy_stage;    /* policy.c: allow and deny rules */
 extern const struct ph_stage rdns_stage;      /* client_name.c: the client's name in the DNS */
+extern const struct ph_stage score_stage;     /* score.c: what the points of others come to */
 extern const struct ph_stage spf_stage;       /* spf.c: who may send for a domain */
 #endif

@@ -12,6 +12,23 @@ static const struct log_ctx log_filters = {.module = "filters"};
 
 /* ---- Which waits for which. */
 
+static bool waits_for_all(const struct stage *s)
+{
+    const char *after = stage_def(s)->after;
+
+    return after && strcmp(after, "*") == 0;
+}
+
+static uint64_t bits_of_others(const struct filters *f)
+{
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < f->n; i++)
+        if (!waits_for_all(&f->stages[i]))
+            bits |= f->stages[i].bit;
+    return bits;
+}
+
 static uint64_t bits_named(const struct filters *f, const char *after)
 {
     struct str rest = str_from(after), name;
@@ -193,7 +210,9 @@ int filters_open(const struct filters_env *env, struct filters **out, struct err
     for (size_t i = 0; i < f->n; i++)
         stage_init(f, i);
     for (size_t i = 0; i < f->n; i++)
-        f->stages[i].after = bits_named(f, stage_def(&f->stages[i])->after);
+        f->stages[i].after = waits_for_all(&f->stages[i])
+                                 ? bits_of_others(f)
+                                 : bits_named(f, stage_def(&f->stages[i])->after);
     f->opened = find_order(f, err) == 0;
     if (!f->opened || open_all(f, err)) {
         filters_close(&f);

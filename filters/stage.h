@@ -327,8 +327,8 @@ struct ph_stage {
     const char *doc;   /* one sentence or more, for the manual */
     const char *lane;  /* whose threads: stages that name the same lane share 2 of them. NULL: in
                           lane style its own, 2; in loop style none, and no job() */
-    const char *after; /* "spf,dkim": waits for these where they have a turn at the same point.
-                          NULL: for none */
+    const char *after; /* "spf,dkim": waits for these where they have a turn at the same point; "*":
+                          for all but those that do so too. NULL: for none */
     const struct ph_setting *settings; /* or NULL */
     size_t conf_size; /* of the struct that they fill; it lives as long as the sessions that began
                          with it */

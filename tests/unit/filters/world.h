@@ -32,7 +32,7 @@ struct world {
     unsigned answers;
     /* The stage of that name is on; dkim, arc: both. */
     bool limits, rdns, helo, spf, authres, dkim, arc, dmarc;
-    bool policy;
+    bool policy, score;
 };
 
 static inline void world_on_tick(void *ctx)
@@ -92,7 +92,7 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, w->rdns ? "rdns.mode=on" : "rdns.mode=off");
     world_set(w, w->helo ? "helo.mode=on" : "helo.mode=off");
     world_set(w, w->policy ? "policy.mode=on" : "policy.mode=off");
-    world_set(w, "limits.mode=off");
+    world_set(w, w->score ? "score.mode=on" : "score.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
     const struct filters_env env = {.loop = w->loop,
                                     .registry = w->registry,
