@@ -27,7 +27,8 @@ enum err_why {
     ERR_WHY_READ_ONLY, /* store refuses writes since a flush failed */
     ERR_WHY_CANCELLED, /* stopped before it ran */
     ERR_WHY_UNTRUSTED, /* a peer's certificate isn't what was demanded */
-    ERR_WHY_DAMAGED    /* what is stored can't be had any more; other things can */
+    ERR_WHY_DAMAGED,   /* what is stored can't be had any more; other things can */
+    ERR_WHY_UNKNOWN    /* it may have happened: the answer was lost */
 };
 struct err {
     enum err_kind kind;

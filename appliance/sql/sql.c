@@ -257,6 +257,9 @@ static int run_schema_text(struct sql *db, const char *text, struct err *err)
         } else if (str_starts(rest, STR("%CLUSTERED%"))) {
             buf_add_z(&b, db->driver->clustered_token);
             rest = str_skip(rest, 11);
+        } else if (str_starts(rest, STR("%UTF8%"))) {
+            buf_add_z(&b, db->driver->utf8_token);
+            rest = str_skip(rest, 6);
         } else {
             buf_add_char(&b, *rest.p);
             rest = str_skip(rest, 1);

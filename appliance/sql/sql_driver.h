@@ -11,6 +11,7 @@ struct sql_driver {
     const char *engine;
     const char *key_token;       /* for %KEY% */
     const char *clustered_token; /* for %CLUSTERED% */
+    const char *utf8_token;      /* for %UTF8% */
     const char *begin_read, *begin_write, *commit, *rollback;
 
     int (*open)(const struct sql_conf *conf, void **conn_out, struct err *err);

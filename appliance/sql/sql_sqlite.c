@@ -252,10 +252,14 @@ static int64_t sqlite_insert_id(void *conn)
 
 static int sqlite_prepare(void *conn, const char *text, void **st_out, struct err *err)
 {
+    static const struct str lock = {" FOR UPDATE", 11};
     struct sqlite_conn *c = conn;
+    struct str s = str_from(text);
     sqlite3_stmt *st = NULL;
 
-    if (sqlite3_prepare_v3(c->db, text, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL) != SQLITE_OK)
+    if (str_ends(s, lock)) /* the writer is alone */
+        s.n -= lock.n;
+    if (sqlite3_prepare_v3(c->db, s.p, (int)s.n, SQLITE_PREPARE_PERSISTENT, &st, NULL) != SQLITE_OK)
         return fail(c, "prepare", err);
     *st_out = st;
     return 0;
@@ -332,6 +336,7 @@ const struct sql_driver sql_driver_sqlite = {
     .engine = "sqlite",
     .key_token = "INTEGER PRIMARY KEY",
     .clustered_token = "WITHOUT ROWID",
+    .utf8_token = "",
     .begin_read = "BEGIN",
     .begin_write = "BEGIN IMMEDIATE",
     .commit = "COMMIT",

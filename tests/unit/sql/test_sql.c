@@ -136,6 +136,7 @@ static void a_savepoint_undoes_its_member_only(void **state)
     assert_false(sql_in_transaction(s->db));
     assert_int_equal(one(s->db, "SELECT SUM(i) FROM t"), 5);
     assert_int_equal(sql_begin(s->db, true, &err), 0);
+    assert_int_equal(one(s->db, "SELECT i FROM t WHERE i = 4 FOR UPDATE"), 4);
     run(s->db, "INSERT INTO t VALUES (8)");
     sql_rollback(s->db);
     assert_int_equal(one(s->db, "SELECT SUM(i) FROM t"), 5);
@@ -218,7 +219,7 @@ static void truncation_gives_way_to_readers(void **state)
 
 static const char *const first[] = {
     "CREATE TABLE m(id %KEY%, x BIGINT)",
-    "CREATE TABLE c(a BIGINT, b BIGINT, PRIMARY KEY(a, b)) %CLUSTERED%",
+    "CREATE TABLE c(a BIGINT, b BIGINT, PRIMARY KEY(a, b)) %CLUSTERED% %UTF8%",
     "INSERT INTO m(x) VALUES (1)", NULL};
 static const char *const second[] = {"ALTER TABLE m ADD COLUMN y BIGINT", "UPDATE m SET y = x + 1",
                                      NULL};
