@@ -2,6 +2,7 @@
 #include "appliance/base/text.h"
 #include "appliance/directory/admin_private.h"
 #include "appliance/directory/resolve.h"
+#include "appliance/directory/rows_sql.h"
 #include "appliance/directory/schema.h"
 #include "appliance/mail/address.h"
 
@@ -11,8 +12,14 @@ int directory_admin_open(const char *dir, struct directory_admin **out, struct e
     *out = NULL;
     if (directory_schema_open(dir, false, &db, err) < 0)
         return err_context(err, "directory");
+    struct rows *rows;
+    if (rows_sql_own(db, false, &rows, err) < 0) {
+        sql_close(&db);
+        return err_context(err, "directory");
+    }
     *out = MEM_NEW(struct directory_admin);
     (*out)->db = db;
+    (*out)->rows = rows;
     (*out)->scratch = arena_new(0);
     return 0;
 }
@@ -21,6 +28,7 @@ void directory_admin_close(struct directory_admin **a)
 {
     if (!*a)
         return;
+    rows_close(&(*a)->rows);
     sql_close(&(*a)->db);
     arena_free(&(*a)->scratch);
     mem_free(*a);

@@ -60,7 +60,7 @@ static int write_alias(struct directory_admin *a, struct str alias, struct str d
 /* With the row in place: does mail for the alias arrive, as it will be resolved? */
 static int check_alias(struct directory_admin *a, struct str alias, struct err *err)
 {
-    struct resolve_source src = rows_source(a->db);
+    struct resolve_source src = rows_source(a->rows);
     struct resolve_result r;
     char probe[33];
     struct str address = alias;
@@ -79,13 +79,13 @@ static int check_alias(struct directory_admin *a, struct str alias, struct err *
 static int check_destination(struct directory_admin *a, struct str alias, struct str destination,
                              struct err *err)
 {
-    struct resolve_source src = rows_source(a->db);
+    struct resolve_source src = rows_source(a->rows);
     struct resolve_result r = {.kind = DIRECTORY_UNKNOWN};
     bool found = false;
     if (destination.p[0] == '@') /* another domain, ours or not: its addresses may come later */
         return 0;
     if (str_eq(destination, alias)) {
-        if (rows_user(a->db, alias, &found, err) < 0)
+        if (rows_user(a->rows, alias, &found, err) < 0)
             return -1;
     } else if (resolve_address(&src, &limits, a->scratch, destination, &r, err) < 0) {
         return -1;

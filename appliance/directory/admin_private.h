@@ -4,10 +4,11 @@
 #ifndef PH_DIRECTORY_ADMIN_PRIVATE_H
 #define PH_DIRECTORY_ADMIN_PRIVATE_H
 #include "appliance/directory/directory_admin.h"
-#include "appliance/sql/sql.h"
+#include "appliance/directory/rows.h"
 
 struct directory_admin {
     struct sql *db;
+    struct rows *rows;     /* over db */
     struct arena *scratch; /* of one call: cleared when the next begins */
 };
 /* Folds and checks what is going to be stored; sentences for a person. Memory in scratch. */

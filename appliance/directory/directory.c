@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/directory.h"
 
-#include "appliance/base/clock.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 #include "appliance/directory/schema.h"
@@ -23,91 +22,9 @@ const struct ph_setting directory_settings[] = {
 };
 // clang-format on
 
-enum {
-    LOOKUP_THREADS = 2,
-    LOOKUP_DEPTH = 1000,
-    AUTH_DEPTH = 200,
-    CACHE_ENTRIES = 1000,
-    REOPEN_MS = 1000 /* a database that can't be opened isn't tried for each job */
-};
+enum { LOOKUP_THREADS = 2, LOOKUP_DEPTH = 1000, AUTH_DEPTH = 200, CACHE_ENTRIES = 1000 };
 
 const struct log_ctx directory_log = {.module = "directory"};
-
-struct directory_worker {
-    const char *dir;
-    struct sql *db, *own;
-    uint64_t retry_ms, own_retry_ms;
-};
-
-static int worker_open_db(struct directory_worker *w, struct err *err)
-{
-    uint64_t now = clock_mono_ms();
-    if (w->db)
-        return 0;
-    if (now < w->retry_ms)
-        return ERR(err, ERR_TEMP, "the directory's database cannot be opened");
-    if (directory_schema_open(w->dir, true, &w->db, err) == 0)
-        return 0;
-    w->db = NULL;
-    w->retry_ms = now + REOPEN_MS;
-    return -1;
-}
-
-static void *worker_new(void *ctx)
-{
-    struct directory *d = ctx;
-    struct err err;
-    struct directory_worker *w = MEM_NEW(struct directory_worker);
-    w->dir = d->dir;
-    if (worker_open_db(w, &err) < 0)
-        directory_failure(&err, "open");
-    return w;
-}
-
-static void worker_free(void *ctx, void *worker)
-{
-    struct directory_worker *w = worker;
-    (void)ctx;
-    sql_close(&w->db);
-    sql_close(&w->own);
-    mem_free(w);
-}
-
-struct sql *worker_begin(struct directory_worker *w, struct err *err)
-{
-    if (worker_open_db(w, err) < 0)
-        return NULL;
-    if (sql_begin(w->db, false, err) == 0)
-        return w->db;
-    sql_close(&w->db);
-    return NULL;
-}
-
-struct sql *worker_own(struct directory_worker *w, struct err *err)
-{
-    uint64_t now = clock_mono_ms();
-    if (w->own)
-        return w->own;
-    if (now < w->own_retry_ms)
-        err_set(err, ERR_TEMP, ERR_WHY_OTHER, "our tables of accounts cannot be opened");
-    else if (own_open(w->dir, true, &w->own, err) < 0) {
-        w->own = NULL;
-        w->own_retry_ms = now + REOPEN_MS;
-    }
-    return w->own;
-}
-
-void worker_end(struct directory_worker *w, bool broken)
-{
-    if (broken)
-        sql_close(&w->own);
-    if (!w->db)
-        return;
-    if (sql_in_transaction(w->db))
-        sql_rollback(w->db);
-    if (broken)
-        sql_close(&w->db);
-}
 
 void directory_failure(struct err *err, const char *what)
 {
@@ -201,12 +118,12 @@ void directory_close(struct directory **d)
 static void lookup_run(struct job *j, void *worker)
 {
     struct lookup *op = CONTAINER_OF(j, struct lookup, job);
-    struct sql *db = worker_begin(worker, &op->err);
+    struct rows *rows = worker_begin(worker, &op->err);
     int r = -1;
-    if (db && op->account.p)
-        r = may_send_lookup(op, db, &op->err);
-    else if (db) {
-        struct resolve_source src = rows_source(db);
+    if (rows && op->account.p)
+        r = may_send_lookup(op, rows, &op->err);
+    else if (rows) {
+        struct resolve_source src = rows_source(rows);
         r = resolve_address(&src, &op->limits, op->m, op->address, &op->result, &op->err);
     }
     op->failed = r < 0;

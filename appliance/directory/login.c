@@ -46,7 +46,7 @@ static void answer(struct login *op)
 
 /* The address that is logging in; a user without domain is in the domain that is set as
  * origin, or in the only one there is. */
-static int find_account(struct login *op, struct sql *db, bool *found_out, struct err *err)
+static int find_account(struct login *op, struct rows *rows, bool *found_out, struct err *err)
 {
     struct str domain, name = op->user;
     size_t at;
@@ -55,7 +55,7 @@ static int find_account(struct login *op, struct sql *db, bool *found_out, struc
     if (!str_chr(name, '@', &at)) {
         domain = str_from(op->d->origin);
         if (!domain.n) {
-            if (rows_first_domain(db, op->m, &domain, &only, err) < 0)
+            if (rows_first_domain(rows, op->m, &domain, &only, err) < 0)
                 return -1;
             if (!only)
                 return 0;
@@ -66,19 +66,19 @@ static int find_account(struct login *op, struct sql *db, bool *found_out, struc
     return 0;
 }
 
-static int read_row(struct login *op, struct sql *db, struct err *err)
+static int read_row(struct login *op, struct rows *rows, struct err *err)
 {
     bool found;
-    if (find_account(op, db, &found, err) < 0)
+    if (find_account(op, rows, &found, err) < 0)
         return -1;
-    return found ? rows_login(db, op->m, op->account, &op->row, err) : 0;
+    return found ? rows_login(rows, op->m, op->account, &op->row, err) : 0;
 }
 
 static void row_run(struct job *j, void *worker)
 {
     struct login *op = CONTAINER_OF(j, struct login, row_job);
-    struct sql *db = worker_begin(worker, &op->err);
-    op->failed = !db || read_row(op, db, &op->err) < 0;
+    struct rows *rows = worker_begin(worker, &op->err);
+    op->failed = !rows || read_row(op, rows, &op->err) < 0;
     worker_end(worker, op->failed);
 }
 

@@ -13,10 +13,10 @@ static bool is_own(struct lookup *op, struct str account)
     return resolve_untag(op->m, folded, op->limits.tag, &base) && str_eq(base, account);
 }
 
-static int leads_to(struct lookup *op, struct sql *db, struct str account, bool *out,
+static int leads_to(struct lookup *op, struct rows *rows, struct str account, bool *out,
                     struct err *err)
 {
-    struct resolve_source src = rows_source(db);
+    struct resolve_source src = rows_source(rows);
     struct resolve_result r;
     *out = false;
     if (resolve_address(&src, &op->limits, op->m, op->address, &r, err) < 0)
@@ -27,7 +27,7 @@ static int leads_to(struct lookup *op, struct sql *db, struct str account, bool 
     return 0;
 }
 
-int may_send_lookup(struct lookup *op, struct sql *db, struct err *err)
+int may_send_lookup(struct lookup *op, struct rows *rows, struct err *err)
 {
     struct str *account = ARENA_NEW(op->m, struct str);
     bool exists, may = false;
@@ -35,12 +35,12 @@ int may_send_lookup(struct lookup *op, struct sql *db, struct err *err)
     if (!resolve_fold(op->m, op->account, account))
         return 0;
     /* Asked again each time: a session may outlive its user. */
-    if (rows_user(db, *account, &exists, err) < 0)
+    if (rows_user(rows, *account, &exists, err) < 0)
         return -1;
     if (!exists)
         return 0;
     may = is_own(op, *account);
-    if (!may && leads_to(op, db, *account, &may, err) < 0)
+    if (!may && leads_to(op, rows, *account, &may, err) < 0)
         return -1;
     if (may) {
         op->result.kind = DIRECTORY_LOCAL;

@@ -27,11 +27,12 @@ void directory_unref(struct directory **d);
 
 extern const struct log_ctx directory_log;
 struct directory_worker;
-/* The connection of this worker in a read transaction, opened (again) when there is none; NULL:
- * err. */
-struct sql *worker_begin(struct directory_worker *w, struct err *err);
-/* Ends it. After a failure of the database the connection is closed, so that the next job tries a
- * new one. */
+void *worker_new(void *directory);
+void worker_free(void *directory, void *worker);
+/* The rows of this worker, where the source can with one state for all that is asked; opened
+ * (again) when they aren't. NULL: err. */
+struct rows *worker_begin(struct directory_worker *w, struct err *err);
+/* Ends it. After a failure of the source it is closed, so that the next job opens it anew. */
 void worker_end(struct directory_worker *w, bool broken);
 /* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
 void directory_failure(struct err *err, const char *what);
@@ -52,6 +53,6 @@ struct lookup {
 int lookup_start(struct directory *d, struct str address, struct str account,
                  directory_answer_fn on_answer, void *ctx) __attribute__((warn_unused_result));
 /* Worker: fills op->result. */
-int may_send_lookup(struct lookup *op, struct sql *db, struct err *err)
+int may_send_lookup(struct lookup *op, struct rows *rows, struct err *err)
     __attribute__((warn_unused_result));
 #endif
