@@ -97,7 +97,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
     (void)conf;
     (void)at;
-    if (strcmp(v->route, "submission") != 0) {
+    if (strcmp(v->route, "forward") == 0) {
         host->done(host, turn, PH_PASS, NULL, "not ours to sign");
         return;
     }
@@ -181,7 +181,8 @@ const struct ph_stage dkim_sign_stage = {
     .flags = PH_ALWAYS,
     .name = "dkim_sign",
     .after = "milter",
-    .doc = "Signs mail that users of this host send to others (DKIM), where the domain in From, or "
+    .doc = "Signs mail that users of this host, or it itself, send to others (DKIM), where the "
+           "domain in From, or "
            "one above it, has keys: "
            "posthouse dkim create makes them. Takes new keys into use, and old ones out of it, by "
            "itself.",

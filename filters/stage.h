@@ -161,7 +161,7 @@ struct ph_view {
     const char *host; /* this server's name, as in Received */
     bool trusted;     /* the client is in one of the administrator's guard.trusted */
     /* At PH_OUTBOUND: "submission" (sent by who may send from here), "forward" (from outside, by an
-     * alias to another host). */
+     * alias to another host), "own" (a report or notice of this server; no client brought it). */
     const char *route;
 };
 

@@ -2,6 +2,7 @@
 /* outbound.c - the filter stages at the point where mail leaves: once for a message, before it is
  * committed. What they add to the header stands in front of the copies that leave, and only of
  * those. Steps of deliver.c. */
+#include "filters/outbound.h"
 #include "appliance/base/mem.h"
 #include "smtp/deliver.h"
 
@@ -19,50 +20,19 @@ enum smtp_step smtp_step_outgoing(struct smtp_session *s)
     return wanted(s) ? smtp_make_readable(s) : SMTP_STEP_NEXT;
 }
 
-static size_t count_actions(const struct smtp_session *s)
-{
-    size_t n = 0;
-    for (const struct chain_action *a = s->chain ? chain_actions(s->chain) : NULL; a; a = a->next)
-        n++;
-    return n;
-}
-
-static void add_field(struct buf *out, const struct chain_action *a)
-{
-    buf_add_str(out, a->name);
-    buf_add_z(out, ": ");
-    buf_add_str(out, a->value);
-    buf_add_z(out, "\r\n");
-}
-
-/* Inserted ones on top, the last one first; added ones below them. */
 static void collect(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
-    struct buf top, below;
-    size_t n = 0;
-    buf_init(&top, PREFIX_MAX);
-    buf_init(&below, PREFIX_MAX);
-    for (const struct chain_action *a = chain_actions(s->chain); a; a = a->next) {
-        if (n++ < tx->actions_before)
-            continue;
-        if (a->kind == CHAIN_HEADER_INSERT) {
-            struct str rest = arena_str(tx->arena, buf_str(&top));
-            buf_clear(&top);
-            add_field(&top, a);
-            buf_add_str(&top, rest);
-        } else if (a->kind == CHAIN_HEADER_ADD) {
-            add_field(&below, a);
-        }
-    }
-    buf_add_str(&top, buf_str(&below));
-    buf_add_str(&top, tx->leaves.out.prefix);
-    if (buf_ok(&top) && buf_ok(&below))
-        tx->leaves.out.prefix = arena_str(tx->arena, buf_str(&top));
+    struct buf fields;
+
+    buf_init(&fields, PREFIX_MAX);
+    outbound_fields(s->chain, tx->actions_before, &fields);
+    buf_add_str(&fields, tx->leaves.out.prefix);
+    if (buf_ok(&fields))
+        tx->leaves.out.prefix = arena_str(tx->arena, buf_str(&fields));
     else
         log_warn(&s->log, "fields_too_large", L_Z("point", "outbound"));
-    buf_fini(&top);
-    buf_fini(&below);
+    buf_fini(&fields);
 }
 
 static enum smtp_step apply(struct smtp_session *s)
@@ -92,7 +62,7 @@ enum smtp_step smtp_step_outbound(struct smtp_session *s)
     struct chain_message m;
     if (!wanted(s))
         return SMTP_STEP_NEXT;
-    s->tx.actions_before = count_actions(s);
+    s->tx.actions_before = outbound_count_actions(s->chain);
     if (smtp_show_message(s, &m))
         return smtp_step_refuse(s, 451, "4.3.0", "The message can't be read at the moment");
     return smtp_filter_run(s, PH_OUTBOUND, &m, on_verdict) ? apply(s) : SMTP_STEP_WAIT;

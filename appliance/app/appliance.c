@@ -302,10 +302,11 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, &a->filters, err) ||
-        start_monitor(a, err))
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, &a->filters, err))
         return -1;
-    return start_servers(a, err);
+    if (a->outgoing)
+        outgoing_set_filters(a->outgoing, a->filters);
+    return start_monitor(a, err) ? -1 : start_servers(a, err);
 }
 
 void appliance_reload(struct appliance *a, const struct config *c, struct snapshot *snapshot,

@@ -80,6 +80,11 @@ int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct 
     return 0;
 }
 
+void outgoing_set_filters(struct outgoing *o, struct filters *f)
+{
+    delivery_set_filters(o->delivery, f);
+}
+
 void outgoing_set_conf(struct outgoing *o, const struct config *config, struct snapshot *snapshot)
 {
     delivery_set_conf(o->delivery, &config->relay, snapshot);

@@ -11,6 +11,7 @@
 #include "smtp/queue/srs.h"
 
 struct outgoing;
+struct filters;
 struct outgoing_env {
     const struct config *config;
     struct snapshot *snapshot; /* that it lies in */
@@ -22,6 +23,8 @@ struct outgoing_env {
 };
 int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct err *err)
     __attribute__((warn_unused_result));
+/* Who looks at reports that leave; until then nobody does. */
+void outgoing_set_filters(struct outgoing *o, struct filters *f);
 void outgoing_set_conf(struct outgoing *o, const struct config *config, struct snapshot *snapshot);
 const struct srs_conf *outgoing_srs(const struct outgoing *o); /* lives as long as it */
 struct delivery *outgoing_delivery(const struct outgoing *o);

@@ -109,6 +109,11 @@ int delivery_new(const struct delivery_conf *conf, struct delivery **out, struct
     return 0;
 }
 
+void delivery_set_filters(struct delivery *d, struct filters *f)
+{
+    d->filters = f;
+}
+
 /* ---- Stop. */
 
 static void tell_stopped(void *ctx)
@@ -141,7 +146,9 @@ static void end_site(struct site *s, bool all)
     LIST_EACH(&s->mails, it)
     {
         struct mail *m = LIST_ITEM(it, struct mail, of_site);
-        if (all && m->again && !m->busy)
+        if (all && m->outbound)
+            mail_report_cancel(m);
+        else if (all && m->again && !m->busy)
             mail_settle_later(m);
     }
     site_touch(s);

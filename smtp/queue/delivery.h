@@ -17,6 +17,7 @@
 #include "smtp/queue/srs.h"
 
 struct delivery;
+struct filters;
 struct delivery_conf {
     const struct relay_conf *relay;
     struct snapshot *snapshot; /* that relay lies in; NULL: it lives as long as this */
@@ -34,6 +35,8 @@ int delivery_new(const struct delivery_conf *conf, struct delivery **out, struct
     __attribute__((warn_unused_result));
 void delivery_set_conf(struct delivery *d, const struct relay_conf *relay,
                        struct snapshot *snapshot);
+/* Reports that leave pass their PH_OUTBOUND from now on. Lives longer than this. */
+void delivery_set_filters(struct delivery *d, struct filters *f);
 /* No new attempts; those under way may end until drain_ms are over. on_stopped later on the loop.
  */
 void delivery_stop(struct delivery *d, uint64_t drain_ms, void (*on_stopped)(void *ctx), void *ctx);

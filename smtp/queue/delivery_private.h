@@ -11,6 +11,7 @@
 #ifndef PH_SMTP_DELIVERY_PRIVATE_H
 #define PH_SMTP_DELIVERY_PRIVATE_H
 #include "appliance/base/map.h"
+#include "filters/outbound.h"
 #include "smtp/client/hosts.h"
 #include "smtp/queue/delivery.h"
 #include "smtp/queue/report.h"
@@ -64,7 +65,8 @@ struct mail {
     struct queue_result *results;
     struct report_rcpt *reports;
     size_t n_reports;
-    struct str report_to;
+    struct str report_to, report_text; /* report_text: while stages look at it */
+    struct outbound *outbound;
     struct body_sink *sink;
     struct queue_new *leaves;
     struct timer *again;
@@ -81,6 +83,7 @@ void mail_settle_submit(struct mail *m); /* settle.c: with or without the report
 void mail_settle_later(struct mail *m);  /* settle.c: all of it again, in a while */
 void mail_report(struct mail *m);        /* delivery_report.c: makes the report, then submits */
 void mail_report_free(struct mail *m);
+void mail_report_cancel(struct mail *m); /* stages look at it no more; it is made again later */
 
 /* ---- Rows in flight: delivery_flight.c */
 
@@ -236,6 +239,7 @@ struct delivery {
     struct lane *files;
     struct sts *sts;
     struct tls_results *results;
+    struct filters *filters; /* NULL: none yet */
     struct rests *rests;
     struct flight flight;
     struct map *sites;

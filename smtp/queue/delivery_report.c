@@ -6,11 +6,13 @@
 #include "appliance/base/text.h"
 #include "appliance/mail/address.h"
 #include "smtp/queue/delivery_private.h"
+#include <stdio.h>
 
-enum { REPORT_ROOM = 4 << 20 };
+enum { REPORT_ROOM = 4 << 20, PREFIX_MAX = 256 << 10 };
 
 void mail_report_free(struct mail *m)
 {
+    outbound_free(&m->outbound);
     body_sink_free(&m->sink);
     m->leaves = NULL;
 }
@@ -77,6 +79,78 @@ static void keep_report(struct mail *m, struct str text)
     body_sink_end(m->sink);
     m->busy = true;
     body_sink_flush(m->sink, on_flushed, m);
+}
+
+/* ---- Stages look at what leaves. */
+
+static void take_fields(struct mail *m)
+{
+    struct buf fields;
+
+    buf_init(&fields, PREFIX_MAX);
+    outbound_fields(outbound_chain(m->outbound), 0, &fields);
+    if (buf_ok(&fields))
+        m->leaves->out.prefix = arena_str(m->arena, buf_str(&fields));
+    buf_fini(&fields);
+}
+
+/* A report can't be refused to anybody, nor held: it goes out, is dropped, or made later. */
+static void on_judged(void *ctx)
+{
+    struct mail *m = ctx;
+    const struct chain_answer *a = outbound_answer(m->outbound);
+    char why[300];
+
+    m->busy = false;
+    if (a->verdict == PH_DEFER) {
+        mail_settle_later(m);
+    } else if (a->verdict == PH_REJECT || a->verdict == PH_DISCARD) {
+        snprintf(why, sizeof why, "stage %.31s: %.240s", a->stage, a->reason);
+        drop(m, m->report_to, why);
+    } else {
+        take_fields(m);
+        outbound_free(&m->outbound);
+        keep_report(m, m->report_text);
+    }
+}
+
+void mail_report_cancel(struct mail *m)
+{
+    outbound_free(&m->outbound);
+    m->busy = false;
+    mail_settle_later(m);
+}
+
+static const char *const *names_of(struct mail *m)
+{
+    const char **names = ARENA_ARRAY(m->arena, const char *, m->leaves->n_to + 1);
+
+    for (size_t i = 0; i < m->leaves->n_to; i++)
+        names[i] = m->leaves->to[i].rcpt.p; /* of the arena: terminated */
+    return names;
+}
+
+/* False: nobody wants to see it. */
+static bool show(struct mail *m, uint64_t id, struct str text)
+{
+    size_t at;
+
+    m->report_text = arena_str(m->arena, text);
+    size_t head = str_find(m->report_text, STR("\r\n\r\n"), &at) ? at + 4 : text.n;
+    const struct outbound_mail out = {.id = id,
+                                      .route = "own",
+                                      .account = "",
+                                      .sender = "",
+                                      .host = m->d->hostname,
+                                      .rcpts = names_of(m),
+                                      .n_rcpts = m->leaves->n_to,
+                                      .utf8 = (m->leaves->out.flags & QUEUE_UTF8) != 0,
+                                      .message = {.head = str_take(m->report_text, head),
+                                                  .data = str_skip(m->report_text, head),
+                                                  .fd = -1,
+                                                  .data_size = text.n - head}};
+    m->busy = outbound_start(m->d->filters, m->d->conf.loop, &out, on_judged, m, &m->outbound);
+    return m->busy;
 }
 
 /* ---- Where it goes. */
@@ -149,7 +223,8 @@ static void make(struct mail *m, struct str to, const struct directory_answer *a
         if ((m->out.flags & QUEUE_UTF8) && (m->leaves->out.flags & QUEUE_8BIT || !text_ascii(to)))
             m->leaves->out.flags |= QUEUE_UTF8;
     }
-    keep_report(m, buf_str(&text));
+    if (!m->leaves || !show(m, id, buf_str(&text)))
+        keep_report(m, buf_str(&text));
     buf_fini(&text);
 }
 

@@ -165,6 +165,26 @@ def test_forwarded_mail_that_is_refused(post, host):
     assert home.violations == []
 
 
+def test_report_elsewhere_is_signed(post, host):
+    """It leaves as mail of users does: past the stages, with the key of the domain it is from."""
+    dkim = pytest.importorskip("dkim")
+    record = post.json("dkim", "create", "example.com", "--selector=one", "--algorithm=rsa", "--now")["records"][0]["value"].encode()
+    p, domain = host(answer=REFUSED)
+    assert post.command("alias", "add", "signed@example.com", "x@" + domain).code == 0
+
+    def report():
+        with Peer(ADDRESS % NOWHERE) as home:
+            arrive(post, "signed@example.com")
+            return home.wait()[0].data
+
+    # The server sees a new key a moment after the command has ended.
+    data = wait_for(lambda: next((d for d in [report()] if d.startswith(b"DKIM-Signature:")), None), "a signed report")
+    assert b"From: MAILER-DAEMON@example.com" in data or b"<MAILER-DAEMON@example.com>" in data
+    assert dkim.verify(data, dnsfunc=lambda name, timeout=5: record if name == b"one._domainkey.example.com." else None)
+    assert post.command("dkim", "retire", "example.com", "one", "--now").code == 0
+    assert post.command("dkim", "remove", "example.com", "one").code == 0
+
+
 def test_forwarding_in_a_circle_ends(post, world):
     """The other host sends all of it back to us."""
     n = next(world.free)
