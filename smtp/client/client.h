@@ -107,6 +107,7 @@ struct smtp_client_mail {
     struct str sender, envid; /* envid: decoded */
     int ret;                  /* enum queue_ret */
     bool utf8, requiretls, eight_bit;
+    bool probe; /* nothing is sent: what the host says to each RCPT is all. It has no text */
     struct smtp_client_rcpt *rcpts;
     size_t n_rcpts;
     struct str text; /* what there is in memory: head and small data, with CRLF line ends */

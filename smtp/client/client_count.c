@@ -54,6 +54,8 @@ void client_count_ready(const struct smtp_client *c)
 
 void client_count_mail(const struct client_transaction *t)
 {
+    if (t->mail->probe)
+        return;
     for (size_t i = 0; i < t->mail->n_rcpts; i++)
         metric_inc(&rcpts, t->mail->rcpts[i].fault.kind);
 }

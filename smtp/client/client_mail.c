@@ -9,7 +9,7 @@ enum command { COMMAND_RSET, COMMAND_MAIL, COMMAND_RCPT, COMMAND_DATA };
 /* The commands of an envelope, in their order: RSET? MAIL RCPT... DATA? */
 static size_t commands(const struct client_transaction *t)
 {
-    return t->reset + 1 + t->n + !t->bdat;
+    return t->reset + 1 + t->n + !(t->bdat || t->mail->probe);
 }
 
 static enum command command_at(const struct client_transaction *t, size_t i, size_t *rcpt_out)
@@ -31,7 +31,7 @@ static void say_mail(struct smtp_client *c)
     unsigned can = c->peer.can;
     struct buf params;
     buf_init(&params, PARAMS_MAX);
-    if (can & SMTP_CAN_SIZE) /* RFC 1870 6.1 */
+    if ((can & SMTP_CAN_SIZE) && !m->probe) /* RFC 1870 6.1 */
         buf_printf(&params, " SIZE=%llu", (unsigned long long)(m->text.n + m->fd_size));
     if ((can & SMTP_CAN_8BITMIME) && (m->eight_bit || c->t.utf8))
         buf_add_z(&params, " BODY=8BITMIME");
@@ -249,6 +249,14 @@ static void on_data_reply(struct smtp_client *c)
     }
 }
 
+/* Who was accepted keeps that: the host forgets it with RSET, or QUIT. */
+static void probed(struct smtp_client *c)
+{
+    static const struct smtp_fault none = {.kind = SMTP_FAULT_NONE};
+    client_decide(&c->t, RCPT_ACCEPTED, &none);
+    client_finish(c, true);
+}
+
 /* All that was said is answered: what comes next? */
 static void go_on(struct smtp_client *c)
 {
@@ -259,6 +267,8 @@ static void go_on(struct smtp_client *c)
         await_next(c);
     } else if (t->accepted == 0) {
         client_finish(c, t->mail_ok);
+    } else if (t->mail->probe) {
+        probed(c);
     } else if (t->bdat) {
         client_data(c);
     } else {

@@ -13,6 +13,7 @@
 #include "appliance/base/snapshot.h"
 #include "appliance/directory/directory.h"
 #include "appliance/store/queue.h"
+#include "smtp/client/callout.h"
 #include "smtp/client/hosts.h"
 #include "smtp/queue/srs.h"
 
@@ -47,6 +48,10 @@ void delivery_wake(struct delivery *d, struct str site);
 /* Now, whatever the schedule says (ETRN, queue flush): what waits for this domain and those below
  * it; .n == 0: all. back-off of hosts is forgotten. */
 void delivery_flush(struct delivery *d, struct str domain);
+
+/* Asks hosts about addresses over the same routes and within the same connections. The caller's;
+ * gone before delivery_free(). */
+struct callout *delivery_callout(struct delivery *d);
 
 struct delivery_stats {
     uint64_t attempts, delivered, deferred, failed, expired, reports, connects, connect_failures;
