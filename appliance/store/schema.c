@@ -3,6 +3,7 @@
  * Nothing that changes and nothing that is listed shares a row with a blob: `message` and `body`
  * are scanned and updated, their rows are short; head, meta and data lie in tables of their own,
  * reached by id. */
+#include "appliance/store/import.h"
 #include "appliance/store/store_private.h"
 
 static const char *const version_1[] = {
@@ -129,11 +130,24 @@ static const char *const version_4[] = {
     /* What is held is found among much that leaves */
     "CREATE INDEX queue_held ON queue(held, id)", NULL};
 
+static const char *const version_5[] = {
+    /* Several processes on one database (node.h). until: wall ms of the database; reserved: no id
+       from there on was given out; mark: of its last transaction */
+    "CREATE TABLE node(n INTEGER NOT NULL PRIMARY KEY, owner BIGINT NOT NULL, until BIGINT NOT "
+    "NULL, reserved BIGINT NOT NULL, mark BIGINT NOT NULL, name VARCHAR(96) NOT NULL)",
+    /* Whose the stage in a mailbox is (copy.c). source: that a MOVE empties, 0: a COPY */
+    "CREATE TABLE stage(mailbox BIGINT NOT NULL PRIMARY KEY, source BIGINT NOT NULL, "
+    "owner BIGINT NOT NULL) %CLUSTERED%",
+    /* Who tries to deliver it, who judges it; 0: nobody */
+    "ALTER TABLE queue_to ADD COLUMN owner BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE queue ADD COLUMN owner BIGINT NOT NULL DEFAULT 0", NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
     {"held mail", version_3},
     {"mail that leaves", version_4},
+    {"several nodes", version_5},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again
@@ -163,7 +177,8 @@ int schema_open(struct sql *db, struct err *err)
         sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0 ||
         sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0 ||
         sql_migrate(db, "dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations), err) != 0 ||
-        sql_migrate(db, "policy", policy_migrations, ARRAY_LEN(policy_migrations), err) != 0)
+        sql_migrate(db, "policy", policy_migrations, ARRAY_LEN(policy_migrations), err) != 0 ||
+        import_schema(db, err) != 0)
         return -1;
     return ensure_uidvalidity(db, err);
 }

@@ -15,7 +15,7 @@
 
 enum body_place { BODY_INLINE, BODY_FILE };
 
-/* ---- committer.c */
+/* ---- committer*.c */
 struct committer {
     struct lane *lane;
     struct job job; /* its run() is the commit thread; returns when stopping */
@@ -221,6 +221,10 @@ int mailbox_doom_tx(struct store_tx *tx, uint64_t id, struct err *err)
 int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* ---- import.c */
+int import_renew_uidvalidity_tx(struct store_tx *tx, struct tx_mailbox *m, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* ---- staging.c: rows of COPY and MOVE above the visible uids */
 int staging_remove_tx(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));
@@ -241,6 +245,7 @@ int schema_open(struct sql *db, struct err *err) __attribute__((warn_unused_resu
 int ids_open(struct store *s, struct sql *db, struct err *err) __attribute__((warn_unused_result));
 uint64_t ids_first_at(int64_t wall_ms); /* ids of that time and later are not below */
 void watches_tell(struct store *s, const uint64_t *mailboxes, size_t n);
+struct node; /* node.h */
 struct sweeper;
 struct sweeper *sweeper_new(struct store *s);
 void sweeper_free(struct sweeper **w);
@@ -269,6 +274,7 @@ struct store {
     atomic_uint_fast64_t last_id;
     int64_t opened_at; /* wall ms */
     uint64_t first_id; /* of this process: what it makes has this one or a later one */
+    struct node *node; /* among several on one database; NULL: alone */
     struct committer committer;
     struct lane *body_lane, *reader_lane;
     pthread_mutex_t readers_lock;

@@ -3,6 +3,7 @@
  * references, old expunges, files without a row. A round is one bulk operation of many slices on
  * the commit thread, then the files of the bodies it removed on lane body, then (once a day) a look
  * for stray files on lane store. */
+#include "appliance/store/import.h"
 #include "appliance/store/store_private.h"
 #include <unistd.h>
 
@@ -120,6 +121,10 @@ int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, str
             return 0;
     } while (n == CHUNK);
     if (remove_expunged(tx, id, more_out, err) != 0)
+        return -1;
+    if (*more_out)
+        return 0;
+    if (import_forget_tx(tx, id, more_out, err) != 0)
         return -1;
     if (*more_out)
         return 0;
