@@ -3,7 +3,7 @@
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev libcrypt-dev
  libidn2-dev libconfuse-dev libseccomp-dev libjansson-dev libmicrohttpd-dev libunbound-dev
- dns-root-data libcurl4-openssl-dev libopendkim-dev libclamav-dev ca-certificates"
+ dns-root-data libcurl4-openssl-dev libopendkim-dev libspf2-dev libclamav-dev ca-certificates"
 
 say() { printf '%s\n' "== $*" >&2; } # progress; standard output belongs to the program
 

@@ -9,20 +9,26 @@
 #include "filters/builtin.h"
 #include "filters/outside.h"
 #include "filters/spf_eval.h"
+#include "filters/spf_libspf2.h"
 #include "filters/spf_report.h"
 #include <stdio.h>
 
 enum { QUERIES = 120, VOIDS = 20, TIME_MS = 20000 }; /* RFC 7208 4.6.4: at least 20 s */
 enum wish { WISH_PASS, WISH_JUNK, WISH_QUARANTINE, WISH_REJECT };
+enum engine { ENGINE_OWN, ENGINE_LIBSPF2 };
 struct spf_conf {
     const char *skip;
     bool header;
-    int fail, softfail, permerror, temperror;
+    int engine, fail, softfail, permerror, temperror;
 };
 static const char *const wishes[] = {"pass", "junk", "quarantine", "reject", NULL};
+static const char *const engines[] = {"own", "libspf2", NULL};
 static const char *const temporary[] = {"pass", "defer", NULL};
 // clang-format off
 static const struct ph_setting spf_settings[] = {
+    PH_SETTING_ENUM(spf_conf, engine, PH_RELOAD, "own", engines,
+                    "Who evaluates records. own: this server, RFC 7208 in full. libspf2: the library of that name, for comparison; it "
+                    "knows less of the RFC, lets 127.0.0.0/8 and ::1 send for anybody, and is only there if this server was built with it."),
     PH_SETTING_ENUM(spf_conf, fail, PH_RELOAD, "junk", wishes,
                     "What becomes of mail from a client that the sender's domain forbids to send for it (\"-all\"). Forwarded mail fails "
                     "where the forwarder keeps the sender; so by default it goes to Junk and nothing is lost."),
@@ -44,11 +50,46 @@ struct spf_stage {
     const struct ph_host *host;
     struct cidr_set skip;
 };
-struct spf_turn { /* its memory */
-    struct spf *spf;
+struct spf_turn {    /* its memory */
+    struct spf *own; /* one of these two */
+    struct spf_libspf2 *library;
     const struct spf_conf *conf;
     bool helo; /* the identity, as there is no sender */
 };
+
+/* ---- The engines. */
+
+static void begin(struct spf_turn *t, const struct spf_request *r)
+{
+    if (t->conf->engine == ENGINE_LIBSPF2)
+        t->library = spf_libspf2_new(r);
+    else
+        t->own = spf_new(r);
+}
+
+static bool question(const struct spf_turn *t, struct spf_question *q)
+{
+    return t->own ? spf_question(t->own, q) : spf_libspf2_question(t->library, q);
+}
+
+static void answer(struct spf_turn *t, const struct ph_dns_answer *a)
+{
+    if (t->own)
+        spf_answer(t->own, a);
+    else
+        spf_libspf2_answer(t->library, a);
+}
+
+static const struct spf_verdict *verdict(const struct spf_turn *t)
+{
+    return t->own ? spf_verdict(t->own) : spf_libspf2_verdict(t->library);
+}
+
+static void end(struct spf_turn *t)
+{
+    spf_free(&t->own);
+    spf_libspf2_free(&t->library);
+}
 
 /* ---- What comes of it. */
 
@@ -105,7 +146,7 @@ static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
 {
     const struct ph_host *host = st->host;
     const struct ph_view *view = host->view(host, turn);
-    const struct spf_verdict *v = spf_verdict(t->spf);
+    const struct spf_verdict *v = verdict(t);
     struct ph_acts *acts = host->acts(host, turn);
     struct spf_words words;
     struct buf field;
@@ -121,7 +162,7 @@ static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
     }
     spf_report_words(view, v, t->helo, &words);
     host->done(host, turn, verdict_of(t->conf, v->result), words.reply, words.reason);
-    spf_free(&t->spf);
+    end(t);
 }
 
 /* ---- Questions. */
@@ -134,10 +175,10 @@ static void ask(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
         .size = sizeof none, .status = PH_DNS_FAILED, .name = "", .why = ""};
     struct spf_question q;
 
-    while (spf_question(t->spf, &q)) {
+    while (question(t, &q)) {
         if (st->host->dns(st->host, turn, q.type, q.name, on_answer, t) == 0)
             return;
-        spf_answer(t->spf, &none);
+        answer(t, &none);
     }
     finish(st, turn, t);
 }
@@ -146,7 +187,7 @@ static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, v
 {
     struct spf_turn *t = arg;
 
-    spf_answer(t->spf, a);
+    answer(t, a);
     ask(inst, turn, t);
 }
 
@@ -199,8 +240,8 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
                                         .sender = sender_of(v->mail_from, &sender),
                                         .receiver = str_from(v->host),
                                         .now = (uint64_t)clock_wall_ms() / 1000};
-    t->spf = spf_new(&request);
     t->conf = conf;
+    begin(t, &request);
     t->helo = v->mail_from[0] == '\0';
     buf_fini(&sender);
     ask(st, turn, t);
@@ -211,7 +252,7 @@ static void cancel(void *inst, ph_turn turn)
     struct spf_stage *st = inst;
     struct spf_turn *t = st->host->memory(st->host, turn);
 
-    spf_free(&t->spf);
+    end(t);
 }
 
 /* ---- Its life. */
@@ -232,6 +273,14 @@ static int take_skip(struct spf_stage *st, const void *conf, struct ph_err *err)
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
+    const struct spf_conf *c = conf;
+
+    if (c->engine == ENGINE_LIBSPF2 && !spf_libspf2_is_there()) {
+        snprintf(err->text, sizeof err->text,
+                 "engine: this posthouse was built without libspf2; set it to own, or build it "
+                 "where libspf2-dev is installed");
+        return -1;
+    }
     return take_skip(inst, conf, err);
 }
 
@@ -248,7 +297,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     struct spf_stage *st = MEM_NEW(struct spf_stage);
 
     st->host = host;
-    if (take_skip(st, conf, err)) {
+    if (reload(st, conf, err)) {
         close_stage(st);
         return -1;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* The stage `spf` before a small name server: who is checked, what becomes of each result, what is
  * said to the client and written into the message. */
+#include "filters/spf_libspf2.h"
 #include "tests/unit/filters/world.h"
 #include "tests/unit/io/dns_stub.h"
 
@@ -267,11 +268,49 @@ static void test_cancelled(void **state)
     end();
 }
 
+/* The second engine: the same facts, fields and words. */
+static void test_libspf2(void **state)
+{
+    (void)state;
+    if (!spf_libspf2_is_there())
+        skip();
+    begin("spf.engine=libspf2");
+    assert_int_equal(run()->verdict, PH_PASS);
+    assert_string_equal(fact("spf.result"), "pass");
+    assert_non_null(strstr(head(), "Received-SPF: pass"));
+    assert_int_equal(run_from("a@no.test")->verdict, PH_JUNK);
+    assert_string_equal(fact("spf.explanation"), "Go away, 192.0.2.7; (ok)");
+    run_from("a@bad.test");
+    assert_string_equal(reason(), "permerror for bad.test (malformed term: (no!))");
+    run_from("a@late.test");
+    assert_string_equal(reason(),
+                        "temperror for late.test (no answer from the DNS for: late.test)");
+    run_from("");
+    assert_string_equal(fact("spf.result"), "fail");
+    assert_string_equal(fact("spf.identity"), "helo");
+    end();
+    begin("spf.engine=libspf2");
+    view.mail_from = "a@silent.test";
+    chain_transaction(chain, 2);
+    assert_int_equal(chain_run(chain, PH_MAIL, &view, NULL, NULL, world_on_answer, &w), CHAIN_WAIT);
+    world_turn(&w);
+    chain_cancel(chain);
+    end();
+}
+
 static void test_settings(void **state)
 {
     struct err err = {0};
 
     (void)state;
+    if (!spf_libspf2_is_there()) {
+        world_init(&w);
+        w.spf = true;
+        world_set(&w, "spf.engine=libspf2");
+        assert_int_equal(world_try_open(&w, &err), -1);
+        assert_non_null(strstr(err.text, "built without libspf2"));
+        world_fini(&w);
+    }
     world_init(&w);
     w.spf = true;
     world_set(&w, "spf.skip=192.0.2.1/24");
@@ -302,7 +341,7 @@ int main(void)
         cmocka_unit_test(test_results),  cmocka_unit_test(test_null_sender),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_header),
         cmocka_unit_test(test_skipped),  cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings), cmocka_unit_test(test_libspf2),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
