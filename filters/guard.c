@@ -91,7 +91,7 @@ int guard_open(const struct guard_env *env, struct guard **out, struct err *err)
     list_init(&g->pairs_by_age);
     list_init(&g->watches);
     g->told = (struct loop_defer){.fn = tell, .ctx = g};
-    if (guard_set_conf(g, env->conf, env->snapshot, err) || rows_open(g, err)) {
+    if (guard_set_conf(g, env->conf, env->snapshot, err) || guard_rows_open(g, err)) {
         guard_close(&g);
         return -1;
     }
@@ -107,7 +107,7 @@ void guard_close(struct guard **gp)
         return;
     CHECK(map_count(g->counts) == 0 && list_empty(&g->watches));
     loop_defer_cancel(&g->told);
-    rows_close(&g->rows);
+    guard_rows_close(&g->rows);
     bans_free(g);
     pairs_free(g);
     map_free(&g->counts);

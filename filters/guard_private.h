@@ -59,8 +59,8 @@ void pairs_free(struct guard *g);
 
 /* ---- guard_rows.c: the tables, written behind */
 struct rows;
-int rows_open(struct guard *g, struct err *err) __attribute__((warn_unused_result)); /* reads all */
-void rows_close(struct rows **r);
+int guard_rows_open(struct guard *g, struct err *err) __attribute__((warn_unused_result)); /* reads all */
+void guard_rows_close(struct rows **r);
 void rows_put_ban(struct rows *r, const struct guard_ban *b);
 void rows_drop_ban(struct rows *r, const struct cidr *net);
 void rows_put_pair(struct rows *r, struct str account, const struct cidr *net, int64_t last);

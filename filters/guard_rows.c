@@ -195,7 +195,7 @@ void rows_drop_pair(struct rows *rows, struct str account, const struct cidr *ne
     r->deleted = true;
 }
 
-void rows_close(struct rows **rp)
+void guard_rows_close(struct rows **rp)
 {
     struct rows *rows = *rp;
     *rp = NULL;
@@ -249,7 +249,7 @@ static int load(struct guard *g, struct sql *db, const char *query, bool pairs, 
     return rc < 0 ? -1 : 0;
 }
 
-int rows_open(struct guard *g, struct err *err)
+int guard_rows_open(struct guard *g, struct err *err)
 {
     struct store_reader *r;
     struct rows *rows;
