@@ -3,6 +3,7 @@
 
 #include "appliance/base/mem.h"
 #include "appliance/base/rand.h"
+#include "appliance/directory/password_kdf.h"
 #include "appliance/directory/password_schemes.h"
 #include <crypt.h>
 #include <openssl/crypto.h>
@@ -94,12 +95,23 @@ bool password_check(struct str password, struct str stored, struct err *err)
         password_check_nobody(password);
     else if (form.kind == PASSWORD_CRYPT)
         ok = check_crypt(password, &form, err);
+    else if (form.kind == PASSWORD_KDF)
+        ok = password_kdf_check(password, &form, err);
     else if (form.kind == PASSWORD_PLAIN)
         ok = check_plain(password, &form);
     else
         ok = check_digest(password, &form);
     explicit_bzero(&form, sizeof form);
     return ok;
+}
+
+bool password_is_current(struct str stored)
+{
+    struct password_form form;
+    password_form_read(stored, &form);
+    bool current = password_form_current(&form);
+    explicit_bzero(&form, sizeof form);
+    return current;
 }
 
 void password_check_nobody(struct str password)

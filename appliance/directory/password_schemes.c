@@ -36,6 +36,13 @@ static const struct scheme schemes[] = {
     {"PLAIN-MD5", PASSWORD_DIGEST, "md5", EVP_md5, false},
     {"LDAP-MD5", PASSWORD_DIGEST, "md5", EVP_md5, false},
     {"SMD5", PASSWORD_DIGEST, "smd5", EVP_md5, true},
+    {"ARGON2I", PASSWORD_KDF, "argon2i", NULL, false},
+    {"ARGON2ID", PASSWORD_KDF, "argon2id", NULL, false},
+    {"PBKDF2", PASSWORD_KDF, "pbkdf2", NULL, false},
+    {"SCRAM-SHA-1", PASSWORD_KDF, "scram-sha-1", EVP_sha1, false},
+    {"SCRAM-SHA-256", PASSWORD_KDF, "scram-sha-256", EVP_sha256, false},
+    {"CRAM-MD5", PASSWORD_KDF, "cram-md5", NULL, false},
+    {"HMAC-MD5", PASSWORD_KDF, "cram-md5", NULL, false},
 };
 static const struct {
     const char *prefix, *shown;
@@ -139,6 +146,24 @@ static void read_crypt(struct str text, enum encoding as, struct password_form *
         out->name = "unknown";
 }
 
+static bool is_argon2(struct str text)
+{
+    return str_starts(text, STR("$argon2i$")) || str_starts(text, STR("$argon2id$"));
+}
+
+static void read_kdf(const char *name, const EVP_MD *md, struct str text, enum encoding as,
+                     struct password_form *out)
+{
+    bool argon2 = strncmp(name, "argon2", 6) == 0;
+    if (decode(text, as == AS_GUESSED ? AS_TEXT : as, out) < 0)
+        return;
+    if (argon2 && !is_argon2(str_of(out->bytes, out->n)))
+        return;
+    out->name = name;
+    out->md = md;
+    out->kind = PASSWORD_KDF;
+}
+
 static void read_plain(struct str text, enum encoding as, struct password_form *out)
 {
     if (decode(text, as == AS_GUESSED ? AS_TEXT : as, out) < 0)
@@ -170,7 +195,11 @@ static void read_scheme(struct str stored, struct password_form *out)
     const struct scheme *s = find_scheme(cut_encoding(name, &as));
     if (!s)
         return;
-    if (s->kind == PASSWORD_CRYPT || (s->md == EVP_md5 && str_starts(text, STR("$1$"))))
+    if (s->kind == PASSWORD_KDF)
+        read_kdf(s->shown, s->md ? s->md() : NULL, text, as, out);
+    else if (s->kind == PASSWORD_CRYPT && is_argon2(text))
+        read_kdf("argon2", NULL, text, as, out);
+    else if (s->kind == PASSWORD_CRYPT || (s->md == EVP_md5 && str_starts(text, STR("$1$"))))
         read_crypt(text, as, out);
     else if (s->kind == PASSWORD_PLAIN)
         read_plain(text, as, out);
@@ -190,6 +219,14 @@ void password_form_read(struct str stored, struct password_form *out)
         return;
     if (stored.p[0] == '{')
         read_scheme(stored, out);
+    else if (is_argon2(stored))
+        read_kdf(str_starts(stored, STR("$argon2id$")) ? "argon2id" : "argon2i", NULL, stored,
+                 AS_TEXT, out);
     else
         read_crypt(stored, AS_TEXT, out);
+}
+
+bool password_form_current(const struct password_form *form)
+{
+    return form->kind == PASSWORD_CRYPT && strcmp(form->name, "yescrypt") == 0;
 }

@@ -11,6 +11,7 @@ enum password_kind {
     PASSWORD_CRYPT,  /* bytes: a setting of crypt(3) with its hash */
     PASSWORD_PLAIN,  /* bytes: the password */
     PASSWORD_DIGEST, /* bytes: the digest and then, if salted, the salt */
+    PASSWORD_KDF,    /* bytes: text that password_kdf.h reads; name says how */
     PASSWORD_UNKNOWN /* not readable */
 };
 enum { PASSWORD_STORED_MAX = 1024 }; /* longest stored text that is looked at */
@@ -23,4 +24,6 @@ struct password_form {
     char bytes[PASSWORD_STORED_MAX + 1]; /* terminated */
 };
 void password_form_read(struct str stored, struct password_form *out);
+/* Made as password_hash() makes them today: there is nothing to upgrade. */
+bool password_form_current(const struct password_form *form);
 #endif

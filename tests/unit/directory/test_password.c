@@ -90,6 +90,19 @@ static const struct {
      "4", "ssha512"},
     {"{PLAIN-MD5}f822ba98b57a7abb50edcc4a11f92af1", "md5"},
     {"{LDAP-MD5}+CK6mLV6ertQ7cxKEfkq8Q==", "md5"},
+    /* by doveadm pw of Dovecot 2.3.19 */
+    {"{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$ccfj/mevIBsWxzx2YHGJVw"
+     "$vAjsD1lVq6waCfpIm1xAZVnHlzaCNPOjPVjc0WNMNfI", "argon2i"},
+    {"{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$PO7QzROlyrPkhB/Lo9SwPg"
+     "$oQwzWdextqOp1tXMbPeN8HmuGr8iudnjeS9dbx6emZE", "argon2id"},
+    {"$argon2id$v=19$m=65536,t=3,p=1$PO7QzROlyrPkhB/Lo9SwPg"
+     "$oQwzWdextqOp1tXMbPeN8HmuGr8iudnjeS9dbx6emZE", "argon2id"},
+    {"{PBKDF2}$1$bvHBM9wtAWKyEp8c$5000$c7aa80daf6a80ea93e1a65a41df359f3668e496e", "pbkdf2"},
+    {"{SCRAM-SHA-256}4096,petpl4TyejD/SHHckzM73Q==,y9msh7DKK4SLyIv0qVV15A4gH5OLJw5hZuGNe01RQ9Y=,"
+     "JEuQTzbklvBxHDyZBt0BJMO389sBE//1qUMUX5MAU9o=", "scram-sha-256"},
+    {"{SCRAM-SHA-1}4096,1HGejcnyzSduWG5TBJjaOA==,RxwHZr6qacvx2HC9rBgVffXQwfM=,"
+     "mwYVSiNXJrbdoVCyQtul8llKlik=", "scram-sha-1"},
+    {"{CRAM-MD5}2fc175b92fa8bdf70a578a1eb88de31dad4d5aec13c064a954b0de09eafef37e", "cram-md5"},
 };
 // clang-format on
 
@@ -117,6 +130,16 @@ static void unreadable(void **state)
     static const char *const bad[] = {
         "secret",
         "{NOPE}secret",
+        "{ARGON2I}secret",
+        "$argon2i$v=19$m=4194304,t=4,p=1$ccfj/"
+        "mevIBsWxzx2YHGJVw$vAjsD1lVq6waCfpIm1xAZVnHlzaCNPOjPVjc0WNMNfI",
+        "$argon2i$m=x,t=4,p=1$ccfj/mevIBsWxzx2YHGJVw$vAjsD1lVq6waCfpIm1xA",
+        "$argon2i$$$$",
+        "{PBKDF2}$1$salt$0$c7aa80daf6a80ea93e1a65a41df359f3668e496e",
+        "{PBKDF2}$1$salt$4000000000$c7aa80daf6a80ea93e1a65a41df359f3668e496e",
+        "{PBKDF2}c7aa",
+        "{SCRAM-SHA-256}4096,petpl4TyejD",
+        "{CRAM-MD5}2fc175b9",
         "{SHA",
         "{SHA}",
         "{SHA}AAAA",
