@@ -159,7 +159,7 @@ struct smtp_server {
     struct list sessions;
     unsigned open, alive; /* connections; session structs, which may outlive them */
     struct map *rooms;    /* quota.c: what accounts have left */
-    unsigned confirms;    /* confirm.c: reports under way */
+    unsigned notices;     /* notice.c: under way */
     struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;
