@@ -141,6 +141,7 @@ static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str 
     case SASL_READY:
         ask_directory(cmd);
         break;
+    case SASL_REFUSED:
     case SASL_CANCELLED:
         imap_bad(cmd, "Authentication cancelled");
         break;
@@ -178,7 +179,7 @@ void authenticate_parse(struct imap_command *cmd, struct imap_cursor *args)
     }
     if (!imap_at_end(args) || refuse_plain(cmd))
         return;
-    if (sasl_init(&l->sasl, cmd->arena, mechanism, &err)) {
+    if (sasl_init(&l->sasl, cmd->arena, mechanism, NULL, &err)) {
         imap_no(cmd, "CANNOT", "Mechanism not supported");
         return;
     }

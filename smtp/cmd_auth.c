@@ -126,6 +126,7 @@ static void step(struct smtp_session *s, enum sasl_step step, struct str challen
         smtp_session_enter(s, SMTP_SASL);
         ask_directory(s);
         return;
+    case SASL_REFUSED:
     case SASL_CANCELLED:
         smtp_session_enter(s, SMTP_READY);
         smtp_reply(s, 501, "5.7.0", "Cancelled"); /* RFC 4954 4 */
@@ -142,8 +143,8 @@ void smtp_auth_proceed(struct smtp_session *s)
 {
     struct err err = {0};
     struct str challenge = STR_NULL;
-    if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, &err))
-        smtp_reply(s, 504, "5.5.4", "Mechanisms here: " SASL_MECHANISMS);
+    if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, NULL, &err))
+        smtp_reply(s, 504, "5.5.4", "Mechanism not known here");
     else
         step(s, sasl_begin(&s->sasl, s->pending.auth.initial, &challenge, &err), challenge);
 }

@@ -42,7 +42,7 @@ void smtp_ehlo_accept(struct smtp_session *s)
                "%s\nPIPELINING\nSIZE %" PRIu64
                "%s%s%s%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\n%s",
                s->server->hostname, s->conf->message_limit, smtp_offers_tls(s) ? "\nSTARTTLS" : "",
-               smtp_offers_auth(s) ? "\nAUTH " SASL_MECHANISMS : "",
+               smtp_offers_auth(s) ? "\nAUTH PLAIN LOGIN" : "",
                smtp_offers_dsn(s) ? "\nDSN" : "", smtp_is_private(s) ? "\nREQUIRETLS" : "",
                smtp_offers_etrn(s) ? "\nETRN" : "", limits(s));
 }

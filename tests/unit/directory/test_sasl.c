@@ -31,7 +31,7 @@ static int teardown(void **state)
 
 static void start(const char *mechanism)
 {
-    assert_int_equal(sasl_init(&s, mem, str_from(mechanism), &err), 0);
+    assert_int_equal(sasl_init(&s, mem, str_from(mechanism), NULL, &err), 0);
 }
 
 static struct str b64(const void *p, size_t n)
@@ -49,12 +49,12 @@ static struct str b64(const void *p, size_t n)
 static void mechanisms(void **state)
 {
     (void)state;
-    assert_int_equal(sasl_init(&s, mem, STR("PLAIN"), &err), 0);
-    assert_int_equal(sasl_init(&s, mem, STR("login"), &err), 0);
-    assert_int_equal(sasl_init(&s, mem, STR("CRAM-MD5"), &err), -1);
+    assert_int_equal(sasl_init(&s, mem, STR("PLAIN"), NULL, &err), 0);
+    assert_int_equal(sasl_init(&s, mem, STR("login"), NULL, &err), 0);
+    assert_int_equal(sasl_init(&s, mem, STR("CRAM-MD5"), NULL, &err), -1);
     assert_int_equal(err.kind, ERR_PROTO);
-    assert_int_equal(sasl_init(&s, mem, STR(""), &err), -1);
-    assert_int_equal(sasl_init(&s, mem, STR("PLAI"), &err), -1);
+    assert_int_equal(sasl_init(&s, mem, STR(""), NULL, &err), -1);
+    assert_int_equal(sasl_init(&s, mem, STR("PLAI"), NULL, &err), -1);
 }
 
 static void plain_at_once(void **state)
