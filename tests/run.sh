@@ -12,10 +12,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 test_packages="ca-certificates curl libcmocka-dev python3 python3-pytest openssl swaks libnet-ssleay-perl
  libio-socket-ssl-perl msmtp isync mutt e2fsprogs util-linux procps iproute2 nsd ldnsutils python3-yaml opendkim
- python3-dkim python3-nacl"
+ python3-dkim python3-nacl mariadb-server"
 # A machine that has its own node and npm keeps them.
 command -v npm >/dev/null 2>&1 || test_packages="$test_packages nodejs npm"
-new_services=$(missing_packages nsd opendkim)
+new_services=$(missing_packages nsd opendkim mariadb-server | sed 's/mariadb-server/mariadb/')
 install_packages $build_packages $test_packages
 # The tests start servers of their own; those of the packages aren't to take ports.
 if [ -n "$new_services" ] && [ -d /run/systemd/system ]; then

@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* sql.c - connection, statement cache and transactions, the same for every engine. */
-#include "appliance/base/buf.h"
-#include "appliance/base/list.h"
 #include "appliance/base/map.h"
-#include "appliance/sql/sql_driver.h"
+#include "appliance/sql/sql_private.h"
 
 struct sql_stmt {
     struct sql *db;
     void *st;
     struct list active; /* in db->active between its first step and its reset */
 };
-struct sql {
-    const struct sql_driver *driver;
-    void *conn;
-    struct map *statements; /* text -> struct sql_stmt */
-    struct list active;
-};
-
 int sql_open(const struct sql_conf *conf, struct sql **out, struct err *err)
 {
-    const struct sql_driver *driver = &sql_driver_sqlite;
+    const struct sql_driver *driver = conf->server ? &sql_driver_mysql : &sql_driver_sqlite;
     void *conn = NULL;
 
     if (driver->open(conf, &conn, err) != 0)
@@ -163,22 +154,34 @@ static void reset_active(struct sql *db)
     }
 }
 
-static int run_text(struct sql *db, const char *text, struct err *err)
+/* Kept as a prepared statement where the driver has no shorter way. */
+static int control(struct sql *db, enum sql_control what, struct err *err)
 {
+    static const char *const texts[] = {
+        [SQL_BEGIN_READ] = "BEGIN",
+        [SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+        [SQL_COMMIT] = "COMMIT",
+        [SQL_ROLLBACK] = "ROLLBACK",
+        [SQL_SAVEPOINT] = "SAVEPOINT member",
+        [SQL_SAVEPOINT_RELEASE] = "RELEASE SAVEPOINT member",
+        [SQL_SAVEPOINT_ROLLBACK] = "ROLLBACK TO SAVEPOINT member",
+    };
     struct sql_stmt *st;
 
-    return sql_prepare(db, text, &st, err) == 0 ? sql_run(st, err) : -1;
+    if (db->driver->control)
+        return db->driver->control(db->conn, what, err);
+    return sql_prepare(db, texts[what], &st, err) == 0 ? sql_run(st, err) : -1;
 }
 
 int sql_begin(struct sql *db, bool write, struct err *err)
 {
-    return run_text(db, write ? db->driver->begin_write : db->driver->begin_read, err);
+    return control(db, write ? SQL_BEGIN_WRITE : SQL_BEGIN_READ, err);
 }
 
 int sql_commit(struct sql *db, struct err *err)
 {
     reset_active(db);
-    if (run_text(db, db->driver->commit, err) == 0)
+    if (control(db, SQL_COMMIT, err) == 0)
         return 0;
     sql_rollback(db);
     return -1;
@@ -189,8 +192,8 @@ void sql_rollback(struct sql *db)
     struct err ignored = {0}; /* the engine may have rolled back by itself */
 
     reset_active(db);
-    if (sql_in_transaction(db))
-        (void)run_text(db, db->driver->rollback, &ignored);
+    if (sql_in_transaction(db) || db->driver->control)
+        (void)control(db, SQL_ROLLBACK, &ignored);
 }
 
 bool sql_in_transaction(const struct sql *db)
@@ -200,20 +203,20 @@ bool sql_in_transaction(const struct sql *db)
 
 int sql_savepoint(struct sql *db, struct err *err)
 {
-    return run_text(db, "SAVEPOINT member", err);
+    return control(db, SQL_SAVEPOINT, err);
 }
 
 int sql_savepoint_release(struct sql *db, struct err *err)
 {
-    return run_text(db, "RELEASE SAVEPOINT member", err);
+    return control(db, SQL_SAVEPOINT_RELEASE, err);
 }
 
 int sql_savepoint_rollback(struct sql *db, struct err *err)
 {
     reset_active(db);
-    if (run_text(db, "ROLLBACK TO SAVEPOINT member", err) != 0)
+    if (control(db, SQL_SAVEPOINT_ROLLBACK, err) != 0)
         return -1;
-    return run_text(db, "RELEASE SAVEPOINT member", err);
+    return control(db, SQL_SAVEPOINT_RELEASE, err);
 }
 
 int64_t sql_free_bytes(struct sql *db)
@@ -239,100 +242,4 @@ int sql_wal_truncate(struct sql *db, struct err *err)
 bool sql_flush_failed(const struct sql *db)
 {
     return db->driver->flush_failed(db->conn);
-}
-
-/* ---- Migrations. */
-
-static int run_schema_text(struct sql *db, const char *text, struct err *err)
-{
-    struct buf b;
-    struct str rest = str_from(text);
-    int rc;
-
-    buf_init(&b, 1 << 20);
-    while (rest.n) {
-        if (str_starts(rest, STR("%KEY%"))) {
-            buf_add_z(&b, db->driver->key_token);
-            rest = str_skip(rest, 5);
-        } else if (str_starts(rest, STR("%CLUSTERED%"))) {
-            buf_add_z(&b, db->driver->clustered_token);
-            rest = str_skip(rest, 11);
-        } else if (str_starts(rest, STR("%UTF8%"))) {
-            buf_add_z(&b, db->driver->utf8_token);
-            rest = str_skip(rest, 6);
-        } else {
-            buf_add_char(&b, *rest.p);
-            rest = str_skip(rest, 1);
-        }
-    }
-    CHECK(buf_ok(&b));
-    rc = sql_exec(db, buf_z(&b), err);
-    buf_fini(&b);
-    return rc;
-}
-
-static int schema_version(struct sql *db, const char *what, int64_t *version_out, struct err *err)
-{
-    struct sql_stmt *st;
-    int rc;
-
-    if (sql_prepare(db, "SELECT version FROM schema_version WHERE what = ?", &st, err) != 0)
-        return -1;
-    sql_bind_text(st, 1, str_from(what));
-    rc = sql_step(st, err);
-    *version_out = rc == 1 ? sql_int(st, 0) : 0;
-    sql_reset(st);
-    return rc < 0 ? -1 : 0;
-}
-
-static int set_schema_version(struct sql *db, const char *what, int64_t version, struct err *err)
-{
-    struct sql_stmt *st;
-    const char *text = version == 1 ? "INSERT INTO schema_version(version, what) VALUES (?, ?)"
-                                    : "UPDATE schema_version SET version = ? WHERE what = ?";
-
-    if (sql_prepare(db, text, &st, err) != 0)
-        return -1;
-    sql_bind_int(st, 1, version);
-    sql_bind_text(st, 2, str_from(what));
-    return sql_run(st, err);
-}
-
-static int migrate_one(struct sql *db, const char *what, const struct sql_migration *m,
-                       unsigned number, struct err *err)
-{
-    if (sql_begin(db, true, err) != 0)
-        return -1;
-    for (const char *const *s = m->statements; *s; s++) {
-        if (run_schema_text(db, *s, err) != 0)
-            goto failed;
-    }
-    if (set_schema_version(db, what, number, err) == 0)
-        return sql_commit(db, err);
-failed:
-    sql_rollback(db);
-    return err_context(err, "schema %s version %u (%s)", what, number, m->doc);
-}
-
-int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n,
-                struct err *err)
-{
-    int64_t version;
-
-    if (sql_exec(db,
-                 "CREATE TABLE IF NOT EXISTS schema_version("
-                 "what VARCHAR(64) NOT NULL PRIMARY KEY, version INTEGER NOT NULL)",
-                 err) != 0 ||
-        schema_version(db, what, &version, err) != 0)
-        return -1;
-    if (version > n)
-        return ERR(err, ERR_PERM,
-                   "the database was written by a newer posthouse (schema %s is version %lld, "
-                   "this program knows %u): run that version or restore a backup",
-                   what, (long long)version, n);
-    for (unsigned i = (unsigned)version; i < n; i++) {
-        if (migrate_one(db, what, &list[i], i + 1, err) != 0)
-            return -1;
-    }
-    return 0;
 }

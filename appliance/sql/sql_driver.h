@@ -7,12 +7,31 @@
 #define PH_SQL_SQL_DRIVER_H
 #include "appliance/sql/sql.h"
 
+enum sql_control {
+    SQL_BEGIN_READ,
+    SQL_BEGIN_WRITE,
+    SQL_COMMIT,
+    SQL_ROLLBACK, /* also when there is nothing to roll back */
+    SQL_SAVEPOINT,
+    SQL_SAVEPOINT_RELEASE,
+    SQL_SAVEPOINT_ROLLBACK
+};
 struct sql_driver {
     const char *engine;
     const char *key_token;       /* for %KEY% */
     const char *clustered_token; /* for %CLUSTERED% */
     const char *utf8_token;      /* for %UTF8% */
-    const char *begin_read, *begin_write, *commit, *rollback;
+    const char *table_options;   /* after each CREATE TABLE of a schema without %UTF8% */
+    /* DDL commits by itself, so migrations go statement by statement (sql_migrate.c). */
+    bool ddl_commits;
+    bool (*ddl_is_done)(const void *conn); /* the statement failed, for it was done before */
+    /* What the schema's tables must be like beyond their columns: `tables` are their names. */
+    int (*check_tables)(void *conn, const char *const *tables, size_t n, struct err *err);
+    /* One migration at a time; the end of the connection also ends the lock. NULL: no need. */
+    int (*schema_lock)(void *conn, bool lock, struct err *err);
+
+    /* NULL: common texts are prepared and run. */
+    int (*control)(void *conn, enum sql_control what, struct err *err);
 
     int (*open)(const struct sql_conf *conf, void **conn_out, struct err *err);
     void (*close)(void *conn); /* all its statements are finalized already */
@@ -40,5 +59,5 @@ struct sql_driver {
     int (*wal_truncate)(void *conn, struct err *err);
     bool (*flush_failed)(const void *conn);
 };
-extern const struct sql_driver sql_driver_sqlite;
+extern const struct sql_driver sql_driver_sqlite, sql_driver_mysql;
 #endif

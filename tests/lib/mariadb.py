@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""A private MariaDB server: a folder of its own, a port chosen by the kernel, ended by its process.
+
+    with mariadb.Server() as server:
+        url = server.database()          # a fresh, empty database: mysql://root@127.0.0.1:PORT/NAME
+Quick: it doesn't flush (`unsafe` says so to posthouse); durable=True: as a server for mail is to be.
+As a program: `mariadb.py COMMAND...` runs the command with PH_TEST_DATABASE set to a server that ends with it.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+START = 60  # seconds until it answers; more than enough on a busy machine
+STOP = 30
+PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
+
+
+class NoServer(Exception):
+    """It can't be had here; says why."""
+
+
+def program(*names):
+    for name in names:
+        found = shutil.which(name, path=PROGRAMS)
+        if found:
+            return found
+    raise NoServer("%s is not installed" % names[0])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    def __init__(self, durable=False, options=(), user="root"):
+        self.durable, self.options, self.count, self.process = durable, list(options), 0, None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-mariadb-"))
+        self.data, self.socket = self.folder / "data", self.folder / "s"
+        self.log_path = self.folder / "err.log"
+        self.port = 0
+        try:
+            self.install()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    # As root it runs as the package's user, as it must.
+    def as_user(self):
+        return ["--user=mysql"] if os.getuid() == 0 else []
+
+    def install(self):
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "mysql")
+        self.folder.chmod(0o755)
+        done = subprocess.run([program("mariadb-install-db", "mysql_install_db"), "--no-defaults", *self.as_user(),
+                               "--datadir=%s" % self.data, "--tmpdir=%s" % self.folder, "--auth-root-authentication-method=normal",
+                               "--skip-test-db"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=START)
+        if done.returncode != 0:
+            raise NoServer("mariadb-install-db: %s" % done.stdout[-1000:])
+
+    def flags(self):
+        quick = [] if self.durable else ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
+                                         "--innodb-flush-method=nosync"]
+        return ["--no-defaults", *self.as_user(), "--datadir=%s" % self.data, "--tmpdir=%s" % self.folder, "--socket=%s" % self.socket,
+                "--port=%d" % self.port, "--bind-address=127.0.0.1", "--pid-file=%s" % (self.folder / "pid"),
+                "--log-error=%s" % self.log_path, "--max-connections=300",
+                "--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M", *quick, *self.options]
+
+    def start(self):
+        """Starts it, or starts it again on the same port."""
+        for attempt in range(5):
+            if not self.port or (attempt and not self.count):
+                self.port = free_port()
+            self.process = subprocess.Popen([program("mariadbd", "mysqld"), *self.flags()], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            if self.wait_until_it_answers():
+                return
+        raise NoServer("mariadbd does not start:\n%s" % self.log()[-2000:])
+
+    def wait_until_it_answers(self):
+        """False: it ended instead (somebody was quicker with the port)."""
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return False
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
+                    s.settimeout(5)
+                    if s.recv(5):  # its greeting
+                        return True
+            except OSError:
+                time.sleep(0.02)
+        self.kill()
+        raise NoServer("mariadbd does not answer:\n%s" % self.log()[-2000:])
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def stop(self):
+        self.end(signal.SIGTERM)
+
+    def kill(self):
+        self.end(signal.SIGKILL)
+
+    def end(self, how):
+        if not self.process:
+            return
+        self.process.send_signal(how)
+        try:
+            self.process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        self.close()
+
+    # ---- what is in it
+    def sql(self, text, database="", timeout=60):
+        """Runs statements with the command line client; rows as lists of strings."""
+        command = [program("mariadb", "mysql"), "--no-defaults", "--socket=%s" % self.socket, "--user=root", "--batch",
+                   "--skip-column-names", "--default-character-set=utf8mb4"]
+        done = subprocess.run(command + ([database] if database else []), input=text, capture_output=True, text=True,
+                              timeout=timeout)
+        if done.returncode != 0:
+            raise AssertionError("mariadb: %s" % done.stderr.strip())
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    def url(self, database, user="root"):
+        return "mysql://%s@127.0.0.1:%d/%s" % (user, self.port, database)
+
+    def database(self, name=None):
+        self.count += 1
+        name = name or "ph_test_%d" % self.count
+        self.sql("CREATE DATABASE `%s` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" % name)
+        return self.url(name)
+
+
+def main():
+    with Server() as server:
+        os.environ["PH_TEST_DATABASE"] = server.url("")
+        process = subprocess.Popen(sys.argv[1:])
+        signal.signal(signal.SIGTERM, lambda *ignored: process.terminate())
+        try:
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    sys.exit(code if code >= 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
