@@ -27,21 +27,22 @@ const char *builtin_folder(const struct ph_host *host); /* of the data; NULL: th
 /* The folder of signatures, of the settings of stage clamav; "": none is used. */
 const char *clamav_folder(const void *conf);
 
-extern const struct ph_stage arc_stage;       /* arc.c: what forwarders say */
-extern const struct ph_stage arc_seal_stage;  /* arc_seal.c: seals what is forwarded */
-extern const struct ph_stage authres_stage;   /* authres_stage.c: Authentication-Results */
-extern const struct ph_stage clamav_stage;    /* clamav.c: viruses */
-extern const struct ph_stage dkim_stage;      /* dkim.c: signatures of what comes in */
-extern const struct ph_stage dkim_sign_stage; /* dkim_sign.c: signs what leaves */
-extern const struct ph_stage dmarc_stage;     /* dmarc.c: policies of author domains */
-extern const struct ph_stage dnslist_stage;   /* dnslist.c: what DNS lists say of the client */
-extern const struct ph_stage greylist_stage;  /* greylist.c: strangers come twice */
-extern const struct ph_stage headers_stage;   /* headers.c: malformed head */
-extern const struct ph_stage helo_stage;      /* helo.c: what the client calls itself */
-extern const struct ph_stage limits_stage;    /* limits.c: rates */
-extern const struct ph_stage milter_stage;    /* milter.c: filters of other programs */
-extern const struct ph_stage policy_stage;    /* policy.c: allow and deny rules */
-extern const struct ph_stage rdns_stage;      /* client_name.c: the client's name in the DNS */
-extern const struct ph_stage score_stage;     /* score.c: what the points of others come to */
-extern const struct ph_stage spf_stage;       /* spf.c: who may send for a domain */
+extern const struct ph_stage arc_stage;           /* arc.c: what forwarders say */
+extern const struct ph_stage arc_seal_stage;      /* arc_seal.c: seals what is forwarded */
+extern const struct ph_stage authres_stage;       /* authres_stage.c: Authentication-Results */
+extern const struct ph_stage clamav_stage;        /* clamav.c: viruses */
+extern const struct ph_stage dkim_stage;          /* dkim.c: signatures of what comes in */
+extern const struct ph_stage dkim_sign_stage;     /* dkim_sign.c: signs what leaves */
+extern const struct ph_stage dmarc_stage;         /* dmarc.c: policies of author domains */
+extern const struct ph_stage dnslist_stage;       /* dnslist.c: what DNS lists say of the client */
+extern const struct ph_stage greylist_stage;      /* greylist.c: strangers come twice */
+extern const struct ph_stage headers_stage;       /* headers.c: malformed head */
+extern const struct ph_stage helo_stage;          /* helo.c: what the client calls itself */
+extern const struct ph_stage limits_stage;        /* limits.c: rates */
+extern const struct ph_stage milter_stage;        /* milter.c: filters of other programs */
+extern const struct ph_stage policy_stage;        /* policy.c: allow and deny rules */
+extern const struct ph_stage rdns_stage;          /* client_name.c: the client's name in the DNS */
+extern const struct ph_stage score_stage;         /* score.c: what the points of others come to */
+extern const struct ph_stage spf_stage;           /* spf.c: who may send for a domain */
+extern const struct ph_stage verify_sender_stage; /* sender.c: does the sender exist? */
 #endif

@@ -15,6 +15,14 @@
 struct resolver;
 struct store;
 struct filters; /* all stages, opened: one a process */
+/* Who asks other hosts about addresses (stage.h, probe): later answers once, unless it is
+ * cancelled. NULL: it can't be asked. */
+struct filters_prober {
+    void *(*ask)(void *ctx, const char *address, const char *sender, uint64_t ms,
+                 void (*on_answer)(void *arg, const struct ph_probe_answer *), void *arg);
+    void (*cancel)(void *asked);
+    void *ctx;
+};
 struct filters_env {
     struct loop *loop;
     struct store *store;       /* of kv and verdicts; NULL (tests): nothing outlives the process */
@@ -33,6 +41,9 @@ int filters_reload(struct filters *f, struct filters_config *config, struct err 
     __attribute__((warn_unused_result));
 /* Every chain must be gone. Waits a moment for work that runs; writes kv and verdicts. */
 void filters_close(struct filters **f);
+/* NULL, as at first: every probe is answered by UNKNOWN. To be taken away before it is gone; no
+ * turn runs then. */
+void filters_set_prober(struct filters *f, const struct filters_prober *prober);
 /* Does anybody look at this point? */
 bool filters_at(const struct filters *f, enum ph_point point); /* f may be NULL: false */
 struct filters_stats {                                         /* of one stage */
@@ -131,7 +142,7 @@ bool chain_edit_head(const struct chain *c, struct str head, struct buf *out);
  * explain`: a moment later, in the store. Nothing is kept when no stage had a turn. */
 struct chain_subject {
     struct str sender, rcpt, client,
-        outcome; /* outcome: "accepted", "refused", "discarded", ... with the reply */
+        outcome;     /* outcome: "accepted", "refused", "discarded", ... with the reply */
     struct str head; /* of mail that is kept nowhere else: refused or discarded; else empty */
     size_t rcpts;
     uint64_t size;

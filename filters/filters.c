@@ -122,6 +122,7 @@ static void stage_init(struct filters *f, size_t i)
     acts_host(&s->host);
     kv_host(&s->host);
     dns_host(&s->host);
+    probe_host(&s->host);
     work_host(&s->host);
 }
 

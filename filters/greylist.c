@@ -9,6 +9,7 @@
 #include "filters/client.h"
 #include "filters/greylist_table.h"
 #include "filters/outside.h"
+#include "filters/suspect.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -121,21 +122,6 @@ static bool fact_is(const struct greylist *st, ph_turn turn, const char *name, c
     return strcmp(fact(st, turn, name), value) == 0;
 }
 
-static bool is_suspect(const struct greylist *st, ph_turn turn)
-{
-    const char *score = fact(st, turn, "dnslist.score");
-
-    return fact_is(st, turn, "rdns.result", "none") ||
-           fact_is(st, turn, "rdns.result", "unconfirmed") ||
-           fact_is(st, turn, "rdns.generic", "yes") ||
-           fact_is(st, turn, "helo.result", "literal") ||
-           fact_is(st, turn, "helo.result", "ours") ||
-           fact_is(st, turn, "helo.result", "unqualified") ||
-           fact_is(st, turn, "helo.result", "unresolvable") ||
-           fact_is(st, turn, "spf.result", "fail") || fact_is(st, turn, "spf.result", "softfail") ||
-           (score[0] && score[0] != '-' && strcmp(score, "0") != 0);
-}
-
 /* The sender's domain, as far as the client may send for it. */
 static const char *proven_domain(const struct greylist *st, ph_turn turn)
 {
@@ -225,7 +211,7 @@ static enum result excused(struct greylist *st, const struct greylist_conf *c,
 
     if (fact_is(st, turn, "dnslist.trusted", "yes"))
         return TRUSTED;
-    if (c->clients == SUSPECTS && !is_suspect(st, turn))
+    if (c->clients == SUSPECTS && !suspect(st->host, turn))
         return UNSUSPECTED;
     if (greylist_client_known(st->table, r, client, now))
         return CLIENT;

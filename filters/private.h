@@ -119,6 +119,7 @@ struct filters {
     struct filters_config *first; /* of open(), once there is a newer one */
     struct keep *keep;
     struct held *held;
+    struct filters_prober prober; /* ask NULL: none */
 };
 /* Around each call of a stage's code on the loop. */
 void stage_enter(struct stage *s);
@@ -161,8 +162,8 @@ struct turn {
     struct list timers;
     unsigned n_timers;
     bool hold; /* it ended by builtin_hold() */
-    struct list questions;
-    unsigned n_questions;
+    struct list questions, probes;
+    unsigned n_questions, n_probes;
     struct resolver_budget budget;
     uint64_t began_us;
 };
@@ -187,6 +188,10 @@ void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, con
 void dns_host(struct ph_host *h);
 void dns_begin(struct turn *t);  /* its budget */
 void dns_cancel(struct turn *t); /* no answers any more */
+
+/* ---- probe.c: addresses that turns ask about. */
+void probe_host(struct ph_host *h);
+void probe_cancel(struct turn *t); /* no answers any more */
 
 /* ---- chain.c */
 struct decision {

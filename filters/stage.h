@@ -217,6 +217,21 @@ struct ph_dns_answer {
     const char *why;                            /* BOGUS, FAILED: for the log */
 };
 
+/* ---- Probes: host->probe() asks the hosts of an address's domain. An answer lives during the call
+ * of fn. */
+enum ph_probe_result {
+    PH_PROBE_TAKEN,
+    PH_PROBE_REFUSED,   /* there is no such address, or no mail can be sent to its domain */
+    PH_PROBE_TEMPORARY, /* try later: 4xx, no host answers, no time */
+    PH_PROBE_UNKNOWN    /* it can't be found out */
+};
+struct ph_probe_answer {
+    size_t size;
+    enum ph_probe_result result;
+    bool sender_refused; /* UNKNOWN: because the host takes no mail from that sender */
+    const char *text;    /* the host and what it said, or what happened; printable */
+};
+
 /* ---- Services of the server. The table only grows at its end: `size` says what is there (PH_HAS).
  * Its first argument is always the host that was given to open(). */
 enum ph_log_level { PH_LOG_ERROR, PH_LOG_WARN, PH_LOG_INFO, PH_LOG_DEBUG };
@@ -307,6 +322,18 @@ struct ph_host {
     int (*job)(const struct ph_host *, ph_turn,
                void (*run)(void *inst, const struct ph_view *, void *arg),
                void (*done)(void *inst, ph_turn, void *arg), void (*release)(void *arg), void *arg);
+
+    /* -- Loop style: would mail for this address be taken? Asks the mail hosts of its domain, as
+     * far as RCPT, over the routes and with the TLS that mail would take; nothing is sent. sender:
+     * of MAIL; "" for the null sender, as it should be: nobody asks about that one in turn.
+     * Addresses of ours are looked up. Answers aren't kept: that is the stage's business, and so is
+     * asking seldom. fn comes later, on the loop, once, at the latest after ms, unless the turn is
+     * over by then. A server that sends nothing answers UNKNOWN. -1: the turn is over, or 8 of its
+     * probes are under way. */
+    int (*probe)(const struct ph_host *, ph_turn, const char *address, const char *sender,
+                 uint64_t ms,
+                 void (*fn)(void *inst, ph_turn, const struct ph_probe_answer *, void *arg),
+                 void *arg);
 };
 #define PH_HAS(host, service)                                                                      \
     ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))

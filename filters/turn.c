@@ -123,6 +123,7 @@ static void turn_over(struct turn *t)
     LIST_EACH(&t->timers, it)
     timer_drop(LIST_ITEM(it, struct stage_timer, link));
     dns_cancel(t);
+    probe_cancel(t);
     if (t->work)
         work_detach(t->work);
     if (t->job)
@@ -248,6 +249,7 @@ void turn_start(struct chain *c, struct stage *s)
     t->began_us = clock_mono_us();
     list_init(&t->timers);
     dns_begin(t);
+    list_init(&t->probes);
     acts_init(&t->acts, chain_scope(c)->facts);
     map_set_id(f->turns, t->id, t);
     list_add(&c->run.turns, &t->link);

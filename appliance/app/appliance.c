@@ -2,6 +2,7 @@
 #include "appliance/app/appliance.h"
 #include "appliance/app/control.h"
 #include "appliance/app/outgoing.h"
+#include "appliance/app/prober.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
@@ -304,8 +305,11 @@ int appliance_start(struct appliance *a, struct err *err)
         return -1;
     if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, &a->filters, err))
         return -1;
-    if (a->outgoing)
+    if (a->outgoing) {
         outgoing_set_filters(a->outgoing, a->filters);
+        a->callout = delivery_callout(outgoing_delivery(a->outgoing));
+        prober_set(a->filters, a->callout);
+    }
     return start_monitor(a, err) ? -1 : start_servers(a, err);
 }
 
@@ -357,6 +361,9 @@ void appliance_stop(struct appliance *a)
         control_free(&a->control);
     if (a->misc)
         lane_free(&a->misc);
+    if (a->filters)
+        prober_set(a->filters, NULL);
+    callout_free(&a->callout);
     outgoing_free(&a->outgoing);
     guard_close(&a->guard);
     filters_close(&a->filters);

@@ -11,6 +11,7 @@
 #include "appliance/io/listener.h"
 #include "appliance/io/tls.h"
 
+struct callout;
 struct control;
 struct outgoing;
 struct resolver;
@@ -54,6 +55,7 @@ struct appliance {
     struct guard *guard;
     struct resolver *resolver; /* NULL: sealed */
     struct outgoing *outgoing; /* NULL: nothing leaves */
+    struct callout *callout;   /* NULL: as well */
     struct smtp_server *smtp;
     struct imap_server *imap;
     struct lane *misc;
