@@ -168,7 +168,15 @@ int account_open_tx(struct store_tx *tx, struct str name, uint64_t *id_out, stru
 {
     if (lookup(tx, name, id_out, err) != 0)
         return -1;
-    return *id_out ? 0 : make_account(tx, name, id_out, err);
+    if (*id_out)
+        return 0;
+    if (make_account(tx, name, id_out, err) == 0)
+        return 0;
+    if (err->why != ERR_WHY_EXISTS) /* else another node opened it in this very moment */
+        return -1;
+    return lookup(tx, name, id_out, err) == 0 && *id_out
+               ? 0
+               : ERR(err, ERR_TEMP, "the account was opened and removed meanwhile");
 }
 
 /* ---- Quota. */

@@ -140,7 +140,7 @@ int body_unref_tx(struct store_tx *tx, uint64_t id, struct err *err)
         b->refs--;
         return 0;
     }
-    if (sql_prepare(tx->db, "SELECT refs, place FROM body WHERE id = ?", &st, err) != 0)
+    if (sql_prepare(tx->db, "SELECT refs, place FROM body WHERE id = ? FOR UPDATE", &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     rc = sql_step(st, err);

@@ -5,18 +5,13 @@
  * all are answered by one post to the loop. While COMMIT runs, the next batch gathers in the queues
  * by itself: no timer, no delay. The first member needs no savepoint: if it fails, the transaction
  * holds nothing else. */
+#include "appliance/store/committer.h"
 #include "appliance/base/metrics.h"
-#include "appliance/store/store_private.h"
+#include "appliance/base/rand.h"
+#include "appliance/store/node.h"
+#include <time.h>
 
-enum {
-    QUEUE_MAX = 16384, /* operations of a class that may wait */
-    WAL_WARN = 64 << 20,
-    WAL_WARN_EVERY_MS = 60000
-};
-/* A class is served while the batch is younger than this, and in any case once a batch: no class
- * starves another. */
-static const uint64_t class_until_us[STORE_CLASSES] = {14000, 18000, 0};
-
+enum { RERUNS = 6 /* of an operation that loses against other nodes */ };
 static const uint64_t commit_us[] = {250,   500,   1000,   2000,   5000,   10000,
                                      20000, 50000, 100000, 250000, 1000000};
 static const uint64_t batch_ops[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
@@ -24,136 +19,6 @@ METRIC_BUCKETS(commit_time, commit_us, .name = "posthouse_store_commit_seconds",
                .help = "How long a commit of the store took, with its flush.");
 METRIC_BUCKETS(batch_size, batch_ops, .name = "posthouse_store_batch_operations",
                .help = "Operations that one commit made durable.");
-
-struct batch {
-    uint64_t started_us;
-    bool served[STORE_CLASSES];
-    unsigned n_members;
-    struct list members; /* ran, not committed */
-    struct list settled; /* to be answered */
-    struct buf changed;  /* mailbox ids */
-};
-struct answers {
-    struct loop_post post;
-    struct store *store;
-    struct list ops;
-    size_t n_changed;
-    uint64_t changed[];
-};
-
-/* ---- Answers. */
-
-static void on_answers(struct loop_post *p)
-{
-    struct answers *a = CONTAINER_OF(p, struct answers, post);
-
-    while (!list_empty(&a->ops)) {
-        struct store_op *op = LIST_ITEM(a->ops.next, struct store_op, link);
-        list_del(&op->link);
-        if (op->done)
-            op->done(op);
-    }
-    if (!a->store->closed)
-        watches_tell(a->store, a->changed, a->n_changed);
-    store_unref(a->store);
-    mem_free(a);
-}
-
-static void answer_waiting(struct committer *c, struct batch *b)
-{
-    bool any = false;
-
-    pthread_mutex_lock(&c->lock);
-    LIST_EACH(&b->settled, it)
-    {
-        struct store_op *op = LIST_ITEM(it, struct store_op, link);
-        c->stats.failed += op->failed;
-        if (!op->waited_for)
-            continue;
-        list_del(&op->link);
-        op->settled = any = true;
-    }
-    if (any)
-        pthread_cond_broadcast(&c->settled);
-    pthread_mutex_unlock(&c->lock);
-}
-
-static void answer(struct store *s, struct batch *b)
-{
-    size_t n_changed = b->changed.n / sizeof(uint64_t);
-
-    answer_waiting(&s->committer, b);
-    if (list_empty(&b->settled) && n_changed == 0)
-        return;
-    struct answers *a = mem_alloc(sizeof *a + b->changed.n);
-    a->store = s;
-    store_ref(s);
-    list_init(&a->ops);
-    while (!list_empty(&b->settled)) {
-        struct list *it = b->settled.next;
-        list_del(it);
-        list_add(&a->ops, it);
-    }
-    a->n_changed = n_changed;
-    if (n_changed)
-        memcpy(a->changed, b->changed.p, b->changed.n);
-    buf_clear(&b->changed);
-    loop_post(s->loop, &a->post, on_answers);
-}
-
-/* ---- Queues. */
-
-static void queue_add(struct committer *c, struct store_op *op)
-{
-    list_add(&c->queue[op->cls], &op->link);
-    c->stats.waiting[op->cls]++;
-    if (op->cls != STORE_BULK)
-        atomic_fetch_add_explicit(&c->urgent, 1, memory_order_relaxed);
-}
-
-static struct store_op *queue_pop(struct committer *c, enum store_class cls)
-{
-    struct store_op *op = LIST_ITEM(c->queue[cls].next, struct store_op, link);
-
-    list_del(&op->link);
-    c->stats.waiting[cls]--;
-    if (cls != STORE_BULK)
-        atomic_fetch_sub_explicit(&c->urgent, 1, memory_order_relaxed);
-    return op;
-}
-
-static struct store_op *take(struct committer *c, struct batch *b)
-{
-    uint64_t age = clock_mono_us() - b->started_us;
-    struct store_op *op = NULL;
-
-    pthread_mutex_lock(&c->lock);
-    for (int cls = 0; cls < STORE_CLASSES && !op; cls++) {
-        if (list_empty(&c->queue[cls]) || (b->served[cls] && age >= class_until_us[cls]))
-            continue;
-        b->served[cls] = true;
-        op = queue_pop(c, (enum store_class)cls);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return op;
-}
-
-/* False: stopping, and nothing waits. */
-static bool wait_for_work(struct committer *c)
-{
-    bool work = false;
-
-    pthread_mutex_lock(&c->lock);
-    for (;;) {
-        for (int cls = 0; cls < STORE_CLASSES; cls++)
-            work = work || !list_empty(&c->queue[cls]);
-        if (work || c->stopping)
-            break;
-        pthread_cond_wait(&c->wake, &c->lock);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return work;
-}
 
 /* ---- Members. */
 
@@ -164,9 +29,7 @@ static void settle(struct store *s, struct batch *b, struct store_op *op)
     if (op->again && !op->failed) {
         op->rerun = false;
         op->cls = STORE_BULK;
-        pthread_mutex_lock(&c->lock);
-        queue_add(c, op);
-        pthread_mutex_unlock(&c->lock);
+        committer_requeue(c, op);
         return;
     }
     if (op->on_settled)
@@ -185,8 +48,9 @@ static void settle_failed(struct store *s, struct batch *b, struct store_op *op,
 
 enum member_end {
     MEMBER_RAN,
-    MEMBER_FAILED, /* undone; the others are as they were */
-    MEMBER_LOST    /* it failed and took the whole transaction with it */
+    MEMBER_FAILED,  /* undone; the others are as they were */
+    MEMBER_LOST,    /* it failed and took the whole transaction with it */
+    MEMBER_CONFLICT /* the database undid all because of another node, or went away */
 };
 
 static int member_begin(struct store_tx *tx, bool first, struct err *err)
@@ -194,6 +58,19 @@ static int member_begin(struct store_tx *tx, bool first, struct err *err)
     if (first)
         return sql_begin(tx->db, true, err);
     return sql_savepoint(tx->db, err);
+}
+
+static enum member_end member_undo(struct store_tx *tx, const struct store_op *op, bool first)
+{
+    bool conflict = tx->store->node && !sql_in_transaction(tx->db) && op->err.kind == ERR_TEMP;
+    struct err ignored;
+
+    tx_member_undo(tx);
+    if (!first && sql_in_transaction(tx->db) && sql_savepoint_rollback(tx->db, &ignored) == 0)
+        return MEMBER_FAILED;
+    sql_rollback(tx->db);
+    tx_forget(tx);
+    return conflict ? MEMBER_CONFLICT : first ? MEMBER_FAILED : MEMBER_LOST;
 }
 
 static enum member_end member_run(struct store_tx *tx, struct store_op *op)
@@ -210,13 +87,7 @@ static enum member_end member_run(struct store_tx *tx, struct store_op *op)
         op->again = rc == STORE_AGAIN;
         return MEMBER_RAN;
     }
-    tx_member_undo(tx);
-    struct err ignored;
-    if (!first && sql_in_transaction(tx->db) && sql_savepoint_rollback(tx->db, &ignored) == 0)
-        return MEMBER_FAILED;
-    sql_rollback(tx->db);
-    tx_forget(tx);
-    return first ? MEMBER_FAILED : MEMBER_LOST;
+    return member_undo(tx, op, first);
 }
 
 /* ---- Commit. */
@@ -237,7 +108,7 @@ static void fail_all(struct store *s, struct batch *b)
         settle_failed(s, b, LIST_ITEM(it, struct store_op, link), &err);
     }
     b->n_members = 0;
-    for (struct store_op *op; (op = take(c, b)); memset(b->served, 0, sizeof b->served))
+    for (struct store_op *op; (op = committer_take(c, b)); memset(b->served, 0, sizeof b->served))
         settle_failed(s, b, op, &err);
 }
 
@@ -252,23 +123,15 @@ static void collect_changed(struct store_tx *tx, struct batch *b)
     buf_add_str(&b->changed, buf_str(&tx->told));
 }
 
-/* 0: what the members did is on stable storage. -1: nothing of it happened. */
-static int commit_tx(struct store *s, struct store_tx *tx, struct batch *b, struct err *err)
+static void note_committed(struct store *s, struct store_tx *tx, struct batch *b, uint64_t began)
 {
     struct committer *c = &s->committer;
-    uint64_t began = clock_mono_us();
-
-    if (tx_flush(tx, err) != 0 || sql_commit(tx->db, err) != 0) {
-        sql_rollback(tx->db);
-        tx_forget(tx);
-        return -1;
-    }
     uint64_t took = clock_mono_us() - began;
+
     metric_observe(&commit_time, took);
     metric_observe(&batch_size, b->n_members);
     tx_committed(tx);
     collect_changed(tx, b);
-    tx_forget(tx);
     pthread_mutex_lock(&c->lock);
     c->stats.batches++;
     c->stats.ops += b->n_members;
@@ -278,20 +141,105 @@ static int commit_tx(struct store *s, struct store_tx *tx, struct batch *b, stru
     if (b->n_members > c->stats.batch_ops_max)
         c->stats.batch_ops_max = b->n_members;
     pthread_mutex_unlock(&c->lock);
+}
+
+enum commit_end {
+    COMMIT_DONE,   /* what the members did is on stable storage */
+    COMMIT_UNDONE, /* nothing of it happened */
+    COMMIT_UNKNOWN /* the database took the answer with it: who asks must be told to try later */
+};
+
+static enum commit_end commit_lost(struct store *s, struct store_tx *tx, uint64_t mark)
+{
+    switch (node_decide(s, tx->db, mark)) {
+    case NODE_COMMITTED:
+        return COMMIT_DONE;
+    case NODE_UNDONE:
+        return COMMIT_UNDONE;
+    case NODE_UNDECIDED:
+        break;
+    }
+    return COMMIT_UNKNOWN;
+}
+
+static enum commit_end commit_tx(struct store *s, struct store_tx *tx, struct batch *b,
+                                 struct err *err)
+{
+    uint64_t began = clock_mono_us(), mark;
+    enum commit_end end = COMMIT_UNDONE;
+
+    if (tx_flush(tx, err) == 0 && node_mark_tx(tx, &mark, err) == 0) {
+        if (sql_commit(tx->db, err) == 0)
+            end = COMMIT_DONE;
+        else if (err->why == ERR_WHY_UNKNOWN)
+            end = commit_lost(s, tx, mark);
+    }
+    if (end == COMMIT_DONE)
+        note_committed(s, tx, b, began);
+    else
+        sql_rollback(tx->db);
+    tx_forget(tx);
+    return end;
+}
+
+static void pause_a_little(unsigned attempt)
+{
+    long ms = 1 + (long)(rand_u64() % (UINT64_C(4) << attempt));
+
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+/* Renews the number of this node. -1: it has none, nothing may be written. */
+static int tend_node(struct store *s, struct store_tx *tx, struct batch *b, struct err *err)
+{
+    uint64_t neighbours = STORE_WATCH_NODES;
+    bool changed;
+
+    if (node_tend(s, tx->db, &changed, err) != 0)
+        return -1;
+    if (changed)
+        buf_add(&b->changed, &neighbours, sizeof neighbours);
     return 0;
 }
 
-/* The transaction is gone: each of its members gets one of its own. */
+/* In a transaction of its own. False: it failed, op->err says. */
+static bool run_alone(struct store *s, struct store_tx *tx, struct batch *b, struct store_op *op)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        enum member_end end = member_run(tx, op);
+        if (end == MEMBER_RAN) {
+            enum commit_end commit = commit_tx(s, tx, b, &op->err);
+            if (commit == COMMIT_DONE)
+                return true;
+            if (commit == COMMIT_UNDONE && s->node && op->err.kind == ERR_TEMP)
+                end = MEMBER_CONFLICT;
+        }
+        if (end != MEMBER_CONFLICT || attempt == RERUNS || sql_flush_failed(tx->db))
+            return false;
+        op->rerun = true;
+        pause_a_little(attempt);
+        if (tend_node(s, tx, b, &op->err) != 0)
+            return false;
+    }
+}
+
+static void move_all(struct list *from, struct list *to)
+{
+    while (!list_empty(from)) {
+        struct list *it = from->next;
+        list_del(it);
+        list_add(to, it);
+    }
+}
+
+/* Their transaction is gone: each gets one of its own. */
 static void retry_alone(struct store *s, struct store_tx *tx, struct batch *b)
 {
     struct list again;
 
     list_init(&again);
-    while (!list_empty(&b->members)) {
-        struct list *it = b->members.next;
-        list_del(it);
-        list_add(&again, it);
-    }
+    move_all(&b->members, &again);
+    move_all(&b->again, &again);
     while (!list_empty(&again)) {
         struct store_op *op = LIST_ITEM(again.next, struct store_op, link);
         list_del(&op->link);
@@ -299,10 +247,28 @@ static void retry_alone(struct store *s, struct store_tx *tx, struct batch *b)
         b->n_members = 1;
         if (atomic_load(&s->read_only) || sql_flush_failed(tx->db))
             list_add(&b->members, &op->link); /* fail_all answers it */
-        else if (member_run(tx, op) == MEMBER_RAN && commit_tx(s, tx, b, &op->err) == 0)
+        else if (run_alone(s, tx, b, op))
             settle(s, b, op);
         else
             settle_failed(s, b, op, NULL);
+    }
+}
+
+static void fail_members(struct store *s, struct batch *b, const struct err *err)
+{
+    while (!list_empty(&b->members)) {
+        struct list *it = b->members.next;
+        list_del(it);
+        settle_failed(s, b, LIST_ITEM(it, struct store_op, link), err);
+    }
+}
+
+static void settle_members(struct store *s, struct batch *b)
+{
+    while (!list_empty(&b->members)) {
+        struct list *it = b->members.next;
+        list_del(it);
+        settle(s, b, LIST_ITEM(it, struct store_op, link));
     }
 }
 
@@ -312,88 +278,74 @@ static void commit_members(struct store *s, struct store_tx *tx, struct batch *b
 
     if (!sql_in_transaction(tx->db))
         return;
-    if (commit_tx(s, tx, b, &err) == 0) {
-        while (!list_empty(&b->members)) {
-            struct list *it = b->members.next;
-            list_del(it);
-            settle(s, b, LIST_ITEM(it, struct store_op, link));
-        }
-    } else if (b->n_members == 1) {
-        struct list *it = b->members.next;
-        list_del(it);
-        settle_failed(s, b, LIST_ITEM(it, struct store_op, link), &err);
+    enum commit_end end = commit_tx(s, tx, b, &err);
+    if (end == COMMIT_DONE) {
+        settle_members(s, b);
+    } else if (end == COMMIT_UNKNOWN || (b->n_members == 1 && !s->node)) {
+        fail_members(s, b, &err);
     } else if (!sql_flush_failed(tx->db)) {
         log_warn(&store_log, "batch-failed", L_Z("why", err.text), L_UINT("ops", b->n_members));
         retry_alone(s, tx, b);
     }
 }
 
+static void run_members(struct store *s, struct store_tx *tx, struct batch *b)
+{
+    for (struct store_op *op;
+         !sql_flush_failed(tx->db) && (op = committer_take(&s->committer, b));) {
+        switch (member_run(tx, op)) {
+        case MEMBER_RAN:
+            list_add(&b->members, &op->link);
+            b->n_members++;
+            break;
+        case MEMBER_FAILED:
+            settle_failed(s, b, op, NULL);
+            break;
+        case MEMBER_LOST:
+            settle_failed(s, b, op, NULL);
+            retry_alone(s, tx, b);
+            break;
+        case MEMBER_CONFLICT:
+            list_add(&b->again, &op->link);
+            retry_alone(s, tx, b);
+            break;
+        }
+    }
+}
+
+/* Without a number nothing may be written. */
+static void refuse_all(struct store *s, struct batch *b, const struct err *err)
+{
+    for (struct store_op *op; (op = committer_take(&s->committer, b));
+         memset(b->served, 0, sizeof b->served))
+        settle_failed(s, b, op, err);
+}
+
+static void batch_init(struct batch *b)
+{
+    *b = (struct batch){.started_us = clock_mono_us()};
+    list_init(&b->members);
+    list_init(&b->again);
+    list_init(&b->settled);
+    buf_init(&b->changed, SIZE_MAX / 2);
+}
+
 static void run_batch(struct store *s, struct store_tx *tx)
 {
-    struct committer *c = &s->committer;
-    struct batch b = {.started_us = clock_mono_us()};
+    struct batch b;
+    struct err err;
 
-    list_init(&b.members);
-    list_init(&b.settled);
-    buf_init(&b.changed, SIZE_MAX / 2);
-    for (struct store_op *op; !sql_flush_failed(tx->db) && (op = take(c, &b));) {
-        enum member_end end = member_run(tx, op);
-        if (end == MEMBER_RAN) {
-            list_add(&b.members, &op->link);
-            b.n_members++;
-            continue;
-        }
-        settle_failed(s, &b, op, NULL);
-        if (end == MEMBER_LOST)
-            retry_alone(s, tx, &b);
+    batch_init(&b);
+    if (tend_node(s, tx, &b, &err) != 0) {
+        refuse_all(s, &b, &err);
+    } else {
+        run_members(s, tx, &b);
+        commit_members(s, tx, &b);
     }
-    commit_members(s, tx, &b);
     if (sql_flush_failed(tx->db))
         fail_all(s, &b);
-    answer(s, &b);
+    committer_answer(s, &b);
     buf_fini(&b.changed);
-}
-
-/* ---- Between batches: the WAL. */
-
-static void warn_of_wal(struct store *s, int64_t bytes)
-{
-    uint64_t now = clock_mono_ms(), oldest = now;
-
-    if (s->committer.wal_warned_ms && now - s->committer.wal_warned_ms < WAL_WARN_EVERY_MS)
-        return;
-    s->committer.wal_warned_ms = now;
-    pthread_mutex_lock(&s->readers_lock);
-    LIST_EACH(&s->readers, it)
-    {
-        uint64_t since = atomic_load(&LIST_ITEM(it, struct store_reader, link)->since);
-        if (since && since < oldest)
-            oldest = since;
-    }
-    pthread_mutex_unlock(&s->readers_lock);
-    log_warn(&store_log, "wal-large", L_INT("bytes", bytes),
-             L_UINT("oldest_reader_ms", now - oldest));
-}
-
-static void tend_wal(struct store *s, struct sql *db)
-{
-    struct committer *c = &s->committer;
-    struct err err;
-    int64_t bytes;
-
-    if (sql_wal_checkpoint(db, atomic_load(&c->urgent) == 0, &err) != 0)
-        log_warn(&store_log, "checkpoint-failed", L_Z("why", err.text));
-    bytes = sql_wal_bytes(db);
-    if (bytes > WAL_WARN) {
-        warn_of_wal(s, bytes);
-        if (atomic_load(&c->urgent) == 0 && sql_wal_truncate(db, &err) != 0)
-            log_warn(&store_log, "checkpoint-failed", L_Z("why", err.text));
-    }
-    if (atomic_load(&s->tight))
-        atomic_store(&s->spare, sql_free_bytes(db));
-    pthread_mutex_lock(&c->lock);
-    c->stats.wal_bytes = bytes;
-    pthread_mutex_unlock(&c->lock);
 }
 
 static void commit_thread(struct job *j, void *worker)
@@ -404,22 +356,26 @@ static void commit_thread(struct job *j, void *worker)
 
     (void)worker;
     tx_init(&tx, s, c->db);
-    while (wait_for_work(c)) {
+    while (committer_wait(c, node_wait_ms(s)) != COMMITTER_STOP) {
         run_batch(s, &tx);
         if (!sql_flush_failed(c->db))
-            tend_wal(s, c->db);
+            committer_tend_wal(s, c->db);
     }
     tx_fini(&tx);
 }
 
-/* ---- From outside. */
+/* ---- Start and stop. */
 
 int committer_start(struct store *s, struct err *err)
 {
     struct committer *c = &s->committer;
+    pthread_condattr_t monotonic;
 
     CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
-    CHECK(pthread_cond_init(&c->wake, NULL) == 0);
+    CHECK(pthread_condattr_init(&monotonic) == 0);
+    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&c->wake, &monotonic) == 0);
+    pthread_condattr_destroy(&monotonic);
     CHECK(pthread_cond_init(&c->settled, NULL) == 0);
     for (int i = 0; i < STORE_CLASSES; i++)
         list_init(&c->queue[i]);
@@ -448,83 +404,4 @@ void committer_stop(struct store *s)
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);
     c->started = false;
-}
-
-static void op_reset(struct store_op *op)
-{
-    op->failed = op->rerun = op->again = op->settled = false;
-    err_clear(&op->err);
-}
-
-static int refuse(struct store_op *op, enum err_why why, const char *text)
-{
-    op->failed = true;
-    return ERR_WHY(&op->err, ERR_TEMP, why, "%s", text);
-}
-
-static int enqueue(struct store *s, struct store_op *op)
-{
-    struct committer *c = &s->committer;
-    bool full;
-
-    op_reset(op);
-    if (atomic_load(&s->read_only))
-        return refuse(op, ERR_WHY_READ_ONLY, "the store is read-only since a flush to disk failed");
-    pthread_mutex_lock(&c->lock);
-    full = c->stopping || c->stats.waiting[op->cls] >= QUEUE_MAX;
-    if (!full) {
-        queue_add(c, op);
-        pthread_cond_signal(&c->wake);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return full ? refuse(op, ERR_WHY_BUSY, "too much waits to be written") : 0;
-}
-
-int store_submit(struct store *s, struct store_op *op)
-{
-    op->waited_for = false;
-    return enqueue(s, op);
-}
-
-int store_submit_wait(struct store *s, struct store_op *op)
-{
-    struct committer *c = &s->committer;
-
-    op->waited_for = true;
-    if (enqueue(s, op) != 0)
-        return -1;
-    pthread_mutex_lock(&c->lock);
-    while (!op->settled)
-        pthread_cond_wait(&c->settled, &c->lock);
-    pthread_mutex_unlock(&c->lock);
-    return op->failed ? -1 : 0;
-}
-
-void committer_add(struct store *s, struct store_op *op)
-{
-    struct committer *c = &s->committer;
-
-    op_reset(op);
-    op->waited_for = false;
-    pthread_mutex_lock(&c->lock);
-    queue_add(c, op);
-    pthread_cond_signal(&c->wake);
-    pthread_mutex_unlock(&c->lock);
-}
-
-bool committer_stopping(struct store *s)
-{
-    struct committer *c = &s->committer;
-
-    pthread_mutex_lock(&c->lock);
-    bool stopping = c->stopping;
-    pthread_mutex_unlock(&c->lock);
-    return stopping;
-}
-
-void store_stats(struct store *s, struct store_stats *out)
-{
-    pthread_mutex_lock(&s->committer.lock);
-    *out = s->committer.stats;
-    pthread_mutex_unlock(&s->committer.lock);
 }

@@ -5,7 +5,8 @@
  * looks; deliveries meanwhile take uids in the gap. One transaction then publishes: it moves
  * uidnext and modseq past the staged rows and counts them in. A MOVE names in `moving` what leaves
  * its source after that; a crash in between is finished at the next start (staging.c). Until then
- * other MOVEs from the same source wait: each of its messages goes to one place. */
+ * other MOVEs from the same source wait: each of its messages goes to one place. Other nodes see a
+ * stage by its row in `stage`. */
 #include "appliance/store/store_private.h"
 
 enum { COPY_AT_ONCE = 500, CHUNK = 128, UID_GAP = 16384, MODSEQ_GAP = 1 << 20 };
@@ -158,14 +159,23 @@ static int stage_begin(struct copying *c)
     struct tx_mailbox *to = c->to;
     void *owner = map_get_id(staging, to->id);
 
+    bool elsewhere;
+
     if (owner && owner != c->p)
         return STORE_AGAIN; /* after the one that stages there now */
+    if (stage_of_other_tx(c->tx, to->id, &elsewhere, c->err) != 0)
+        return -1;
+    if (elsewhere)
+        return ERR_WHY(c->err, ERR_TEMP, ERR_WHY_BUSY,
+                       "a large copy into this mailbox is under way");
     if (to->row.stage_first != 0) {
         staging_clean_later(c->tx->store, to->id);
         return ERR_WHY(c->err, ERR_TEMP, ERR_WHY_BUSY, "an unfinished copy is being cleaned up");
     }
     if (to->row.uidnext > UINT32_MAX / 2)
         return ERR_WHY(c->err, ERR_PERM, ERR_WHY_LIMIT, "the mailbox has too few uids left");
+    if (stage_take_tx(c->tx, to->id, c->p->move ? c->from->id : 0, c->err) != 0)
+        return -1;
     tx_mailbox_edit(c->tx, to);
     at->stage_first = at->stage_next = to->row.stage_first = to->row.uidnext + UID_GAP;
     at->stage_modseq = to->row.modseq + MODSEQ_GAP;
@@ -225,7 +235,9 @@ static int publish(struct copying *c)
     to->row.uidnext = at->stage_next;
     to->row.stage_first = 0;
     at->step = COPY_LEAVE;
-    return c->p->move ? STORE_AGAIN : STORE_DONE;
+    if (c->p->move)
+        return STORE_AGAIN;
+    return stage_release_tx(c->tx, to->id, c->err) == 0 ? STORE_DONE : -1;
 }
 
 static int stage_slice(struct copying *c)
@@ -251,6 +263,7 @@ static int stage_slice(struct copying *c)
 static int start(struct copying *c)
 {
     struct message_info *list;
+    bool elsewhere;
     size_t n;
     int rc;
     void *mover = c->p->move ? map_get_id(c->tx->store->leaving, c->p->from) : NULL;
@@ -261,6 +274,11 @@ static int start(struct copying *c)
         return STORE_DONE;
     if (mover && mover != c->p)
         return STORE_AGAIN; /* after the large MOVE that empties this mailbox now */
+    if (c->p->move && stage_empties_other_tx(c->tx, c->p->from, &elsewhere, c->err) != 0)
+        return -1;
+    if (c->p->move && elsewhere)
+        return ERR_WHY(c->err, ERR_TEMP, ERR_WHY_BUSY,
+                       "a large move out of this mailbox is under way");
     if (pick(c, COPY_AT_ONCE + 1, &list, &n) != 0)
         return -1;
     if (n <= COPY_AT_ONCE)
@@ -275,7 +293,9 @@ static int leave(struct copying *c)
 
     if (staging_leave_tx(c->tx, c->p->to, &more, c->err) != 0)
         return -1;
-    return more ? STORE_AGAIN : STORE_DONE;
+    if (more)
+        return STORE_AGAIN;
+    return stage_release_tx(c->tx, c->p->to, c->err) == 0 ? STORE_DONE : -1;
 }
 
 static int copy_step(struct copying *c)
@@ -284,7 +304,9 @@ static int copy_step(struct copying *c)
         return leave(c);
     if (begin(c) != 0)
         return -1;
-    return c->p->at.step == COPY_START ? start(c) : stage_slice(c);
+    if (c->p->at.step == COPY_START)
+        return start(c);
+    return stage_check_tx(c->tx, c->p->to, c->err) == 0 ? stage_slice(c) : -1;
 }
 
 static int copy_run(struct store_op *op, struct store_tx *tx)

@@ -30,7 +30,11 @@ int delivery_to_tx(struct store_tx *tx, uint64_t body, int64_t internal_ms,
     if (account_open_tx(tx, r->account, &account, err) != 0 ||
         find_mailbox(tx, account, r->mailbox, &m.mailbox, err) != 0)
         return -1;
-    return message_insert_tx(tx, &m, &r->uid, err);
+    if (message_insert_tx(tx, &m, &r->uid, err) == 0)
+        return 0;
+    if (err->why == ERR_WHY_NOT_FOUND) /* another node removed it in this very moment */
+        err->kind = ERR_TEMP;
+    return -1;
 }
 
 static int delivery_run(struct store_op *op, struct store_tx *tx)

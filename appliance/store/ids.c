@@ -2,19 +2,19 @@
 /* ids.c - 64-bit ids: 42 bit ms, 6 bit node, 16 bit counter. new = max(clock, last issued + 1,
  * highest in the database + 1), so they never go back, whatever the clock does. The ms count from
  * 2020: 2^63, SQL's largest integer, is reached in 2089. */
-#include "appliance/store/store_private.h"
+#include "appliance/store/node.h"
 
 #define IDS_EPOCH_MS INT64_C(1577836800000) /* 2020-01-01 UTC */
-enum { IDS_NODE = 0, IDS_MS_SHIFT = 22, IDS_NODE_SHIFT = 16, IDS_COUNTER_MASK = 0xffff };
+enum { IDS_MS_SHIFT = 22, IDS_NODE_SHIFT = 16, IDS_NODE_MASK = 0x3f, IDS_COUNTER_MASK = 0xffff };
 
-static uint64_t first_of_ms(uint64_t ms)
+static uint64_t first_of_ms(uint64_t ms, unsigned node)
 {
-    return ms << IDS_MS_SHIFT | (uint64_t)IDS_NODE << IDS_NODE_SHIFT;
+    return ms << IDS_MS_SHIFT | (uint64_t)node << IDS_NODE_SHIFT;
 }
 
 uint64_t ids_first_at(int64_t wall_ms)
 {
-    return wall_ms > IDS_EPOCH_MS ? first_of_ms((uint64_t)(wall_ms - IDS_EPOCH_MS)) : 0;
+    return wall_ms > IDS_EPOCH_MS ? first_of_ms((uint64_t)(wall_ms - IDS_EPOCH_MS), 0) : 0;
 }
 
 uint64_t store_id_at(int64_t wall_ms)
@@ -22,20 +22,27 @@ uint64_t store_id_at(int64_t wall_ms)
     return ids_first_at(wall_ms);
 }
 
-static uint64_t successor(uint64_t id)
+/* The next one of this node. `last` may be another one's: the highest in the database. */
+static uint64_t successor(uint64_t last, unsigned node)
 {
-    if ((id & IDS_COUNTER_MASK) == IDS_COUNTER_MASK)
-        return first_of_ms((id >> IDS_MS_SHIFT) + 1);
-    return id + 1;
+    uint64_t in_same_ms = first_of_ms(last >> IDS_MS_SHIFT, node);
+
+    if (in_same_ms > last)
+        return in_same_ms;
+    if ((last >> IDS_NODE_SHIFT & IDS_NODE_MASK) != node ||
+        (last & IDS_COUNTER_MASK) == IDS_COUNTER_MASK)
+        return first_of_ms((last >> IDS_MS_SHIFT) + 1, node);
+    return last + 1;
 }
 
 uint64_t store_new_id(struct store *s)
 {
-    uint64_t now = ids_first_at(clock_wall_ms());
+    unsigned node = node_number(s);
+    uint64_t now = ids_first_at(clock_wall_ms()) | (uint64_t)node << IDS_NODE_SHIFT;
     uint64_t last = atomic_load_explicit(&s->last_id, memory_order_relaxed), id;
 
     do {
-        id = now > last ? now : successor(last);
+        id = now > last ? now : successor(last, node);
     } while (!atomic_compare_exchange_weak(&s->last_id, &last, id));
     return id;
 }

@@ -125,10 +125,13 @@ int mailbox_subscriptions(struct store_reader *r, struct arena *a, uint64_t acco
 int mailbox_create_tx(struct store_tx *tx, uint64_t account, struct str name,
                       enum mailbox_special special, uint64_t *id_out, struct err *err)
 {
+    struct tx_account *a;
     struct str checked;
     uint64_t n, id;
 
+    /* Who holds the account's row is alone with its mailboxes. */
     if (mailbox_name_check(tx->arena, name, &checked, err) != 0 ||
+        tx_account_get(tx, account, &a, err) != 0 ||
         mailbox_lookup_tx(tx, account, checked, &id, err) != 0 ||
         mailbox_count_tx(tx, account, &n, err) != 0)
         return -1;

@@ -86,9 +86,11 @@ static int rename_inbox(struct store_tx *tx, uint64_t account, uint64_t id, stru
 int mailbox_rename_tx(struct store_tx *tx, uint64_t account, struct str from, struct str to,
                       struct err *err)
 {
+    struct tx_account *a;
     uint64_t id, other, n;
 
-    if (mailbox_name_check(tx->arena, from, &from, err) != 0 ||
+    if (tx_account_get(tx, account, &a, err) != 0 ||
+        mailbox_name_check(tx->arena, from, &from, err) != 0 ||
         mailbox_name_check(tx->arena, to, &to, err) != 0 ||
         mailbox_find_tx(tx, account, from, &id, err) != 0 ||
         mailbox_lookup_tx(tx, account, to, &other, err) != 0 ||

@@ -211,15 +211,21 @@ int queue_finish_tx(struct store_tx *tx, uint64_t id, struct err *err)
     uint64_t body = 0;
     int rc;
 
-    if (sql_prepare(tx->db,
-                    "SELECT q.body FROM queue q WHERE q.id = ? AND q.held = 0 AND NOT EXISTS "
-                    "(SELECT 1 FROM queue_to t WHERE t.queue = q.id)",
-                    &st, err))
+    /* Locked first: another node may settle another of its recipients just now. */
+    if (sql_prepare(tx->db, "SELECT body FROM queue WHERE id = ? AND held = 0 FOR UPDATE", &st,
+                    err))
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     rc = sql_step(st, err);
     if (rc == 1)
         body = (uint64_t)sql_int(st, 0);
     sql_reset(st);
-    return rc == 1 ? queue_delete_tx(tx, id, body, err) : rc;
+    if (rc != 1)
+        return rc;
+    if (sql_prepare(tx->db, "SELECT 1 FROM queue_to WHERE queue = ? LIMIT 1", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    rc = sql_step(st, err);
+    sql_reset(st);
+    return rc == 0 ? queue_delete_tx(tx, id, body, err) : rc < 0 ? -1 : 0;
 }

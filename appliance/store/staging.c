@@ -3,7 +3,7 @@
  * visible uids until they are published in one transaction. mailbox.stage_first != 0: not published
  * yet, and undone after a crash. Rows of `moving` whose target has no stage: published, and the
  * messages they name still have to leave their source. */
-#include "appliance/store/store_private.h"
+#include "appliance/store/node.h"
 
 enum { CHUNK = 128 };
 
@@ -40,6 +40,91 @@ static int moving_delete(struct store_tx *tx, uint64_t target, const struct leav
     sql_bind_int(st, 1, (int64_t)target);
     sql_bind_int(st, 2, (int64_t)l->source);
     sql_bind_int(st, 3, l->uid);
+    return sql_run(st, err);
+}
+
+/* ---- Whose it is, when several nodes share the database. */
+
+static int live_owner(struct store_tx *tx, const char *text, uint64_t mailbox, bool *out,
+                      struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    *out = false;
+    if (!tx->store->node)
+        return 0;
+    if (sql_prepare(tx->db, text, &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)mailbox);
+    sql_bind_int(st, 2, (int64_t)node_self(tx->store));
+    sql_bind_int(st, 3, node_db_ms(tx->store));
+    rc = sql_step(st, err);
+    sql_reset(st);
+    *out = rc == 1;
+    return rc < 0 ? -1 : 0;
+}
+
+int stage_of_other_tx(struct store_tx *tx, uint64_t mailbox, bool *out, struct err *err)
+{
+    return live_owner(tx,
+                      "SELECT 1 FROM stage s JOIN node n ON n.owner = s.owner "
+                      "WHERE s.mailbox = ? AND s.owner <> ? AND n.until > ?",
+                      mailbox, out, err);
+}
+
+int stage_empties_other_tx(struct store_tx *tx, uint64_t source, bool *out, struct err *err)
+{
+    return live_owner(tx,
+                      "SELECT 1 FROM stage s JOIN node n ON n.owner = s.owner "
+                      "WHERE s.source = ? AND s.owner <> ? AND n.until > ? LIMIT 1",
+                      source, out, err);
+}
+
+int stage_check_tx(struct store_tx *tx, uint64_t mailbox, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (!tx->store->node)
+        return 0;
+    if (sql_prepare(tx->db, "SELECT 1 FROM stage WHERE mailbox = ? AND owner = ? FOR UPDATE", &st,
+                    err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)mailbox);
+    sql_bind_int(st, 2, (int64_t)node_self(tx->store));
+    rc = sql_step(st, err);
+    sql_reset(st);
+    if (rc == 0)
+        return ERR_WHY(err, ERR_TEMP, ERR_WHY_BUSY, "another node undid the copy");
+    return rc < 0 ? -1 : 0;
+}
+
+int stage_release_tx(struct store_tx *tx, uint64_t mailbox, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (!tx->store->node)
+        return 0;
+    if (sql_prepare(tx->db, "DELETE FROM stage WHERE mailbox = ?", &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)mailbox);
+    return sql_run(st, err);
+}
+
+int stage_take_tx(struct store_tx *tx, uint64_t mailbox, uint64_t source, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (!tx->store->node)
+        return 0;
+    if (stage_release_tx(tx, mailbox, err) != 0 || /* of a node that died */
+        sql_prepare(tx->db, "INSERT INTO stage(mailbox, source, owner) VALUES (?, ?, ?)", &st,
+                    err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)mailbox);
+    sql_bind_int(st, 2, (int64_t)source);
+    sql_bind_int(st, 3, (int64_t)node_self(tx->store));
     return sql_run(st, err);
 }
 
@@ -224,9 +309,17 @@ int staging_leave_tx(struct store_tx *tx, uint64_t target, bool *more_out, struc
 
 static int clean_slice(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
 {
-    if (staging_remove_tx(tx, mailbox, more_out, err) != 0)
+    bool elsewhere;
+
+    *more_out = false;
+    if (stage_of_other_tx(tx, mailbox, &elsewhere, err) != 0)
         return -1;
-    return *more_out ? 0 : staging_leave_tx(tx, mailbox, more_out, err);
+    if (elsewhere)
+        return 0;
+    if (staging_remove_tx(tx, mailbox, more_out, err) != 0 ||
+        (!*more_out && staging_leave_tx(tx, mailbox, more_out, err) != 0))
+        return -1;
+    return *more_out ? 0 : stage_release_tx(tx, mailbox, err);
 }
 
 /* ---- Which mailboxes need it. */

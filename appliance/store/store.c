@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* store.c - opening and closing the store. */
-#include "appliance/store/store_private.h"
+#include "appliance/store/node.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,6 +32,7 @@ void store_unref(struct store *s)
     if (s->bodies_fd >= 0)
         close(s->bodies_fd);
     pthread_mutex_destroy(&s->readers_lock);
+    node_free(s);
     map_free(&s->watches);
     map_free(&s->staging);
     map_free(&s->leaving);
@@ -203,7 +204,7 @@ static int open_database(struct store *s, struct err *err)
                             .own_checkpoints = true};
 
     if (sql_open(&conf, &s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
-        ids_open(s, s->committer.db, err) != 0)
+        ids_open(s, s->committer.db, err) != 0 || node_open(s, s->committer.db, err) != 0)
         return -1;
     s->first_id = store_new_id(s);
     return staging_recover(s, s->committer.db, err);
@@ -249,6 +250,7 @@ void store_close(struct store **sp)
     lane_free(&s->reader_lane);
     lane_free(&s->body_lane);
     committer_stop(s);
+    node_close(s, s->committer.db);
     sql_close(&s->committer.db);
     s->closed = true;
     store_unref(s);

@@ -41,6 +41,7 @@ struct store_conf {
     int sync;              /* enum sql_sync; off is for tests that must fail */
     uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
     int64_t quota_messages;
+    bool shared; /* not a setting: other processes may have the same database open, as this one */
     /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed
      */
     const struct store_disk *disk;
@@ -132,9 +133,19 @@ uint64_t store_new_id(struct store *s); /* any thread */
 /* Ids given at that time and later are not below this one. Any thread. */
 uint64_t store_id_at(int64_t wall_ms);
 
+/* ---- Several processes ("nodes") on one database. What one has taken for itself carries its owner
+ * number in the database, and is free for others once that node has gone. Any thread. */
+bool store_shared(const struct store *s);
+/* Who this node is: changes when it was away so long that others gave it up. 0: nobody for the
+ * moment, what it had taken may be taken by others; or the store isn't shared. */
+uint64_t store_owner(const struct store *s);
+
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
-enum { STORE_WATCH_QUEUE = 0 }; /* instead of a mailbox: held mail was released, and leaves */
+enum { /* instead of a mailbox */
+       STORE_WATCH_QUEUE = 0, /* held mail was released, and leaves */
+       STORE_WATCH_NODES = 1  /* another process ended, or this one is another node now */
+};
 struct store_watch {
     struct list link; /* private */
     void (*on_change)(struct store_watch *w);

@@ -237,6 +237,18 @@ int staging_leave_tx(struct store_tx *tx, uint64_t target, bool *more_out, struc
 int staging_recover(struct store *s, struct sql *db, struct err *err)
     __attribute__((warn_unused_result));
 void staging_clean_later(struct store *s, uint64_t mailbox); /* commit thread */
+/* Another node that lives has a stage in it, or empties it by a MOVE. */
+int stage_of_other_tx(struct store_tx *tx, uint64_t mailbox, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
+int stage_empties_other_tx(struct store_tx *tx, uint64_t source, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
+int stage_take_tx(struct store_tx *tx, uint64_t mailbox, uint64_t source, struct err *err)
+    __attribute__((warn_unused_result));
+/* -1, ERR_WHY_BUSY: this node was given up for dead meanwhile, and its stage with it. */
+int stage_check_tx(struct store_tx *tx, uint64_t mailbox, struct err *err)
+    __attribute__((warn_unused_result));
+int stage_release_tx(struct store_tx *tx, uint64_t mailbox, struct err *err)
+    __attribute__((warn_unused_result));
 int staging_clean_stale_tx(struct store_tx *tx, struct err *err)
     __attribute__((warn_unused_result));
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* tx.c - what an operation sees of the writer: cached rows of mailbox and account, undo of one
  * member. A batch of deliveries into few mailboxes reads and writes each of their rows once. The
- * commit thread is the only writer, so what is cached within a transaction can't be stale. */
+ * commit thread is this process's only writer, and the rows are locked against other processes, so
+ * what is cached within a transaction can't be stale. Who holds a mailbox's row is alone with its
+ * messages. */
 #include "appliance/store/store_private.h"
 
 enum {
@@ -85,7 +87,7 @@ static int mailbox_load(struct store_tx *tx, uint64_t id, struct tx_mailbox **ou
     if (sql_prepare(
             tx->db,
             "SELECT account, uidvalidity, uidnext, modseq, qresync_floor, msgs, bytes, unseen, "
-            "recent_from, stage_first FROM mailbox WHERE id = ?",
+            "recent_from, stage_first FROM mailbox WHERE id = ? FOR UPDATE",
             &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
@@ -141,7 +143,7 @@ static int account_load(struct store_tx *tx, uint64_t id, struct tx_account **ou
     if (sql_prepare(
             tx->db,
             "SELECT used_bytes, used_messages, quota_bytes, quota_messages, uidvalidity_next "
-            "FROM account WHERE id = ?",
+            "FROM account WHERE id = ? FOR UPDATE",
             &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)id);

@@ -84,16 +84,42 @@ static inline void bed_reopen(struct bed *b)
     bed_open(b);
 }
 
-static inline struct bed *bed_new(void)
+static inline struct bed *bed_make(void)
 {
     struct bed *b = MEM_NEW(struct bed);
     struct err err = {0};
 
     log_set_fd(-1);
-    snprintf(b->dir, sizeof b->dir, "/tmp/ph-store-test-XXXXXX");
-    assert_non_null(mkdtemp(b->dir));
     assert_int_equal(settings_defaults(store_settings, &b->conf, &err), 0);
     b->arena = arena_new(0);
+    return b;
+}
+
+static inline void bed_make_dir(struct bed *b)
+{
+    snprintf(b->dir, sizeof b->dir, "/tmp/ph-store-test-XXXXXX");
+    assert_non_null(mkdtemp(b->dir));
+}
+
+static inline struct bed *bed_new(void)
+{
+    struct bed *b = bed_make();
+
+    bed_make_dir(b);
+    bed_open(b);
+    return b;
+}
+
+/* One of several nodes on one database: that of `beside`, or a new one. */
+static inline struct bed *bed_new_node(const struct bed *beside)
+{
+    struct bed *b = bed_make();
+
+    b->conf.shared = true;
+    if (beside)
+        snprintf(b->dir, sizeof b->dir, "%s", beside->dir);
+    else
+        bed_make_dir(b);
     bed_open(b);
     return b;
 }

@@ -265,9 +265,14 @@ static void run_sql(const char *dir, const char *const *texts)
 /* A store of a program that knew nothing of leaving mail. */
 static void older_store(void **state)
 {
-    static const char *const back[] = {
-        "DROP TABLE queue_to", "DROP TABLE queue_out", "DROP INDEX queue_held",
-        "UPDATE schema_version SET version = 3 WHERE what = 'store'", NULL};
+    static const char *const back[] = {"DROP TABLE queue_to",
+                                       "DROP TABLE queue_out",
+                                       "DROP INDEX queue_held",
+                                       "DROP TABLE node",
+                                       "DROP TABLE stage",
+                                       "ALTER TABLE queue DROP COLUMN owner",
+                                       "UPDATE schema_version SET version = 3 WHERE what = 'store'",
+                                       NULL};
     struct bed *b = *state;
     struct queue_entry *list;
     uint64_t id = 11;
