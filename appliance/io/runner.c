@@ -63,7 +63,8 @@ static uint32_t put_words(struct buf *out, const char *const *words)
 static int put_request(struct buf *out, const struct runner_program *p, struct err *err)
 {
     const char *path = p->path ? p->path : "";
-    struct runner_head head = {0};
+    struct runner_head head = {
+        .switch_user = p->switch_user, .uid = p->uid, .gid = p->gid, .limits = p->limits};
 
     buf_add(out, &head, sizeof head);
     buf_add(out, path, strlen(path) + 1);

@@ -9,10 +9,16 @@
 #ifndef PH_IO_RUNNER_H
 #define PH_IO_RUNNER_H
 #include "appliance/base/err.h"
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { RUNNER_FDS = 8, RUNNER_WORDS = 1024, RUNNER_REQUEST = 96 << 10, RUNNER_PROGRAMS = 256 };
 
+struct runner_limits { /* 0: none */
+    uint64_t memory;   /* octets of address space */
+    uint64_t cpu_s;    /* time of a processor */
+};
 struct runner_program {
     const char *path;        /* absolute; NULL: the file this process was started from */
     const char *const *argv; /* both NULL-terminated; all of it within RUNNER_REQUEST octets */
@@ -20,6 +26,11 @@ struct runner_program {
     const int *fds;          /* its descriptors 0, 1, 2 and so on; where these three are missing it
                                 has /dev/null. The caller's copies stay the caller's */
     unsigned n_fds;          /* at most RUNNER_FDS */
+    bool switch_user;        /* it becomes uid and gid, with no other group; only a runner that is
+                                root can do it */
+    uid_t uid;
+    gid_t gid;
+    struct runner_limits limits;
 };
 struct runner_conf {                            /* all in the new process; functions may be NULL */
     int (*prepare)(void *ctx, struct err *err); /* gives up what programs must not have */

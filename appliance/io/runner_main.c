@@ -8,9 +8,11 @@
 #include "appliance/io/runner_private.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -77,6 +79,10 @@ static bool take_text(struct state *s, size_t n, struct request *q)
     q->program.path = path[0][0] ? path[0] : NULL;
     q->program.argv = s->argv;
     q->program.env = s->env;
+    q->program.switch_user = head.switch_user != 0;
+    q->program.uid = head.uid;
+    q->program.gid = head.gid;
+    q->program.limits = head.limits;
     return !q->program.path || q->program.path[0] == '/';
 }
 
@@ -142,6 +148,27 @@ static bool place_fds(const struct runner_program *p, int said)
     return said >= 0;
 }
 
+static bool limit(int what, uint64_t most)
+{
+    const struct rlimit l = {.rlim_cur = most, .rlim_max = most};
+
+    return !most || setrlimit(what, &l) == 0;
+}
+
+/* Who it is, and how much it may take. */
+static bool confine(const struct runner_program *p)
+{
+    if (!limit(RLIMIT_AS, p->limits.memory) || !limit(RLIMIT_CPU, p->limits.cpu_s))
+        return false;
+    if (!p->switch_user)
+        return true;
+    if (setgroups(0, NULL) != 0 || setresgid(p->gid, p->gid, p->gid) != 0 ||
+        setresuid(p->uid, p->uid, p->uid) != 0)
+        return false;
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* which that has taken away */
+    return true;
+}
+
 static void child(const struct state *s, const struct runner_program *p, pid_t parent, int said)
     __attribute__((noreturn));
 static void child(const struct state *s, const struct runner_program *p, pid_t parent, int said)
@@ -158,7 +185,8 @@ static void child(const struct state *s, const struct runner_program *p, pid_t p
     sigprocmask(SIG_SETMASK, &s->before, NULL);
     if (place_fds(p, said)) {
         said = RUNNER_FDS;
-        execve(p->path ? p->path : own, argv, (char *const *)(uintptr_t)p->env);
+        if (confine(p))
+            execve(p->path ? p->path : own, argv, (char *const *)(uintptr_t)p->env);
     }
     int why = errno;
     (void)!write(said, &why, sizeof why);

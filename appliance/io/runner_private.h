@@ -9,6 +9,10 @@
 
 struct runner_head {
     uint32_t n_argv, n_env;
+    uint32_t switch_user;
+    uid_t uid;
+    gid_t gid;
+    struct runner_limits limits;
 };
 /* Never returns. */
 void runner_main(int socket, pid_t parent, const struct runner_conf *conf)

@@ -54,8 +54,11 @@ static int sh(const char *script, int *out)
 
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     const int fds[] = {ends[1], ends[1]};
-    int report =
-        runner_run(&r, &(struct runner_program){"/bin/sh", argv, env, fds, out ? 2 : 0}, &err);
+    int report = runner_run(
+        &r,
+        &(struct runner_program){
+            .path = "/bin/sh", .argv = argv, .env = env, .fds = fds, .n_fds = out ? 2 : 0},
+        &err);
     assert_true(report >= 0);
     close(ends[1]);
     if (out)
@@ -213,8 +216,9 @@ static void the_server_dies(void **state)
         struct err err;
         if (runner_start(&own, &conf, &err))
             _exit(1);
-        int report =
-            runner_run(&own, &(struct runner_program){"/bin/sh", argv, NULL, fds, 2}, &err);
+        int report = runner_run(
+            &own, &(struct runner_program){.path = "/bin/sh", .argv = argv, .fds = fds, .n_fds = 2},
+            &err);
         if (report < 0 || runner_next(report, -1).what != RUNNER_STARTED)
             _exit(1);
         kill(getpid(), SIGKILL);
@@ -223,6 +227,46 @@ static void the_server_dies(void **state)
     assert_int_equal(waitpid(server, &status, 0), server);
     assert_true(WIFSIGNALED(status));
     read_all(ends[0], text, sizeof text);
+}
+
+/* Its limits, and another user. */
+static void confined(void **state)
+{
+    const char *const argv[] = {"sh", "-c", "ulimit -v; ulimit -t; id -u; id -G", NULL};
+    const bool root = geteuid() == 0;
+    const struct {
+        const char *said;
+        bool switch_user;
+    } cases[] = {{"262144\n7\n", false}, {"262144\n7\n65534\n65533\n", true}};
+    struct err err = {0};
+    char text[200];
+    int ends[2];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        const int fds[] = {STDIN_FILENO, ends[1]};
+        const struct runner_program p = {.path = "/bin/sh",
+                                         .argv = argv,
+                                         .fds = fds,
+                                         .n_fds = 2,
+                                         .switch_user = cases[i].switch_user,
+                                         .uid = 65534,
+                                         .gid = 65533,
+                                         .limits = {.memory = 256 << 20, .cpu_s = 7}};
+        int report = runner_run(&r, &p, &err);
+        close(ends[1]);
+        read_all(ends[0], text, sizeof text);
+        struct runner_report first = runner_next(report, -1);
+        close(report);
+        if (!root && cases[i].switch_user) {
+            assert_int_equal(first.what, RUNNER_FAILED);
+            assert_int_equal(first.value, EPERM);
+        } else {
+            assert_int_equal(first.what, RUNNER_STARTED);
+            assert_memory_equal(text, cases[i].said, strlen(cases[i].said));
+        }
+    }
 }
 
 int main(void)
@@ -234,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(killed_by_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_runner_dies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(confined, set_up, tear_down),
         cmocka_unit_test(the_server_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
