@@ -6,6 +6,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
+#include "filters/live.h"
 #include "filters/policy_dkim.h"
 #include "filters/policy_rows.h"
 #include <stdio.h>
@@ -33,7 +34,7 @@ static const struct ph_setting policy_settings[] = {
 
 struct policy {
     const struct ph_host *host;
-    struct policy_live *live;
+    struct live *live;
 };
 
 static struct str fact(const struct policy *p, ph_turn turn, const char *name)
@@ -66,14 +67,27 @@ static void refuse(const struct policy *p, ph_turn turn, const struct policy_rul
     p->host->done(p->host, turn, PH_REJECT, reply, why);
 }
 
+/* At RCPT: told to who asks posthouse explain. */
+static const char *tell_alias(const struct policy *p, ph_turn turn, char why[WORDS])
+{
+    const char *leads_to = p->host->view(p->host, turn)->leads_to;
+
+    if (!leads_to[0])
+        return NULL;
+    p->host->fact_set(p->host->acts(p->host, turn), "policy.alias", leads_to);
+    snprintf(why, WORDS, "global alias: goes to %.200s", leads_to);
+    return why;
+}
+
 static void on_rule(const struct policy *p, ph_turn turn, const struct policy_rule *r)
 {
     const struct ph_host *host = p->host;
     char why[WORDS];
+    const char *alias = tell_alias(p, turn, why);
     struct buf text;
 
     if (!r) {
-        host->done(host, turn, PH_PASS, NULL, NULL);
+        host->done(host, turn, PH_PASS, NULL, alias);
         return;
     }
     buf_init(&text, 3 * POLICY_TEXT);
@@ -165,9 +179,10 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 {
     const struct policy *p = inst;
     const struct ph_view *v = p->host->view(p->host, turn);
+    char why[WORDS];
 
     if (v->auth_user[0] || strcmp(v->service, "submission") == 0)
-        p->host->done(p->host, turn, PH_PASS, NULL, NULL);
+        p->host->done(p->host, turn, PH_PASS, NULL, tell_alias(p, turn, why));
     else if (at == PH_CONNECT)
         on_connect(p, turn, v);
     else if (at == PH_RCPT)
@@ -196,7 +211,7 @@ static void close_stage(void *inst)
 {
     struct policy *p = inst;
 
-    policy_live_close(&p->live);
+    live_close(&p->live);
     mem_free(p);
 }
 
@@ -228,7 +243,7 @@ const struct ph_stage policy_stage = {
            "longer counts as junk, nor goes "
            "into quarantine or is greylisted, whatever other stages say; a virus stays one. What "
            "is denied is refused at its "
-           "recipient. Users who send aren't looked at. Fact: policy.rule.",
+           "recipient. Users who send aren't looked at. Facts: policy.rule, policy.alias.",
     .settings = policy_settings,
     .conf_size = sizeof(struct policy_conf),
     .open = open_stage,

@@ -26,9 +26,8 @@ struct policy_change_op {
 void policy_change_init(struct policy_change_op *c, const struct policy_rule *rule, bool remove);
 
 /* The set of all, kept up to date: loop only. */
-struct policy_live;
-int policy_live_open(struct loop *l, struct store *s, struct policy_live **out, struct err *err)
+struct live; /* live.h */
+int policy_live_open(struct loop *l, struct store *s, struct live **out, struct err *err)
     __attribute__((warn_unused_result)); /* blocking; s NULL: there are none */
-void policy_live_close(struct policy_live **l);
-const struct policy_set *policy_live_set(const struct policy_live *l); /* until the loop turns */
+const struct policy_set *policy_live_set(const struct live *l); /* until the loop turns */
 #endif

@@ -134,6 +134,8 @@ void source_fill(struct source *s, const struct ph_view *v, const struct chain_m
     s->view.helo = text(s, v->helo);
     s->view.host = text(s, v->host);
     s->view.route = text(s, v->route);
+    s->view.leads_to = text(s, v->leads_to);
+    s->view.origin = text(s, v->origin);
     s->view.auth_user = text(s, v->auth_user);
     s->view.mail_from = text(s, v->mail_from);
     s->view.rcpt = text(s, v->rcpt);

@@ -163,6 +163,9 @@ struct ph_view {
     /* At PH_OUTBOUND: "submission" (sent by who may send from here), "forward" (from outside, by an
      * alias to another host), "own" (a report or notice of this server; no client brought it). */
     const char *route;
+    /* At PH_RCPT: where a global alias (posthouse policy alias) leads it: "a@example.org, ..." */
+    const char *leads_to;
+    const char *origin; /* the domain of addresses that come without one (main.origin) */
 };
 
 /* What a stage wants done besides its verdict; it adds up over all stages. See the functions in
@@ -352,7 +355,7 @@ struct ph_stage {
     uint32_t flags;
     const char *name;  /* of its section in the configuration: a-z, 0-9, '_', up to 31 */
     const char *doc;   /* one sentence or more, for the manual */
-    const char *lane;  /* whose threads: stages that name the same lane share 2 of them. NULL: in
+    const char *lane;  /* whose threads: stages that name the same lane share them (2). NULL: in
                           lane style its own, 2; in loop style none, and no job() */
     const char *after; /* "spf,dkim": waits for these where they have a turn at the same point; "*":
                           for all but those that do so too. NULL: for none */
@@ -384,6 +387,9 @@ struct ph_stage {
     /* True: as configured it has nothing to do, and isn't run, as with mode = off. NULL: it always
      * has. */
     bool (*idle)(const void *conf);
+    /* How many threads its lane has, if it is the first that names it, as configured at the start.
+     * NULL: 2. */
+    unsigned (*threads)(const void *conf);
 };
 #define PH_STAGE_HEAD                                                                              \
     .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)

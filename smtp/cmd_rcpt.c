@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* cmd_rcpt.c - RCPT TO: one recipient. RFC 5321 4.1.1.3. Whether a recipient is taken is decided
- * here, in decide(): the directory says where the address leads -> ours and known, or elsewhere for
- * who may relay -> has it room? -> what do the filters say? -> smtp_rcpt_accept(). A bounce to a
- * sender of forwarded mail is looked up under the address that was rewritten (srs.h). */
+ * here, in decide(): global aliases and the directory say where the address leads -> ours and
+ * known, or elsewhere for who may relay -> has it room? -> what do the filters say? ->
+ * smtp_rcpt_accept(). A bounce to a sender of forwarded mail is looked up under the address that
+ * was rewritten (srs.h). */
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
@@ -265,6 +266,8 @@ void smtp_rcpt_proceed(struct smtp_session *s)
         refuse(s, 550, "5.1.1", "No such address here: it was not made here, or is too old");
         return;
     }
+    if (smtp_alias_resolve(s, decide))
+        return;
     if (directory_resolve(s->server->conf.directory, s->lookup, on_resolved, smtp_session_ref(s)) ==
         0) {
         smtp_session_wait(s, SMTP_WAIT_WORK);

@@ -47,6 +47,7 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
                           .message_size = tx->declared,
                           .utf8 = tx->utf8,
                           .host = s->server->hostname,
+                          .origin = s->server->origin,
                           .route = point != PH_OUTBOUND ? ""
                                    : smtp_may_relay(s)  ? "submission"
                                                         : "forward",
@@ -58,6 +59,8 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
     v->n_rcpts = tx->n_list;
     if (point == PH_RCPT)
         v->rcpt = arena_str(s->command, s->pending.rcpt.rcpt).p;
+    if (point == PH_RCPT && s->leads_to.n)
+        v->leads_to = s->leads_to.p;
 }
 
 static void on_answer(void *ctx)

@@ -50,6 +50,7 @@ enum smtp_role {
 };
 struct filters;
 struct guard;
+struct live;
 struct relay_conf;
 struct srs_conf;
 struct smtp_server;
@@ -79,6 +80,7 @@ struct smtp_server_conf {
     unsigned (*on_etrn)(void *ctx, struct str domain);
     void *ctx;
     struct filters *filters; /* the stages that look at mail; NULL: none */
+    struct live *aliases;    /* global ones (filters/alias_rows.h); NULL: none */
     struct guard *guard;     /* who may connect and log in (filters/guard.h); NULL: everybody */
 };
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf);

@@ -136,9 +136,11 @@ struct smtp_session {
     struct str *dests,
         *remotes; /* of the RCPT under way: accounts that get a copy; recipients elsewhere */
     size_t n_dests, n_remotes;
-    bool forwarded;    /* they are behind an address of ours */
-    bool reversed;     /* it is an SRS address of ours: a bounce on its way back */
-    struct str lookup; /* the address to look up: as given, or the one that was rewritten */
+    bool forwarded;      /* they are behind an address of ours */
+    bool reversed;       /* it is an SRS address of ours: a bounce on its way back */
+    struct str lookup;   /* the address to look up: as given, or the one that was rewritten */
+    struct str leads_to; /* by global aliases: "a@example.org, ..."; empty: there is none */
+    struct smtp_aliased *aliased;
     struct sasl sasl;
     struct guard_client guard;
     bool admitted;          /* by the guard */
@@ -245,6 +247,12 @@ struct str smtp_qualify(struct smtp_session *s, struct str args);
 /* confirm.c: the message is committed: tells its sender of those who have their copy and asked for
  * that (NOTIFY=SUCCESS). */
 void smtp_confirm(struct smtp_session *s);
+
+/* alias.c: the recipient (s->lookup) stands for others by a global alias: then() is told, now or
+ * later, where these lead, as the directory would. False: it stands for itself. */
+struct directory_answer;
+typedef void (*smtp_resolved_fn)(struct smtp_session *s, const struct directory_answer *a);
+bool smtp_alias_resolve(struct smtp_session *s, smtp_resolved_fn then);
 
 /* quota.c: have these accounts (s->dests) room for `size` more octets? */
 enum smtp_room {

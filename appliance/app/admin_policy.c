@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* policy: rules that allow and deny. A running server sees a change at once (policy_rows.h). */
+#include "appliance/app/admin_policy.h"
 #include "appliance/app/admin_queue.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
@@ -211,6 +212,17 @@ const struct admin_command admin_policy_commands[] = {
      "--reason=TEXT is told to whom is refused. --expires=7d (units s min h d w)."},
     {"policy", "remove", "sender|recipient|network|helo VALUE", 2, 2, for_options, false,
      cmd_remove, "Remove a rule, named as policy list shows it."},
+    {"policy", "alias", "list | add NAME TARGET ... | remove NAME", 1, 2 + ALIAS_TARGETS, NULL,
+     false, policy_cmd_alias,
+     "Global aliases: mail for an address, or for all of a domain, ours or not, goes elsewhere. "
+     "They "
+     "are looked at before the directory, when a recipient is named, for everybody's mail; a "
+     "running "
+     "server obeys at once. NAME: ann@example.org, @example.org, @.example.org (with all below); "
+     "the "
+     "most exact counts. TARGET: an address, or @example.com (the local part is kept). What it "
+     "leads "
+     "to is looked up again; an alias that lists its own address leads there and no further."},
     {"policy", "test", "RECIPIENT", 1, 1, test_options, false, cmd_test,
      "Show which rule would decide about mail to this recipient with --sender=, --client= (its "
      "address of IP), --helo=."},

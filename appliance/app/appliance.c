@@ -7,6 +7,8 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
+#include "filters/alias_rows.h"
+#include "filters/live.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -244,7 +246,8 @@ static int start_servers(struct appliance *a, struct err *err)
                                    .on_etrn = a->outgoing ? on_etrn : NULL,
                                    .ctx = a,
                                    .origin = a->config->main.origin,
-                                   .filters = a->filters});
+                                   .filters = a->filters,
+                                   .aliases = a->aliases});
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
                                                          .snapshot = a->snapshot,
                                                          .loop = a->loop,
@@ -298,12 +301,14 @@ int appliance_start(struct appliance *a, struct err *err)
         a->signals[2] = loop_signal_new(a->loop, SIGHUP, on_signal, a);
     if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
         directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err) ||
-        open_guard(a, err) || open_outgoing(a, err))
+        open_guard(a, err) || alias_live_open(a->loop, a->store, &a->aliases, err) ||
+        open_outgoing(a, err))
         return -1;
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, &a->filters, err))
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, a->runner, &a->filters,
+                    err))
         return -1;
     if (a->outgoing) {
         outgoing_set_filters(a->outgoing, a->filters);
@@ -366,6 +371,7 @@ void appliance_stop(struct appliance *a)
     callout_free(&a->callout);
     outgoing_free(&a->outgoing);
     guard_close(&a->guard);
+    live_close(&a->aliases);
     filters_close(&a->filters);
     if (a->resolver)
         resolver_close(&a->resolver);

@@ -100,7 +100,13 @@ static const char *const policy_1[] = {
     "VARCHAR(320) NOT NULL, action SMALLINT NOT NULL, reason VARCHAR(200) NOT NULL, created BIGINT "
     "NOT NULL, expires BIGINT NOT NULL, PRIMARY KEY(kind, scope, value)) %CLUSTERED%",
     NULL};
-static const struct sql_migration policy_migrations[] = {{"allow and deny rules", policy_1}};
+/* Whose mail goes elsewhere (filters/alias_rows.c). targets: one a line. */
+static const char *const policy_2[] = {
+    "CREATE TABLE policy_alias(name VARCHAR(320) NOT NULL PRIMARY KEY, targets LONGBLOB NOT NULL, "
+    "created BIGINT NOT NULL) %CLUSTERED%",
+    NULL};
+static const struct sql_migration policy_migrations[] = {{"allow and deny rules", policy_1},
+                                                         {"global aliases", policy_2}};
 
 static const char *const version_3[] = {
     /* Mail that is acknowledged and not in its mailboxes (queue.h). held: enum queue_held; times:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """`posthouse policy` and the stage of that name: rules take effect in the running server, for those they are for; domains that must
-sign; what explain tells about mail that was refused."""
+sign; global aliases; what explain tells about mail that was refused."""
 import re
 import smtplib
 
@@ -25,7 +25,7 @@ def send(server, sender="a@example.org", to=(XANDROS,), helo="client.example", s
 def policy(data, *words, code=0):
     done = posthouse("policy", *words, "--json", data=data)
     assert done.code == code, (words, done.code, done.out, done.err)
-    return done.json if code == 0 and words[0] != "remove" else done.json.get("error") if code else None
+    return done.json if code == 0 and "remove" not in words[:2] else done.json.get("error") if code else None
 
 
 def refused(server, **how):
@@ -129,3 +129,41 @@ def test_must_sign(start, wish):
         return any(s["verdict"] == "accept" for s in explained(server)["stages"])
     wait_for(allowed, "allowed")
     assert (server.count(XANDROS) > 0) == (wish != "reject")
+
+
+def test_global_aliases(start, folder):
+    server = start(settings=FAST, data=folder)
+    data = server.data
+    assert policy(data, "alias", "list") == []
+    added = policy(data, "alias", "add", "Sales@Example.com", XANDROS, VIVITA)
+    assert {**added, "since": 0} == {"name": "sales@example.com", "targets": [XANDROS, VIVITA], "since": 0, "replaced": False}
+    taken(server, to=("sales@example.com",))
+    answers, (code, _) = send(server, to=("SALES@example.com", XANDROS), subject="for the team")
+    assert [c for c, _ in answers] == [250, 250] and code == 250
+    for one in (XANDROS, VIVITA):
+        assert "Subject: for the team" in server.newest(one).decode()
+    mine = [s for s in explained(server)["stages"] if s["stage"] == "policy" and s["point"] == "rcpt"][0]
+    assert mine["facts"] == {"policy.alias": "%s, %s" % (XANDROS, VIVITA)} and mine["verdict"] == "pass"
+    # A domain that isn't ours
+    policy(data, "alias", "add", "@other.example", "@example.com")
+    assert refused(server, to=("nobody@other.example",)) == "5.1.1 No such address here"
+    assert send(server, to=("vivita@other.example",), subject="from outside")[1][0] == 250
+    assert "Subject: from outside" in server.newest(VIVITA).decode()
+    # Users, too; what leads in a circle; what names itself
+    with server.smtp("submission", XANDROS) as client:
+        client.sendmail(XANDROS, "vivita@other.example", "Subject: from a user\r\n\r\nHello\r\n")
+    assert "from a user" in server.newest(VIVITA).decode()
+    policy(data, "alias", "add", "@other.example", "@third.example")
+    policy(data, "alias", "add", "@third.example", "@other.example")
+    wait_for(lambda: send(server, to=("vivita@other.example",))[0][0][1].startswith(b"5.4.6"), "a circle")
+    assert policy(data, "alias", "add", VIVITA, VIVITA, XANDROS, code=0)["targets"] == [VIVITA, XANDROS]
+    before = server.count(XANDROS)
+    wait_for(lambda: send(server, to=(VIVITA,), subject="both")[1][0] == 250 and server.count(XANDROS) > before, "a copy")
+    assert "Subject: both" in server.newest(VIVITA).decode()
+    for name in ("@other.example", "@third.example", VIVITA, "sales@example.com"):
+        policy(data, "alias", "remove", name)
+    assert policy(data, "alias", "list") == []
+    assert "no such alias" in policy(data, "alias", "remove", VIVITA, code=1)
+    assert policy(data, "alias", "add", "nobody", XANDROS, code=2)
+    assert policy(data, "alias", "add", VIVITA, code=2)
+    wait_for(lambda: send(server, to=("sales@example.com",))[0][0][0] == 550, "the alias is gone")
