@@ -235,6 +235,7 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
         return -1;
     }
     s->sweeper = sweeper_new(s);
+    s->watch_poll = watch_poll_new(s);
     *out = s;
     return 0;
 }
@@ -247,6 +248,7 @@ void store_close(struct store **sp)
         return;
     *sp = NULL;
     sweeper_free(&s->sweeper);
+    watch_poll_free(&s->watch_poll);
     lane_free(&s->reader_lane);
     lane_free(&s->body_lane);
     committer_stop(s);

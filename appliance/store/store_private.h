@@ -257,6 +257,11 @@ int schema_open(struct sql *db, struct err *err) __attribute__((warn_unused_resu
 int ids_open(struct store *s, struct sql *db, struct err *err) __attribute__((warn_unused_result));
 uint64_t ids_first_at(int64_t wall_ms); /* ids of that time and later are not below */
 void watches_tell(struct store *s, const uint64_t *mailboxes, size_t n);
+void watches_list(struct store *s, struct buf *out); /* ids of the mailboxes that are watched */
+void watches_seen(struct store *s, uint64_t mailbox, uint64_t state);
+struct watch_poll; /* what other nodes change; none when the store is alone */
+struct watch_poll *watch_poll_new(struct store *s);
+void watch_poll_free(struct watch_poll **p);
 struct node; /* node.h */
 struct sweeper;
 struct sweeper *sweeper_new(struct store *s);
@@ -292,6 +297,7 @@ struct store {
     pthread_mutex_t readers_lock;
     struct list readers;
     struct map *watches; /* mailbox -> struct watch_group */
+    struct watch_poll *watch_poll;
     struct map *staging; /* commit thread: mailboxes that a running COPY stages into */
     struct map *leaving; /* the same for a large MOVE, by its source. Commit thread */
     struct sweeper *sweeper;

@@ -7,6 +7,7 @@
 struct watch_group {
     struct list watches;
     unsigned telling;
+    uint64_t mailbox, seen; /* seen: state of the mailbox as watch_poll.c read it; 0: not yet */
 };
 
 void store_watch_add(struct store *s, uint64_t mailbox, struct store_watch *w)
@@ -16,6 +17,7 @@ void store_watch_add(struct store *s, uint64_t mailbox, struct store_watch *w)
     if (!g) {
         g = MEM_NEW(struct watch_group);
         list_init(&g->watches);
+        g->mailbox = mailbox;
         map_set_id(s->watches, mailbox, g);
     }
     w->mailbox = mailbox;
@@ -56,6 +58,29 @@ static void tell_group(struct watch_group *g)
         list_add(&g->watches, &w->link);
         w->on_change(w);
     }
+}
+
+void watches_list(struct store *s, struct buf *out)
+{
+    size_t pos = 0;
+    void *value;
+
+    while (map_next(s->watches, &pos, NULL, &value)) {
+        const struct watch_group *g = value;
+        if (g->mailbox > STORE_WATCH_NODES)
+            buf_add(out, &g->mailbox, sizeof g->mailbox);
+    }
+}
+
+/* Also the first state that is read is told: somebody may have begun to look before it. */
+void watches_seen(struct store *s, uint64_t mailbox, uint64_t state)
+{
+    struct watch_group *g = map_get_id(s->watches, mailbox);
+
+    if (!g || g->seen == state)
+        return;
+    g->seen = state;
+    watches_tell(s, &mailbox, 1);
 }
 
 void watches_tell(struct store *s, const uint64_t *mailboxes, size_t n)

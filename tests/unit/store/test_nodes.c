@@ -382,6 +382,83 @@ static void one_sweeps_at_a_time(void **state)
     assert_int_equal(bed_int(n->a, "SELECT value FROM store_meta WHERE name = 'sweeper'"), 0);
 }
 
+/* ---- Watching. */
+
+struct watcher {
+    struct store_watch w;
+    unsigned told;
+};
+
+static void on_change(struct store_watch *w)
+{
+    CONTAINER_OF(w, struct watcher, w)->told++;
+}
+
+/* Turns both until the watcher is told once more. */
+static void wait_told(struct nodes *n, struct watcher *w)
+{
+    unsigned before = w->told;
+
+    while (w->told == before) {
+        bed_turn(n->a);
+        bed_turn(n->b);
+    }
+}
+
+static void a_watcher_sees_the_others_changes(void **state)
+{
+    struct nodes *n = *state;
+    uint64_t account = bed_account(n->a, "x@y");
+    uint64_t inbox = bed_mailbox(n->a, account, "INBOX").id;
+    struct watcher w = {.w = {.on_change = on_change}};
+    struct uid_range all = {1, UINT32_MAX};
+    struct message_store_flags f;
+    struct message_expunge e;
+
+    store_watch_add(n->a->store, inbox, &w.w);
+    wait_told(n, &w); /* the first state */
+    bed_deliver(n->b, "x@y", "INBOX", TEXT);
+    wait_told(n, &w);
+    message_store_flags_init(&f, NULL);
+    f.mailbox = inbox;
+    f.set = &all;
+    f.n_set = 1;
+    f.flags = MESSAGE_DELETED;
+    f.how = MESSAGE_FLAGS_ADD;
+    bed_run(n->b, &f.op);
+    buf_fini(&f.modified);
+    wait_told(n, &w);
+    message_expunge_init(&e, NULL);
+    e.mailbox = inbox;
+    e.set = &all;
+    e.n_set = 1;
+    bed_run(n->b, &e.op);
+    wait_told(n, &w);
+    store_watch_del(n->a->store, &w.w);
+}
+
+static void wait_renewed(struct nodes *n)
+{
+    int64_t until = bed_int(n->b, "SELECT until FROM node WHERE n = 1");
+
+    while (bed_int(n->b, "SELECT until FROM node WHERE n = 1") == until)
+        bed_turn(n->a);
+}
+
+static void the_end_of_a_node_is_told(void **state)
+{
+    struct nodes *n = *state;
+    struct watcher w = {.w = {.on_change = on_change}};
+    struct text dies = {"UPDATE node SET until = 0 WHERE n = 9", {0}, 0};
+
+    other_node(n->b, 9, 999, clock_wall_ms() + FAR_AHEAD_MS);
+    wait_renewed(n);
+    store_watch_add(n->a->store, STORE_WATCH_NODES, &w.w);
+    bed_call(n->b, run_text, &dies);
+    wait_told(n, &w);
+    store_watch_del(n->a->store, &w.w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_nodes_stage_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_move_is_seen_by_all, setup, teardown),
         cmocka_unit_test_setup_teardown(one_sweeps_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_watcher_sees_the_others_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_a_node_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
