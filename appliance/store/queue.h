@@ -141,6 +141,23 @@ int queue_out_to(struct store_reader *r, struct arena *a, uint64_t id, struct qu
 int queue_set_site_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct str site,
                       struct err *err) __attribute__((warn_unused_result));
 
+/* Operation, where several nodes share the store: takes recipients before they are tried. From then
+ * on no other node is given them, by queue_sites and queue_due neither, until they are settled or
+ * this node has gone. */
+struct queue_claim_row {
+    uint64_t id;
+    uint32_t n, tries;
+    int64_t next_ms; /* this and tries: as they were read */
+    bool taken;      /* out: false: another node has it, or it isn't as it was read */
+};
+struct queue_claim {
+    struct store_op op;
+    struct queue_claim_row *rows;
+    size_t n;
+    uint64_t owner; /* out: for queue_settle */
+};
+void queue_claim_init(struct queue_claim *q, void (*done)(struct store_op *));
+
 enum queue_what {
     QUEUE_SETTLED, /* delivered, or given up: the row goes */
     QUEUE_LATER    /* the row stays, with next_ms, last, warned; tries + 1 */
@@ -165,7 +182,9 @@ struct queue_settle {
     struct message_recipient *rcpts;
     size_t n_rcpts;
     const struct queue_new *leaves; /* NULL: none */
-    size_t n_found;                 /* out: of the results' rows */
+    uint64_t
+        owner; /* of queue_claim: rows that others took since count as vanished. 0: not asked */
+    size_t n_found; /* out: of the results' rows */
 };
 void queue_settle_init(struct queue_settle *q, void (*done)(struct store_op *));
 

@@ -2,6 +2,7 @@
 /* queue_leave.c - mail that leaves: into the queue, which sites have some, who is due, what is
  * sent. What is asked every moment is a seek in the index (state, site, next_try, queue, n),
  * however much waits. */
+#include "appliance/store/node.h"
 #include "appliance/store/queue_private.h"
 #include <stdlib.h>
 
@@ -19,19 +20,32 @@ int queue_new_tx(struct store_tx *tx, uint64_t body, const struct queue_new *q, 
 
 /* ---- Sites */
 
+/* The parameters of NODE_FREE. */
+static void bind_free(struct sql_stmt *st, int first, const struct store *s)
+{
+    sql_bind_int(st, first, (int64_t)node_self(s));
+    sql_bind_int(st, first + 1, node_db_ms(s));
+}
+
 /* The next one, and the earliest of its rows: the first entry of the index behind the last site. */
-static int next_site(struct sql *db, struct arena *a, struct str after, struct queue_site *out,
-                     struct err *err)
+static int next_site(struct store_reader *r, struct arena *a, struct str after,
+                     struct queue_site *out, struct err *err)
 {
     struct sql_stmt *st;
     int rc;
 
-    if (sql_prepare(db,
-                    "SELECT site, next_try FROM queue_to WHERE state = 0 AND site > ? "
-                    "ORDER BY site, next_try LIMIT 1",
+    if (sql_prepare(r->db,
+                    r->store->node
+                        ? "SELECT t.site, t.next_try FROM queue_to t WHERE t.state = 0 AND "
+                          "t.site > ? AND " NODE_FREE("t.owner") " ORDER BY t.site, t.next_try "
+                                                                 "LIMIT 1"
+                        : "SELECT site, next_try FROM queue_to WHERE state = 0 AND site > ? "
+                          "ORDER BY site, next_try LIMIT 1",
                     &st, err))
         return -1;
     sql_bind_text(st, 1, after);
+    if (r->store->node)
+        bind_free(st, 2, r->store);
     rc = sql_step(st, err);
     if (rc == 1)
         *out =
@@ -49,7 +63,7 @@ int queue_sites(struct store_reader *r, struct arena *a, struct str after, size_
     *out = ARENA_ARRAY(a, struct queue_site, max + 1);
     if (!after.p)
         after = STR("");
-    while (*n_out < max && (rc = next_site(r->db, a, after, &(*out)[*n_out], err)) == 1)
+    while (*n_out < max && (rc = next_site(r, a, after, &(*out)[*n_out], err)) == 1)
         after = (*out)[(*n_out)++].name;
     return rc < 0 ? -1 : 0;
 }
@@ -82,13 +96,20 @@ int queue_due(struct store_reader *r, struct arena *a, struct str site, int64_t 
 
     *n_out = 0;
     if (sql_prepare(r->db,
-                    "SELECT " QUEUE_TO_COLUMNS "FROM queue_to t WHERE t.state = 0 AND t.site = ? "
-                    "AND t.next_try <= ? ORDER BY t.next_try, t.queue, t.n LIMIT ?",
+                    r->store->node
+                        ? "SELECT " QUEUE_TO_COLUMNS "FROM queue_to t WHERE t.state = 0 AND "
+                          "t.site = ? AND t.next_try <= ? AND " NODE_FREE(
+                              "t.owner") " ORDER BY t.next_try, t.queue, t.n LIMIT ?"
+                        : "SELECT " QUEUE_TO_COLUMNS "FROM queue_to t WHERE t.state = 0 AND "
+                          "t.site = ? AND t.next_try <= ? "
+                          "ORDER BY t.next_try, t.queue, t.n LIMIT ?",
                     &st, err))
         return -1;
     sql_bind_text(st, 1, site);
     sql_bind_int(st, 2, due_ms);
-    sql_bind_int(st, 3, (int64_t)max);
+    if (r->store->node)
+        bind_free(st, 3, r->store);
+    sql_bind_int(st, r->store->node ? 5 : 3, (int64_t)max);
     if (queue_to_read_all(st, a, max, out, n_out, err))
         return -1;
     qsort(*out, *n_out, sizeof **out, by_time_and_sender);

@@ -40,6 +40,9 @@ int queue_delete_tx(struct store_tx *tx, uint64_t id, uint64_t body, struct err 
     __attribute__((warn_unused_result));
 int queue_delete_to_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct err *err)
     __attribute__((warn_unused_result));
+/* Its node lives and is another one than this. */
+int queue_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
 /* A message that leaves and has nobody left to go to is deleted; one that is gone already is not
  * missed. */
 int queue_finish_tx(struct store_tx *tx, uint64_t id, struct err *err)

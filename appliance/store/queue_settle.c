@@ -22,13 +22,15 @@ struct str queue_last_text(struct arena *a, struct str s)
     return str_of(p, cut.n);
 }
 
-static int later(struct store_tx *tx, const struct queue_result *r, struct err *err)
+static int later(struct store_tx *tx, const struct queue_result *r, uint64_t owner, struct err *err)
 {
     struct sql_stmt *st;
 
     if (sql_prepare(tx->db,
-                    "UPDATE queue_to SET next_try = ?, last = ?, warned = ?, tries = tries + 1 "
-                    "WHERE queue = ? AND n = ?",
+                    owner ? "UPDATE queue_to SET next_try = ?, last = ?, warned = ?, "
+                            "tries = tries + 1, owner = 0 WHERE queue = ? AND n = ? AND owner = ?"
+                          : "UPDATE queue_to SET next_try = ?, last = ?, warned = ?, "
+                            "tries = tries + 1 WHERE queue = ? AND n = ?",
                     &st, err))
         return -1;
     sql_bind_int(st, 1, r->next_ms);
@@ -36,6 +38,24 @@ static int later(struct store_tx *tx, const struct queue_result *r, struct err *
     sql_bind_int(st, 3, r->warned);
     sql_bind_int(st, 4, (int64_t)r->id);
     sql_bind_int(st, 5, r->n);
+    if (owner)
+        sql_bind_int(st, 6, (int64_t)owner);
+    return sql_run(st, err);
+}
+
+static int settled(struct store_tx *tx, const struct queue_result *r, uint64_t owner,
+                   struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (!owner)
+        return queue_delete_to_tx(tx, r->id, r->n, err);
+    if (sql_prepare(tx->db, "DELETE FROM queue_to WHERE queue = ? AND n = ? AND owner = ?", &st,
+                    err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)r->id);
+    sql_bind_int(st, 2, r->n);
+    sql_bind_int(st, 3, (int64_t)owner);
     return sql_run(st, err);
 }
 
@@ -44,7 +64,7 @@ static int settle_rows(struct store_tx *tx, struct queue_settle *q, struct err *
     q->n_found = 0;
     for (size_t i = 0; i < q->n_results; i++) {
         const struct queue_result *r = &q->results[i];
-        if (r->what == QUEUE_LATER ? later(tx, r, err) : queue_delete_to_tx(tx, r->id, r->n, err))
+        if (r->what == QUEUE_LATER ? later(tx, r, q->owner, err) : settled(tx, r, q->owner, err))
             return -1;
         q->n_found += sql_changes(tx->db) == 1;
     }

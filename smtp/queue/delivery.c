@@ -104,6 +104,7 @@ int delivery_new(const struct delivery_conf *conf, struct delivery **out, struct
     }
     d->results = tls_results_new(conf->loop, conf->store);
     d->sts = sts_new(conf->loop, conf->resolver, conf->http, conf->store);
+    d->nodes = nodes_new(d);
     scan_start(d);
     *out = d;
     return 0;
@@ -164,6 +165,22 @@ static void end_sites(struct delivery *d, bool all)
         end_site(value, all);
 }
 
+void delivery_abandon(struct delivery *d)
+{
+    struct str name;
+    void *value;
+    size_t pos = 0;
+
+    while (map_next(d->sites, &pos, &name, &value)) {
+        struct site *s = value;
+        LIST_EACH(&s->hops, it)
+        hop_close(LIST_ITEM(it, struct hop, link));
+        site_drop_ready(s);
+        s->due = true;
+        site_touch(s);
+    }
+}
+
 static void on_drained(void *ctx)
 {
     struct delivery *d = ctx;
@@ -180,6 +197,7 @@ void delivery_stop(struct delivery *d, uint64_t drain_ms, void (*on_stopped)(voi
     d->stop_ctx = ctx;
     d->drained = drain_ms == 0;
     timer_stop(d->tick);
+    nodes_free(&d->nodes);
     if (d->scan)
         scan_stop(d);
     end_sites(d, d->drained);
@@ -195,6 +213,7 @@ void delivery_free(struct delivery **dp)
     *dp = NULL;
     if (!d)
         return;
+    nodes_free(&d->nodes);
     loop_defer_cancel(&d->turn);
     loop_defer_cancel(&d->stopped);
     sites_free(d);

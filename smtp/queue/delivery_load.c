@@ -80,9 +80,8 @@ static void take(struct load *l)
         site_next(s, l->next_ms);
 }
 
-static void done(struct job *j)
+static void end(struct load *l)
 {
-    struct load *l = CONTAINER_OF(j, struct load, job);
     struct delivery *d = l->d;
 
     l->site->load = NULL;
@@ -91,6 +90,87 @@ static void done(struct job *j)
     flight_load_end(&d->flight, &l->flight);
     site_touch(l->site);
     free_load(l);
+}
+
+/* ---- Several nodes: rows are claimed before anything is done with them. */
+
+static size_t count_rows(const struct load *l)
+{
+    size_t n = 0;
+
+    LIST_EACH(&l->mails, it)
+    n += LIST_ITEM(it, struct mail, link)->n;
+    return n;
+}
+
+static void list_rows(struct load *l, struct queue_claim_row *rows)
+{
+    LIST_EACH(&l->mails, it)
+    {
+        const struct mail *m = LIST_ITEM(it, struct mail, link);
+        for (size_t i = 0; i < m->n; i++, rows++)
+            *rows = (struct queue_claim_row){.id = m->rows[i].to.id,
+                                             .n = m->rows[i].to.n,
+                                             .tries = m->rows[i].to.tries,
+                                             .next_ms = m->rows[i].to.next_ms};
+    }
+}
+
+/* The same order as list_rows(). */
+static void drop_untaken(struct load *l)
+{
+    const struct queue_claim_row *row = l->claim.rows;
+
+    LIST_EACH(&l->mails, it)
+    {
+        struct mail *m = LIST_ITEM(it, struct mail, link);
+        size_t kept = 0;
+        m->owner = l->claim.owner;
+        for (size_t i = 0; i < m->n; i++, row++) {
+            if (!row->taken)
+                continue;
+            m->rows[kept] = m->rows[i];
+            m->rcpts[kept++] = m->rcpts[i];
+        }
+        m->n = kept;
+    }
+}
+
+static void claim_failed(struct load *l)
+{
+    l->failed = true;
+    l->err = l->claim.op.err;
+    end(l);
+}
+
+static void claimed(struct store_op *op)
+{
+    struct load *l = CONTAINER_OF(op, struct load, claim.op);
+
+    if (op->failed) {
+        claim_failed(l);
+        return;
+    }
+    drop_untaken(l);
+    end(l);
+}
+
+static void done(struct job *j)
+{
+    struct load *l = CONTAINER_OF(j, struct load, job);
+    struct delivery *d = l->d;
+    size_t n = count_rows(l);
+
+    if (!store_shared(d->conf.store) || d->stopping || l->failed || n == 0) {
+        end(l);
+        return;
+    }
+    queue_claim_init(&l->claim, claimed);
+    l->claim.rows = ARENA_ARRAY(l->arena, struct queue_claim_row, n);
+    l->claim.n = n;
+    list_rows(l, l->claim.rows);
+    if (store_submit(d->conf.store, &l->claim.op))
+        claim_failed(l);
 }
 
 static void list_known(struct load *l)

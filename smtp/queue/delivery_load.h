@@ -30,6 +30,7 @@ struct load {
     int64_t next_ms;
     bool more, failed;
     struct err err;
+    struct queue_claim claim; /* several nodes: of all rows that came */
 };
 int load_by_key(const void *a, const void *b); /* of struct load_key, for qsort() */
 void load_run(struct job *j, void *worker);    /* the worker's part */

@@ -71,6 +71,7 @@ struct mail {
     struct queue_new *leaves;
     struct timer *again;
     unsigned attempts;
+    uint64_t owner; /* who claimed its rows; 0: nobody else is there */
 };
 bool mail_is_null(const struct mail *m, size_t row); /* null sender: never reported to */
 bool mail_requires_tls(const struct mail *m);
@@ -173,6 +174,10 @@ void sites_free(struct delivery *d);
 void site_heap_set(struct site *s, int64_t next_ms); /* site_heap.c */
 struct site *site_heap_first(struct delivery *d);
 
+/* delivery_nodes.c: other processes that share the store, and what becomes of ours when they take
+ * this one for dead. */
+struct nodes *nodes_new(struct delivery *d);
+void nodes_free(struct nodes **n);
 void scan_start(struct delivery *d); /* delivery_scan.c: which sites the store has */
 void scan_stop(struct delivery *d);
 void load_start(struct site *s); /* delivery_load.c */
@@ -252,6 +257,7 @@ struct delivery {
     uint64_t generation;
     struct loop_defer turn, stopped;
     struct timer *tick, *drain;
+    struct nodes *nodes; /* delivery_nodes.c */
     struct scan *scan;
     bool scan_again, stopping, drained, told;
     void (*on_stopped)(void *ctx);
@@ -260,6 +266,7 @@ struct delivery {
     struct log_ctx log;
 };
 void delivery_check_stopped(struct delivery *d);
+void delivery_abandon(struct delivery *d); /* all that is under way: its rows are others' now */
 unsigned delivery_slots(const struct delivery *d);
 
 /* ---- What is counted: delivery_counts.c */

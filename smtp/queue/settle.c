@@ -280,6 +280,7 @@ void mail_settle_submit(struct mail *m)
     queue_settle_init(&m->settle, on_settled);
     m->settle.results = m->results;
     m->settle.n_results = m->n;
+    m->settle.owner = m->owner;
     m->settle.report = m->sink;
     if (m->sink) {
         m->settle.rcpts = made.rcpts;
