@@ -12,6 +12,19 @@ static struct filters *filters_of(const struct ph_host *h)
         ->filters;
 }
 
+const struct runner *builtin_runner(const struct ph_host *h)
+{
+    return filters_of(h)->env.runner;
+}
+
+void *builtin_instance(const struct filters *f, const struct ph_stage *stage)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->stages[i].open && strcmp(stage_def(&f->stages[i])->name, stage->name) == 0)
+            return f->stages[i].inst;
+    return NULL;
+}
+
 void builtin_hold(const struct ph_host *h, ph_turn turn, const char *why)
 {
     struct turn *t = turn_find(h, turn);

@@ -13,6 +13,7 @@
 #include "filters/registry.h"
 
 struct resolver;
+struct runner;
 struct store;
 struct filters; /* all stages, opened: one a process */
 /* Who asks other hosts about addresses (stage.h, probe): later answers once, unless it is
@@ -30,6 +31,7 @@ struct filters_env {
     struct filters_registry *registry;
     struct filters_config *config; /* takes a reference */
     bool sealed;                   /* stages that connect to other hosts refuse to be opened */
+    const struct runner *runner;   /* of programs; NULL: none can be run */
 };
 /* Opens each stage that is not `off`, starts lanes. -1: a cycle in `after`, or a stage that
  * refuses; says which. Blocking (open() of stages, reading kv). */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* clamav.c - stage `clamav`: looks for viruses with libclamav. Mail that comes while signatures are
  * loaded waits for them, then it is held: what was acknowledged was scanned, or is kept until it
- * can be. */
+ * can be. Here are its settings and its life. */
 #include "filters/clamav.h"
 #include "appliance/base/buf.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
+#include "filters/clamav_status.h"
 #include "filters/clamav_update.h"
 #include <errno.h>
 #include <ftw.h>
@@ -14,12 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, NAME_ROOM = 120 };
-enum wish { WISH_PASS, WISH_TAG, WISH_JUNK, WISH_QUARANTINE, WISH_REJECT };
-enum unavailable { UNAVAILABLE_DEFER, UNAVAILABLE_HOLD, UNAVAILABLE_PASS };
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 static const char *const wishes[] = {"pass", "tag", "junk", "quarantine", "reject", NULL};
 static const char *const actions[] = {"tag", "junk", "quarantine", "reject", NULL}; /* from TAG */
 static const char *const unavailables[] = {"defer", "hold", "pass", NULL};
+static const char *const isolations[] = {"auto", "thread", "process", NULL};
+static const char *const poisons[] = {"defer", "hold", "quarantine", "reject", NULL};
 // clang-format off
 static const struct ph_setting clamav_settings[] = {
     PH_SETTING(TEXT, clamav_conf, database, PH_RELOAD, "", 0, 0,
@@ -36,6 +37,15 @@ static const struct ph_setting clamav_settings[] = {
     PH_SETTING(TEXT, clamav_conf, update_urls, PH_RELOAD | PH_LIST, "", 0, 0,
                "Other signatures to fetch, a URL for each file. They are not signed: whoever can change them on their way "
                "decides what is a virus."),
+    PH_SETTING_ENUM(clamav_conf, isolation, 0, "auto", isolations,
+                    "Where libclamav runs. thread: in this process. process: in one of its own, which may read the signatures and "
+                    "write what it unpacks and nothing else, has no network, and is the first that the kernel ends when memory "
+                    "runs out; if it dies, it is started again, and what it was at is scanned once more. auto: process if the "
+                    "signatures take 300 MB or more and there are less than 4 GB of memory (the limit of a control group counts), "
+                    "else thread."),
+    PH_SETTING_ENUM(clamav_conf, poison, PH_RELOAD, "defer", poisons,
+                    "What becomes of a message of which the scanner (isolation = process) has died twice, the second time with "
+                    "nothing else to scan. hold: it is tried again when there are other signatures, at most for filters.hold_time."),
     PH_SETTING_ENUM(clamav_conf, action, PH_RELOAD, "reject", actions,
                     "What becomes of mail in which a virus was found. tag: it is delivered with the word virus in its field "
                     "X-Posthouse-Tags."),
@@ -68,221 +78,16 @@ static const struct ph_setting clamav_settings[] = {
                "Parts and unpacked files over this size aren't looked at; nor is a message."),
     PH_SETTING(INT, clamav_conf, recursion, PH_RELOAD, "17", 1, 100, "How deep archives and messages may be nested."),
     PH_SETTING(INT, clamav_conf, files, PH_RELOAD, "10000", 1, 1000000, "Most parts and files looked at in one message."),
+    PH_SETTING(INT, clamav_conf, threads, 0, "2", 1, 32, "How many messages are scanned at once."),
     PH_SETTING(TIME, clamav_conf, scan_time, PH_RELOAD, "20s", 100, HOUR, "Longest scan of one message. Below deadline."),
     PH_SETTING_END};
 // clang-format on
-
-struct scan {
-    struct clamav_held *engine;
-    const struct clamav_conf *conf; /* of the session */
-    enum clamav_result result;
-    char name[NAME_ROOM];
-};
-struct pause { /* the memory of a turn */
-    struct list link;
-    ph_turn turn;
-    const struct clamav_conf *conf;
-};
 
 const char *clamav_folder(const void *conf)
 {
     const char *name = ((const struct clamav_conf *)conf)->database;
 
     return strchr(name, '/') ? name : "";
-}
-
-/* ---- What was found. */
-
-static void note(struct clamav *c, ph_turn turn, const char *result, const char *name)
-{
-    struct ph_acts *acts = c->host->acts(c->host, turn);
-
-    if (!acts)
-        return;
-    (void)c->host->fact_set(acts, "clamav.result", result);
-    if (name && name[0])
-        (void)c->host->fact_set(acts, "clamav.name", name);
-}
-
-static void act(struct clamav *c, ph_turn turn, enum wish wish, const char *tag, const char *reply,
-                const char *reason)
-{
-    static const enum ph_verdict verdicts[] = {[WISH_PASS] = PH_PASS,
-                                               [WISH_TAG] = PH_PASS,
-                                               [WISH_JUNK] = PH_JUNK,
-                                               [WISH_QUARANTINE] = PH_QUARANTINE,
-                                               [WISH_REJECT] = PH_REJECT};
-    struct ph_acts *acts = c->host->acts(c->host, turn);
-
-    if (acts && wish == WISH_TAG)
-        (void)c->host->tag(acts, tag);
-    c->host->done(c->host, turn, verdicts[wish], reply, reason);
-}
-
-static void answer(struct clamav *c, ph_turn turn, const struct scan *s)
-{
-    char reply[240], reason[240];
-
-    switch (s->result) {
-    case CLAMAV_CLEAN:
-        note(c, turn, "clean", NULL);
-        c->host->done(c->host, turn, PH_PASS, NULL, NULL);
-        break;
-    case CLAMAV_INFECTED:
-        note(c, turn, "infected", s->name);
-        snprintf(reply, sizeof reply, "554 5.7.1 A virus was found in the message: %s", s->name);
-        snprintf(reason, sizeof reason, "found %s", s->name);
-        act(c, turn, (enum wish)(s->conf->action + WISH_TAG), "virus", reply, reason);
-        break;
-    case CLAMAV_ENCRYPTED:
-        note(c, turn, "encrypted", s->name);
-        act(c, turn, s->conf->encrypted, "encrypted",
-            "554 5.7.1 Encrypted archives and documents are not accepted here",
-            "a part is encrypted");
-        break;
-    case CLAMAV_OVERSIZED:
-        note(c, turn, "oversized", s->name);
-        snprintf(reason, sizeof reason, "too much to scan%s%s", s->name[0] ? ": " : "", s->name);
-        act(c, turn, s->conf->oversized, "unscanned",
-            "554 5.7.1 The message holds more than can be scanned for viruses", reason);
-        break;
-    case CLAMAV_FAILED:
-        snprintf(reason, sizeof reason, "the scan failed: %s", s->name);
-        c->host->failed(c->host, turn, PH_PASS, NULL, reason);
-        break;
-    }
-}
-
-/* ---- A scan. */
-
-static void run_scan(void *inst, const struct ph_view *v, void *arg)
-{
-    struct scan *s = arg;
-
-    (void)inst;
-    s->result = clamav_engine_scan(s->engine->engine, v, s->name, sizeof s->name);
-}
-
-static void on_scanned(void *inst, ph_turn turn, void *arg)
-{
-    answer(inst, turn, arg);
-}
-
-static void scan_free(void *arg)
-{
-    struct scan *s = arg;
-
-    clamav_held_unref(&s->engine);
-    mem_free(s);
-}
-
-static void scan(struct clamav *c, ph_turn turn, const struct clamav_conf *conf)
-{
-    struct scan *s = MEM_NEW(struct scan);
-
-    s->engine = clamav_held_ref(c->engine);
-    s->conf = conf;
-    if (c->host->job(c->host, turn, run_scan, on_scanned, scan_free, s))
-        scan_free(s);
-}
-
-/* ---- No engine. */
-
-static void unavailable(struct clamav *c, ph_turn turn, const struct clamav_conf *conf)
-{
-    char reason[256];
-
-    snprintf(reason, sizeof reason, "not scanned: %.200s", c->why);
-    switch (conf->unavailable) {
-    case UNAVAILABLE_HOLD:
-        builtin_hold(c->host, turn, reason);
-        break;
-    case UNAVAILABLE_PASS:
-        note(c, turn, "unscanned", NULL);
-        c->host->done(c->host, turn, PH_PASS, NULL, reason);
-        break;
-    default:
-        c->host->done(c->host, turn, PH_DEFER,
-                      "451 4.3.2 The virus scanner is not available, please try again later",
-                      reason);
-    }
-}
-
-static void on_waited(void *inst, ph_turn turn, void *arg)
-{
-    struct clamav *c = inst;
-    struct pause *p = arg;
-
-    list_del(&p->link);
-    builtin_hold(c->host, turn, "the signatures are being loaded");
-}
-
-static void wait_for_engine(struct clamav *c, ph_turn turn, const struct clamav_conf *conf)
-{
-    struct pause *p = c->host->memory(c->host, turn);
-
-    p->turn = turn;
-    p->conf = conf;
-    list_add(&c->waiting, &p->link);
-    (void)c->host->after(c->host, turn, conf->wait, on_waited, p);
-}
-
-static void begin(struct clamav *c, ph_turn turn, const struct clamav_conf *conf)
-{
-    if (c->state == CLAMAV_READY)
-        scan(c, turn, conf);
-    else if (c->state == CLAMAV_LOADING)
-        wait_for_engine(c, turn, conf);
-    else
-        unavailable(c, turn, conf);
-}
-
-static void resume(void *inst, ph_turn none, void *arg)
-{
-    struct clamav *c = inst;
-
-    (void)none;
-    (void)arg;
-    while (!list_empty(&c->waiting) && c->state != CLAMAV_LOADING) {
-        struct pause *p = LIST_ITEM(c->waiting.next, struct pause, link);
-        list_del(&p->link);
-        begin(c, p->turn, p->conf);
-    }
-}
-
-static void wake_held(void *inst, ph_turn none, void *arg)
-{
-    const struct clamav *c = inst;
-
-    (void)none;
-    (void)arg;
-    if (c->state == CLAMAV_READY)
-        builtin_wake_held(c->host);
-}
-
-/* What was held last may still be on its way into the store at the first look. */
-void clamav_state_changed(struct clamav *c)
-{
-    static const uint64_t looks[] = {0, 2 * SECOND};
-
-    (void)c->host->after(c->host, (ph_turn){0}, 0, resume, NULL);
-    for (size_t i = 0; i < ARRAY_LEN(looks) && c->state == CLAMAV_READY; i++)
-        (void)c->host->after(c->host, (ph_turn){0}, looks[i], wake_held, NULL);
-}
-
-static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
-{
-    (void)at;
-    begin(inst, turn, conf);
-}
-
-static void cancel(void *inst, ph_turn turn)
-{
-    struct clamav *c = inst;
-    struct pause *p = c->host->memory(c->host, turn);
-
-    if (p && p->turn.id)
-        list_del(&p->link);
 }
 
 /* ---- Its life. */
@@ -363,6 +168,14 @@ static int set_conf(struct clamav *c, const struct clamav_conf *conf, char *why,
     return set_folder(c, why, room) || clamav_update_schedule(c, why, room) ? -1 : 0;
 }
 
+static int check_isolation(const struct clamav *c, char *why, size_t room)
+{
+    if (c->isolation != CLAMAV_PROCESS || c->runner)
+        return 0;
+    snprintf(why, room, "this server can make no process for the scanner: set isolation to thread");
+    return -1;
+}
+
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
     struct clamav *c = MEM_NEW(struct clamav);
@@ -370,8 +183,11 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     c->refs = 1;
     c->host = host;
     c->loop = builtin_loop(host);
+    c->runner = builtin_runner(host);
+    c->isolation = (enum clamav_isolation)((const struct clamav_conf *)conf)->isolation;
     list_init(&c->waiting);
-    if (clamav_engine_init(err->text, sizeof err->text) ||
+    if (check_isolation(c, err->text, sizeof err->text) ||
+        clamav_engine_init(err->text, sizeof err->text) ||
         make_temporary(c, err->text, sizeof err->text) ||
         clamav_update_prepare(c, err->text, sizeof err->text) ||
         set_conf(c, conf, err->text, sizeof err->text) ||
@@ -410,9 +226,30 @@ static void close_stage(void *inst)
     clamav_unref(&c);
 }
 
+static unsigned threads(const void *conf)
+{
+    return (unsigned)((const struct clamav_conf *)conf)->threads;
+}
+
 static bool idle(const void *conf)
 {
     return !((const struct clamav_conf *)conf)->database[0];
+}
+
+bool clamav_status(const struct filters *f, struct clamav_status *out)
+{
+    const struct clamav *c = builtin_instance(f, &clamav_stage);
+
+    *out = (struct clamav_status){0};
+    if (!c)
+        return false;
+    out->ready = c->state == CLAMAV_READY;
+    out->deaths = c->deaths;
+    if (c->engine && c->engine->child) {
+        out->pid = clamav_child_pid(c->engine->child);
+        out->memory = clamav_memory_of(out->pid);
+    }
+    return true;
 }
 
 const struct ph_stage clamav_stage = {
@@ -420,14 +257,15 @@ const struct ph_stage clamav_stage = {
     .points = PH_AT(PH_MESSAGE),
     .flags = PH_ALWAYS,
     .name = "clamav",
-    .doc = "Looks for viruses with libclamav, in this process. Off until database is set.",
+    .doc = "Looks for viruses with libclamav. Off until database is set.",
     .lane = "clamav",
     .settings = clamav_settings,
     .conf_size = sizeof(struct clamav_conf),
-    .turn_size = sizeof(struct pause),
+    .turn_size = sizeof(struct clamav_pause),
     .open = open_stage,
     .reload = reload,
     .close = close_stage,
-    .on_point = on_point,
-    .cancel = cancel,
-    .idle = idle};
+    .on_point = clamav_on_point,
+    .cancel = clamav_cancel,
+    .idle = idle,
+    .threads = threads};

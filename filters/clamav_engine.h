@@ -34,7 +34,10 @@ enum clamav_result {
     CLAMAV_INFECTED,
     CLAMAV_ENCRYPTED, /* a part is, and nothing else was found */
     CLAMAV_OVERSIZED, /* a limit was reached, and nothing was found before */
-    CLAMAV_FAILED
+    CLAMAV_FAILED,
+    /* Never of an engine, but of its process (clamav_child.h). */
+    CLAMAV_GONE,   /* it died over this message, or others it was at */
+    CLAMAV_UNASKED /* it had died before */
 };
 /* name: of what was found, or why it failed; printable ASCII without blanks if found. */
 enum clamav_result clamav_engine_scan(const struct clamav_engine *e, const struct ph_view *v,

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* clamav_keeper.c - which engine there is: looks at the folder of signatures from time to time,
  * loads what has changed, if it fits into memory, and frees what nobody uses any more. All that
- * blocks runs as tasks on a lane of one thread, one after the other. */
+ * blocks runs as tasks on a lane of one thread, one after the other. An engine in a process of its
+ * own is one as any other, but that it can die: then the next one is loaded, at once the first
+ * time, later and later if it doesn't live. */
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "filters/builtin.h"
@@ -13,13 +16,12 @@
 enum {
     SETTLE_MS = 1000,       /* an update writes several files: two looks must see the same */
     UNLOAD_WAIT_MS = 60000, /* for scans that still use the old engine */
+    WATCH_MS = 1000,        /* is its process alive? Who scans learns it at once */
+    DELAY_MS = 1000,        /* at its second death, then twice as long each time */
+    DELAY_MAX_MS = 60000,
+    LIVED_MS = 60000, /* so long: its death was a chance one */
     MEGABYTE = 1 << 20,
-    ENGINE_BYTES = 7 * MEGABYTE, /* without any signature */
-    ONE = 1000,
-    SCALE_MIN = 250,
-    SCALE_MAX = 8000 /* per mille */
 };
-static const char scale_key[] = "scale";
 
 enum task_kind { TASK_LOOK, TASK_LOAD };
 struct task {
@@ -32,7 +34,10 @@ struct task {
     struct clamav_memory memory;
     uint64_t need, mark, reserve, ms;
     bool tight; /* memory ran short */
+    bool process, died;
+    unsigned threads;
     struct clamav_load load;
+    struct clamav_child *child;
 };
 
 /* ---- Who uses what. */
@@ -66,6 +71,7 @@ static void run_free(struct job *j, void *worker)
     struct clamav_held *e = CONTAINER_OF(j, struct clamav_held, job);
 
     (void)worker;
+    clamav_child_free(&e->child);
     clamav_engine_free(&e->engine);
 }
 
@@ -96,37 +102,6 @@ void clamav_held_unref(struct clamav_held **ep)
     on_freed(&e->job);
 }
 
-/* ---- How large. What was measured at the last load corrects the rule of thumb. */
-
-static uint64_t scale(const struct clamav *c)
-{
-    char text[32] = "";
-    uint64_t n;
-
-    if (c->host->kv_get(c->host, scale_key, sizeof scale_key, text, sizeof text - 1) < 0 ||
-        str_to_u64(str_from(text), SCALE_MAX, &n))
-        return ONE;
-    return n < SCALE_MIN ? SCALE_MIN : n;
-}
-
-static uint64_t needed(const struct clamav *c, const struct clamav_database *d)
-{
-    return ENGINE_BYTES + d->estimate / ONE * scale(c) + d->estimate % ONE * scale(c) / ONE;
-}
-
-static void learn(const struct clamav *c, const struct task *t)
-{
-    uint64_t n = t->load.growth;
-    char text[32];
-
-    if (t->database.estimate < MEGABYTE)
-        return; /* others allocate, too */
-    n = (n > ENGINE_BYTES ? n - ENGINE_BYTES : 0) / (t->database.estimate / ONE);
-    n = n < SCALE_MIN ? SCALE_MIN : n > SCALE_MAX ? SCALE_MAX : n;
-    int length = snprintf(text, sizeof text, "%llu", (unsigned long long)n);
-    (void)c->host->kv_set(c->host, scale_key, sizeof scale_key, text, (size_t)length, 0);
-}
-
 /* ---- Tasks, on the lane. */
 
 static bool go_on(void *ctx)
@@ -149,7 +124,11 @@ static void run_load(struct task *t)
                                    .ctx = t};
     (void)clamav_memory_read("", &t->memory);
     t->tight = t->memory.left < t->need || t->memory.left - t->need < t->reserve;
-    if (!t->tight)
+    if (t->tight)
+        return;
+    if (t->process)
+        (void)clamav_child_load(t->of->runner, &t->load, t->threads, &t->child, &t->died);
+    else
         (void)clamav_engine_load(&t->load);
 }
 
@@ -185,6 +164,7 @@ static struct task *task_new(struct clamav *c, enum task_kind kind)
 
 static void task_free(struct task *t)
 {
+    clamav_child_free(&t->child);
     clamav_engine_free(&t->load.engine);
     clamav_unref(&t->of);
     mem_free(t->folder);
@@ -289,7 +269,9 @@ static void start_load(struct clamav *c)
         c->state = CLAMAV_LOADING;
     t->database = c->next;
     t->mark = c->next_mark;
-    t->need = needed(c, &c->next);
+    t->need = clamav_need(c, &c->next);
+    t->process = clamav_need_process(c, t->need);
+    t->threads = (unsigned)c->conf->threads;
     t->load.limits = limits(c->conf);
     submit(t);
 }
@@ -322,9 +304,10 @@ static bool fits(const struct clamav *c, uint64_t need, uint64_t left)
 
 static void load_or_not(struct clamav *c, const struct task *t)
 {
-    uint64_t need = needed(c, &t->database), left = t->memory.left;
+    uint64_t need = clamav_need(c, &t->database), left = t->memory.left;
     uint64_t freed = c->engine ? c->engine->growth : 0;
 
+    c->total = t->memory.total;
     c->next = t->database;
     c->next_mark = mark_of(c, &t->database);
     if (!fits(c, need, left > UINT64_MAX - freed ? UINT64_MAX : left + freed))
@@ -374,36 +357,94 @@ static void take(struct clamav *c, struct task *t)
     struct clamav_held *e = MEM_NEW(struct clamav_held);
 
     e->engine = t->load.engine;
+    e->child = t->child;
     e->of = clamav_ref(c);
     e->refs = 1;
     e->growth = t->load.growth;
     t->load.engine = NULL;
+    t->child = NULL;
     clamav_held_unref(&c->engine);
     c->engine = e;
     c->state = CLAMAV_READY;
+    if (c->loaded != t->mark)
+        clamav_acquit_all(c);
     c->loaded = t->mark;
+    c->began_ms = clock_mono_ms();
+    if (e->child)
+        timer_start(c->watch_timer, WATCH_MS);
     c->failed = 0;
     c->short_of_memory = false;
-    learn(c, t);
+    clamav_need_learn(c, &t->database, t->load.growth);
     c->host->log(c->host, NULL, PH_LOG_INFO,
-                 "%u signatures of %llu files loaded: %llu MB, %llu MB were expected",
+                 "%u signatures of %llu files loaded: %llu MB, %llu MB were expected%s",
                  t->load.signatures, (unsigned long long)t->database.files, mb(t->load.growth),
-                 mb(t->need));
+                 mb(t->need), e->child ? "; by a process of its own" : "");
     clamav_state_changed(c);
+}
+
+/* ---- Its process has died. */
+
+static uint64_t next_delay(struct clamav *c)
+{
+    uint64_t now = c->delay_ms;
+
+    c->delay_ms = now ? now * 2 : DELAY_MS;
+    if (c->delay_ms > DELAY_MAX_MS)
+        c->delay_ms = DELAY_MAX_MS;
+    return now;
+}
+
+void clamav_keeper_lost(struct clamav *c, struct clamav_held *e, const char *why)
+{
+    uint64_t delay;
+
+    if (e != c->engine || atomic_load(&c->closing))
+        return;
+    if (clock_mono_ms() - c->began_ms >= LIVED_MS)
+        c->delay_ms = 0;
+    delay = next_delay(c);
+    c->deaths++;
+    c->host->log(c->host, NULL, PH_LOG_ERROR, "%s; it is started again%s, and mail waits for it",
+                 why, delay ? " in a while" : "");
+    timer_stop(c->watch_timer);
+    clamav_held_unref(&c->engine);
+    c->state = CLAMAV_LOADING;
+    if (c->busy)
+        c->again = true;
+    else
+        timer_start(c->timer, delay);
+}
+
+static void on_watch_timer(void *ctx)
+{
+    struct clamav *c = ctx;
+    char why[200];
+
+    if (!c->engine || !c->engine->child)
+        return;
+    if (clamav_child_lives(c->engine->child, why, sizeof why))
+        timer_start(c->watch_timer, WATCH_MS);
+    else
+        clamav_keeper_lost(c, c->engine, why);
 }
 
 static void on_load(struct clamav *c, struct task *t)
 {
-    if (t->load.engine) {
+    if (t->load.engine || t->child) {
         take(c, t);
     } else if (t->tight) {
         no_room(c, t->need, &t->memory);
         return;
     } else {
-        c->failed = t->mark;
+        c->failed = t->died ? 0 : t->mark;
         c->short_of_memory = false;
         snprintf(c->why, sizeof c->why, "the signatures can't be loaded: %s", t->load.why);
         without(c);
+        if (t->died) {
+            c->deaths++;
+            look_later(c, next_delay(c));
+            return;
+        }
     }
     look_later(c, c->conf->check);
 }
@@ -431,6 +472,7 @@ int clamav_keeper_start(struct clamav *c, char *why, size_t room)
     }
     c->timer = timer_new(c->loop, on_timer, c);
     c->unload_timer = timer_new(c->loop, on_unload_timer, c);
+    c->watch_timer = timer_new(c->loop, on_watch_timer, c);
     c->state = CLAMAV_LOADING;
     clamav_keeper_look(c);
     return 0;
@@ -440,6 +482,7 @@ void clamav_keeper_stop(struct clamav *c)
 {
     timer_free(&c->timer);
     timer_free(&c->unload_timer);
+    timer_free(&c->watch_timer);
     lane_free(&c->lane);
     if (c->engine)
         clamav_engine_free(&c->engine->engine);

@@ -50,6 +50,7 @@ struct group {
     const char *mount;
     char path[PATH_ROOM]; /* "/a/b" or "" */
     struct buf text;
+    uint64_t limit; /* the tightest so far */
 };
 
 static bool group_text(struct group *g, const char *name)
@@ -95,6 +96,7 @@ static uint64_t left_v2(struct group *g, uint64_t swap)
     uint64_t swap_max = group_number(g, "memory.swap.max"),
              swapped = group_number(g, "memory.swap.current");
 
+    g->limit = least(g->limit, max);
     if (max == NO_LIMIT || used == NO_LIMIT)
         return NO_LIMIT;
     if (swap_max != NO_LIMIT && swapped != NO_LIMIT)
@@ -110,6 +112,7 @@ static uint64_t left_v1(struct group *g, uint64_t swap)
              both = group_number(g, "memory.memsw.usage_in_bytes");
     uint64_t cache = group_cache(g, "total_inactive_file "), left = NO_LIMIT;
 
+    g->limit = least(g->limit, max);
     if (max != NO_LIMIT && used != NO_LIMIT)
         left = minus(max, minus(used, cache)) + swap;
     if (both_max != NO_LIMIT && both != NO_LIMIT)
@@ -146,9 +149,9 @@ static bool has_controller(struct str list, struct str name)
     return false;
 }
 
-static uint64_t groups_left(const char *root, uint64_t swap)
+static uint64_t groups_left(const char *root, uint64_t swap, uint64_t *limit)
 {
-    struct group g = {.root = root};
+    struct group g = {.root = root, .limit = NO_LIMIT};
     struct str rest, line, number, controllers, path;
     struct buf all;
     char name[PATH_ROOM];
@@ -172,6 +175,7 @@ static uint64_t groups_left(const char *root, uint64_t swap)
         }
     buf_fini(&g.text);
     buf_fini(&all);
+    *limit = g.limit;
     return left;
 }
 
@@ -179,9 +183,9 @@ bool clamav_memory_read(const char *root, struct clamav_memory *out)
 {
     struct buf text;
     char name[PATH_ROOM];
-    uint64_t available, swap = 0;
+    uint64_t available, swap = 0, total = NO_LIMIT / 1024;
 
-    *out = (struct clamav_memory){NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT};
+    *out = (struct clamav_memory){NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT};
     buf_init(&text, FILE_MAX);
     snprintf(name, sizeof name, "%s/proc/meminfo", root);
     bool known = read_file(name, &text) && field(buf_str(&text), "MemAvailable:", &available);
@@ -189,23 +193,38 @@ bool clamav_memory_read(const char *root, struct clamav_memory *out)
         (void)field(buf_str(&text), "SwapFree:", &swap);
         out->available = available * 1024;
         out->swap = swap * 1024;
-        out->group = groups_left(root, out->swap);
+        (void)field(buf_str(&text), "MemTotal:", &total);
+        out->group = groups_left(root, out->swap, &out->total);
+        out->total = least(out->total, total * 1024);
         out->left = least(out->available + out->swap, out->group);
     }
     buf_fini(&text);
     return known;
 }
 
-uint64_t clamav_memory_own(void)
+static uint64_t memory_of(const char *status)
 {
     uint64_t anonymous = 0, swapped = 0;
     struct buf text;
 
     buf_init(&text, FILE_MAX);
-    if (read_file("/proc/self/status", &text)) {
+    if (read_file(status, &text)) {
         (void)field(buf_str(&text), "RssAnon:", &anonymous);
         (void)field(buf_str(&text), "VmSwap:", &swapped);
     }
     buf_fini(&text);
     return (anonymous + swapped) * 1024;
+}
+
+uint64_t clamav_memory_own(void)
+{
+    return memory_of("/proc/self/status");
+}
+
+uint64_t clamav_memory_of(pid_t pid)
+{
+    char name[40];
+
+    snprintf(name, sizeof name, "/proc/%d/status", (int)pid);
+    return memory_of(name);
 }

@@ -6,15 +6,20 @@
 #define PH_FILTERS_CLAMAV_MEMORY_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct clamav_memory {        /* bytes */
     uint64_t available, swap; /* MemAvailable and SwapFree of the machine */
     uint64_t group;           /* what the tightest control group leaves; UINT64_MAX: no limit */
     uint64_t left;            /* the least of them: what can be taken */
+    uint64_t total;           /* all the memory there is, used or not, without swap: the machine's,
+                                 or what the tightest control group allows */
 };
 /* root: "" (tests: a folder with proc/ and sys/ in it). False: /proc/meminfo can't be read; then
  * all is UINT64_MAX. */
 bool clamav_memory_read(const char *root, struct clamav_memory *out);
 /* What this process has in memory and in swap that is no file's. 0: unknown. */
 uint64_t clamav_memory_own(void);
+/* The same of another process of this user. */
+uint64_t clamav_memory_of(pid_t pid);
 #endif

@@ -94,7 +94,11 @@ static int get_lane(struct stage *s, struct err *err)
              stage_def(s)->lane ? stage_def(s)->lane : stage_def(s)->name);
     s->lane_user = find_lane(f, name);
     if (!s->lane_user) {
-        struct flane *lane = flane_new(f->env.loop, name, LANE_THREADS, LANE_DEPTH, err);
+        const struct ph_stage *def = stage_def(s);
+        unsigned threads = def->threads
+                               ? def->threads(filters_config_stage(f->env.config, s->index))
+                               : LANE_THREADS;
+        struct flane *lane = flane_new(f->env.loop, name, threads, LANE_DEPTH, err);
         if (!lane)
             return -1;
         s->lane_user = MEM_NEW(struct lane_user);

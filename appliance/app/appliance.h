@@ -15,6 +15,7 @@ struct callout;
 struct control;
 struct outgoing;
 struct resolver;
+struct runner;
 struct filters;
 
 enum appliance_service { APPLIANCE_SMTP, APPLIANCE_IMAP };
@@ -41,6 +42,7 @@ struct appliance {
     struct datadir *data;
     struct tls_ctx *tls;
     const char *capture_account; /* see smtp/server.h */
+    const struct runner *runner; /* of programs; NULL: none can be run */
     struct appliance_port *ports;
     size_t n_ports;
     uint64_t drain_ms;            /* 0: 10 s */

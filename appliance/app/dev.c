@@ -2,6 +2,7 @@
 /* posthouse dev: the sealed test appliance. */
 #include "appliance/app/appliance.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/programs.h"
 #include "appliance/app/seal.h"
 #include "appliance/app/sendmail.h"
 #include "appliance/app/stages.h"
@@ -205,6 +206,7 @@ struct dev {
     struct appliance appliance;
     struct appliance_port ports[5];
     bool sealed;
+    struct runner runner;
     char hostname[256];
 };
 
@@ -336,6 +338,7 @@ static int start(struct dev *d, struct err *err)
                             .capture_account = accounts[CAPTURE].address,
                             .ports = d->ports,
                             .n_ports = ARRAY_LEN(d->ports)};
+    d->runner.fd = -1;
     set_ports(d);
     if (make_tls(d, err) || open_ports(d, err))
         return -1;
@@ -343,8 +346,10 @@ static int start(struct dev *d, struct err *err)
     if (!d->sealed)
         log_warn(&(struct log_ctx){.module = "app"}, "seal_in_code_only",
                  L_Z("why", seal_err.text));
-    if (seed(d, err))
+    /* After the seal, so that programs are sealed as well. */
+    if (programs_start(&d->runner, NULL, NULL, err) || seed(d, err))
         return -1;
+    a->runner = &d->runner;
     return appliance_start(a, err);
 }
 
@@ -444,6 +449,7 @@ static int run(struct dev *d, struct err *err)
         appliance_run(&d->appliance);
     }
     appliance_stop(&d->appliance);
+    runner_stop(&d->runner);
     tls_ctx_unref(&d->appliance.tls);
     datadir_close(&d->data);
     return rc;

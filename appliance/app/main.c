@@ -3,6 +3,7 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/import.h"
 #include "appliance/app/modes.h"
+#include "filters/clamav_scanner.h"
 #include <malloc.h>
 #include <stdio.h>
 
@@ -63,6 +64,8 @@ int main(int argc, char **argv)
         return mode_dev(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return mode_serve(argc - 1, argv + 1);
+    if (strcmp(word, CLAMAV_SCANNER_WORD) == 0)
+        return mode_scanner(argc - 1, argv + 1);
     if (strcmp(word, "selftest") == 0)
         return mode_selftest(argc - 1, argv + 1);
     if (strcmp(word, "sendmail") == 0)

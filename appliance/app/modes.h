@@ -9,6 +9,7 @@ int mode_serve(int argc, char **argv);    /* posthouse serve: the appliance (ser
 int mode_selftest(int argc, char **argv); /* posthouse selftest crash: selftest.c */
 int mode_command(int argc, char **argv);  /* posthouse user add ...: administration (command.c) */
 int mode_sendmail(int argc, char **argv); /* posthouse sendmail, or called as that: sendmail.h */
+int mode_scanner(int argc, char **argv);  /* for ourselves: scanner.c */
 
 extern const char dev_help[], serve_help[], selftest_help[],
     sendmail_help[]; /* what --help prints */

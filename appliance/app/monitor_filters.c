@@ -3,6 +3,7 @@
 #include "appliance/app/monitor_private.h"
 #include "appliance/base/metrics.h"
 #include "filters/chain.h"
+#include "filters/clamav_status.h"
 #include "filters/guard.h"
 
 enum { STAGES_MAX = 64 };
@@ -82,6 +83,32 @@ static void put_verdicts(struct buf *out, const struct stages *s)
                            s->at[i].verdicts[v], 0);
 }
 
+static void put(struct buf *out, enum metric_type type, const char *name, const char *help,
+                uint64_t v)
+{
+    metrics_family(out, type, name, help);
+    metrics_sample(out, name, NULL, v, 0);
+}
+
+static void put_scanner(struct buf *out, const struct filters *f)
+{
+    struct clamav_status st;
+
+    if (!clamav_status(f, &st))
+        return;
+    put(out, METRIC_GAUGE, "posthouse_scanner_ready", "1 when mail can be scanned for viruses.",
+        st.ready);
+    put(out, METRIC_COUNTER, "posthouse_scanner_deaths_total",
+        "Processes of the virus scanner that ended by themselves; each was started again.",
+        st.deaths);
+    if (!st.pid)
+        return;
+    put(out, METRIC_GAUGE, "posthouse_scanner_pid",
+        "Process of the virus scanner (clamav.isolation).", (uint64_t)st.pid);
+    put(out, METRIC_GAUGE, "posthouse_scanner_memory_bytes",
+        "Memory and swap of that process, without files.", st.memory);
+}
+
 void monitor_put_filters(struct buf *out, const struct filters *f)
 {
     struct stages *s = MEM_NEW(struct stages);
@@ -92,13 +119,8 @@ void monitor_put_filters(struct buf *out, const struct filters *f)
     if (s->n)
         put_verdicts(out, s);
     mem_free(s);
-}
-
-static void put(struct buf *out, enum metric_type type, const char *name, const char *help,
-                uint64_t v)
-{
-    metrics_family(out, type, name, help);
-    metrics_sample(out, name, NULL, v, 0);
+    if (f)
+        put_scanner(out, f);
 }
 
 void monitor_put_guard(struct buf *out, const struct guard *g)

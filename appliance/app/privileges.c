@@ -98,6 +98,26 @@ int privileges_drop(const struct service_user *u, struct err *err)
     return 0;
 }
 
+int privileges_keep_switching(const struct service_user *u, struct err *err)
+{
+    const uint64_t keep =
+        UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_KILL;
+
+    drop_bounding_set();
+    if (!u->change)
+        return set_capabilities(0) == 0
+                   ? 0
+                   : ERR(err, ERR_PERM, "cannot give up capabilities: %s", strerror(errno));
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+        return ERR(err, ERR_PERM, "cannot keep capabilities: %s", strerror(errno));
+    if (become(u, err))
+        return -1;
+    if (set_capabilities(keep) != 0)
+        return ERR(err, ERR_PERM, "cannot limit the process that runs programs: %s",
+                   strerror(errno));
+    return 0;
+}
+
 int privileges_keep_reading(struct err *err)
 {
     drop_bounding_set();

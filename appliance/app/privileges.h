@@ -21,6 +21,10 @@ int service_user_find(const char *name, struct service_user *out, struct err *er
  * by running a program too. Checks that it worked. */
 int privileges_drop(const struct service_user *u, struct err *err)
     __attribute__((warn_unused_result));
+/* Becomes it with its groups, but can go on to become others, and end what they run: for the runner
+ * of programs. What it runs has no capability at all. */
+int privileges_keep_switching(const struct service_user *u, struct err *err)
+    __attribute__((warn_unused_result));
 /* Keeps only the capability to read any file: for the helper, which stays root. */
 int privileges_keep_reading(struct err *err) __attribute__((warn_unused_result));
 #endif

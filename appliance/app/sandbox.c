@@ -52,6 +52,17 @@ static const char *const system_files[] = {"/etc",
                                            "/run/nscd",
                                            "/var/lib/misc",
                                            NULL};
+static const char *const bare_files[] = {"/usr",
+                                         "/lib",
+                                         "/lib64",
+                                         "/etc/ld.so.cache",
+                                         "/etc/localtime",
+                                         "/etc/ssl/openssl.cnf",
+                                         "/etc/clamav/certs",
+                                         "/proc/self",
+                                         "/dev/urandom",
+                                         "/dev/random",
+                                         NULL};
 
 static int allow(int ruleset, const char *path, uint64_t access)
 {
@@ -110,9 +121,10 @@ static int restrict_files(const struct sandbox *s)
         return -1;
     int rc = allow(ruleset, s->data, attr.handled_access_fs & FS_DATA);
     rc |= allow(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
-    rc |= allow_all(ruleset, system_files, FS_READ);
+    rc |= allow_all(ruleset, s->bare ? bare_files : system_files, FS_READ);
     rc |= allow_all(ruleset, s->readable, FS_READ);
-    rc |= allow_any_port(ruleset, abi);
+    if (!s->bare)
+        rc |= allow_any_port(ruleset, abi);
     rc |= (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
     return rc ? -1 : 0;
@@ -158,10 +170,53 @@ static int add_rules(scmp_filter_ctx ctx)
     return rc;
 }
 
-static int restrict_calls(void)
+/* What it was given it may use: descriptors of files and of connected sockets. */
+static const int denied_bare[] = {SCMP_SYS(socket),
+                                  SCMP_SYS(connect),
+                                  SCMP_SYS(bind),
+                                  SCMP_SYS(listen),
+                                  SCMP_SYS(accept),
+                                  SCMP_SYS(accept4),
+                                  SCMP_SYS(kill),
+                                  SCMP_SYS(tkill),
+                                  SCMP_SYS(rt_sigqueueinfo),
+                                  SCMP_SYS(rt_tgsigqueueinfo),
+                                  SCMP_SYS(pidfd_open),
+                                  SCMP_SYS(pidfd_send_signal),
+                                  SCMP_SYS(fork),
+                                  SCMP_SYS(vfork),
+                                  SCMP_SYS(setpriority),
+                                  SCMP_SYS(sched_setscheduler),
+                                  SCMP_SYS(sched_setparam),
+                                  SCMP_SYS(sched_setaffinity),
+                                  SCMP_SYS(sched_setattr),
+                                  SCMP_SYS(ioprio_set),
+                                  SCMP_SYS(shmget),
+                                  SCMP_SYS(shmat),
+                                  SCMP_SYS(msgget),
+                                  SCMP_SYS(semget),
+                                  SCMP_SYS(mq_open)};
+
+static int add_bare_rules(scmp_filter_ctx ctx)
+{
+    const uint32_t deny = SCMP_ACT_ERRNO(EPERM);
+    int rc = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(denied_bare); i++)
+        rc |= seccomp_rule_add(ctx, deny, denied_bare[i], 0);
+    rc |= seccomp_rule_add(ctx, deny, SCMP_SYS(tgkill), 1,
+                           SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+    rc |= seccomp_rule_add(ctx, deny, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0));
+    /* Threads, but no processes. */
+    rc |= seccomp_rule_add(ctx, deny, SCMP_SYS(clone), 1,
+                           SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+    return rc;
+}
+
+static int restrict_calls(bool bare)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-    int rc = ctx ? add_rules(ctx) : -ENOMEM;
+    int rc = ctx ? (bare ? add_bare_rules(ctx) : 0) | add_rules(ctx) : -ENOMEM;
 
     if (rc == 0)
         rc = seccomp_load(ctx);
@@ -182,6 +237,6 @@ void sandbox_enter(const struct sandbox *s)
         missing("no_new_privs");
     if (restrict_files(s))
         missing("landlock");
-    if (restrict_calls())
+    if (restrict_calls(s->bare))
         missing("seccomp");
 }

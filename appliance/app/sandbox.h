@@ -8,11 +8,14 @@
 #ifndef PH_APP_SANDBOX_H
 #define PH_APP_SANDBOX_H
 #include "appliance/base/err.h"
+#include <stdbool.h>
 
 struct sandbox {
     const char *data;            /* folder to read and write */
     const char *const *readable; /* folders and files to read besides; NULL-terminated; those that
                                     don't exist are passed over */
+    bool bare; /* no network, no signals to others; of the system's files only libraries and those
+                  that they read */
 };
 
 /* As far as the kernel goes: what it doesn't have is one warning in the log. */

@@ -106,6 +106,9 @@ static int drop(struct serve *s, struct err *err)
         return -1;
     if (s->user.change && helper_start(&s->helper, s->config_path, err))
         return -1;
+    if (programs_start(&s->runner, &s->user, s->config_path, err))
+        return -1;
+    s->appliance.runner = &s->runner;
     if (privileges_drop(&s->user, err))
         return -1;
     if (access(s->config_path, R_OK) != 0)
@@ -253,7 +256,7 @@ static int run(struct serve *s, struct err *err)
     prepare_process();
     serve_set_log(s->boot);
     s->data = (struct datadir){.fd = -1, .lock_fd = -1};
-    s->helper.fd = -1;
+    s->helper.fd = s->runner.fd = -1;
     snapshot_ref(&s->boot->snapshot);
     s->current = s->boot;
     rc = start(s, err);
@@ -265,6 +268,7 @@ static int run(struct serve *s, struct err *err)
     sdnotify_close();
     appliance_stop(&s->appliance);
     helper_stop(&s->helper);
+    runner_stop(&s->runner);
     serve_free_ports(s);
     tls_ctx_unref(&s->appliance.tls);
     datadir_close(&s->data);

@@ -6,6 +6,7 @@
 #include "appliance/app/appliance.h"
 #include "appliance/app/keys.h"
 #include "appliance/app/privileges.h"
+#include "appliance/app/programs.h"
 
 struct reload;
 struct serve {
@@ -15,6 +16,7 @@ struct serve {
     struct config *current; /* what sessions begin with */
     struct service_user user;
     struct helper helper;
+    struct runner runner; /* of programs */
     struct datadir data;
     struct appliance appliance;
     struct reload *reload; /* under way */

@@ -96,8 +96,8 @@ static struct filters_config *over(const struct config *c, struct snapshot *snap
 }
 
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
-                struct store *store, struct resolver *resolver, struct filters **out,
-                struct err *err)
+                struct store *store, struct resolver *resolver, const struct runner *runner,
+                struct filters **out, struct err *err)
 {
     stages_declare();
     struct filters_config *config = over(c, snapshot);
@@ -106,7 +106,8 @@ int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *
                                     .resolver = resolver,
                                     .registry = stages,
                                     .config = config,
-                                    .sealed = !resolver};
+                                    .sealed = !resolver,
+                                    .runner = runner};
     int rc = filters_config_check(config, err) || filters_open(&env, out, err) ? -1 : 0;
 
     filters_config_unref(&config);

@@ -13,11 +13,11 @@ int stages_load(const char *file, struct err *err) __attribute__((warn_unused_re
 int stages_load_named(const char *config_path, struct err *err) __attribute__((warn_unused_result));
 /* Adds the sections of all stages, once; before the first configuration is made. */
 void stages_declare(void);
-/* Takes a reference to the snapshot, in which the configuration lies, for as long as sessions use
+/* runner NULL: no programs can be run. Takes a reference to the snapshot, in which the configuration lies, for as long as sessions use
  * it; NULL: it lives as long as the program. resolver NULL: what stages ask the DNS fails. */
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
-                struct store *store, struct resolver *resolver, struct filters **out,
-                struct err *err) __attribute__((warn_unused_result));
+                struct store *store, struct resolver *resolver, const struct runner *runner,
+                struct filters **out, struct err *err) __attribute__((warn_unused_result));
 int stages_reload(struct filters *f, const struct config *c, struct snapshot *snapshot,
                   struct err *err) __attribute__((warn_unused_result));
 #endif

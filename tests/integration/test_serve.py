@@ -450,6 +450,12 @@ def children(pid):
     return [int(n) for n in pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split()]
 
 
+def by_name(pid, *names):
+    """Its children, one of each name, in that order."""
+    found = {pathlib.Path("/proc/%d/comm" % n).read_text().strip(): n for n in children(pid)}
+    return [found[name] for name in names]
+
+
 def has_ended(pid):
     """In a container nobody may fetch what is left of an orphan."""
     try:
@@ -462,13 +468,27 @@ def has_ended(pid):
 def test_helper_has_one_capability_and_ends_with_the_daemon(appliance):
     appliance.trouble_expected = True
     appliance.start()
-    helper, = children(appliance.pid)
+    helper, runner = by_name(appliance.pid, "posthouse-help", "posthouse-run")
     s = status(pathlib.Path("/proc/%d/status" % helper))
     assert int(s["CapEff"], 16) == 1 << 2 == int(s["CapPrm"], 16)  # CAP_DAC_READ_SEARCH
     assert s["NoNewPrivs"] == "1" and (SANITIZED or s["Threads"] == "1")  # TSan has one of its own
     os.kill(appliance.pid, signal.SIGTERM)
     assert appliance.wait_end() == 0
-    wait_for(lambda: has_ended(helper), "the end of the helper")
+    wait_for(lambda: has_ended(helper) and has_ended(runner), "the end of the helper")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="not root")
+def test_the_runner_is_the_user_and_can_only_become_others(appliance):
+    appliance.start()
+    runner = by_name(appliance.pid, "posthouse-run")[-1]
+    s = status(pathlib.Path("/proc/%d/status" % runner))
+    assert set(s["Uid"].split()) == {str(pwd.getpwnam(USER).pw_uid)} and s["NoNewPrivs"] == "1"
+    assert int(s["CapEff"], 16) == 1 << 5 | 1 << 6 | 1 << 7 == int(s["CapPrm"], 16)  # CAP_KILL, CAP_SETGID, CAP_SETUID
+    assert int(s["CapBnd"], 16) == 0
+    appliance.process.kill()
+    assert appliance.wait_end() == -signal.SIGKILL
+    appliance.process = None
+    wait_for(lambda: has_ended(runner), "the end of the runner")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="not root")
@@ -479,8 +499,8 @@ def test_capability_instead_of_root(appliance):
         os.chown(appliance.folder / name, nobody.pw_uid, nobody.pw_gid)
     appliance.start(before=["setpriv", "--reuid", USER, "--regid", str(nobody.pw_gid), "--clear-groups", "--inh-caps=+net_bind_service",
                             "--ambient-caps=+net_bind_service"])
-    assert children(appliance.pid) == []
-    for path in threads(appliance.pid):
+    runner, = children(appliance.pid)
+    for path in [*threads(appliance.pid), pathlib.Path("/proc/%d/status" % runner)]:
         s = status(path)
         assert s["CapEff"] == s["CapPrm"] == s["CapAmb"] == "0" * 16
     appliance.seed()
