@@ -2,15 +2,28 @@
 #include "appliance/base/text.h"
 #include "appliance/directory/admin_private.h"
 #include "appliance/directory/resolve.h"
+#include "appliance/directory/rows_from.h"
 #include "appliance/directory/rows_sql.h"
-#include "appliance/directory/schema.h"
 #include "appliance/mail/address.h"
 
 int directory_admin_open(const char *dir, struct directory_admin **out, struct err *err)
 {
+    static const struct directory_conf own = {.source = DIRECTORY_FROM_OWN};
+    return directory_admin_open_as(dir, &own, out, err);
+}
+
+int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
+                            struct directory_admin **out, struct err *err)
+{
+    struct rows_from *source;
     struct sql *db;
+    bool read_only;
     *out = NULL;
-    if (directory_schema_open(dir, false, &db, err) < 0)
+    if (rows_from_new(dir, conf, &source, err) < 0)
+        return -1;
+    int rc = rows_from_open_tables(source, &db, &read_only, err);
+    rows_from_free(&source);
+    if (rc < 0)
         return err_context(err, "directory");
     struct rows *rows;
     if (rows_sql_own(db, false, &rows, err) < 0) {
@@ -20,6 +33,7 @@ int directory_admin_open(const char *dir, struct directory_admin **out, struct e
     *out = MEM_NEW(struct directory_admin);
     (*out)->db = db;
     (*out)->rows = rows;
+    (*out)->read_only = read_only;
     (*out)->scratch = arena_new(0);
     return 0;
 }
@@ -33,6 +47,14 @@ void directory_admin_close(struct directory_admin **a)
     arena_free(&(*a)->scratch);
     mem_free(*a);
     *a = NULL;
+}
+
+int admin_may_change(const struct directory_admin *a, struct err *err)
+{
+    if (!a->read_only)
+        return 0;
+    return ERR_WHY(err, ERR_PERM, ERR_WHY_READ_ONLY,
+                   "the directory is another system's: directory.changes names who may change it");
 }
 
 int admin_domain_name(struct directory_admin *a, struct str in, struct str *out, struct err *err)

@@ -132,7 +132,7 @@ int directory_alias_add(struct directory_admin *a, struct str address,
         return ERR(err, ERR_PERM, "an alias has at least one destination");
     if (n > limits.targets)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "too many destinations");
-    if (admin_alias_name(a, address, &alias, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_alias_name(a, address, &alias, err) < 0)
         return -1;
     struct str *list = ARENA_ARRAY(a->scratch, struct str, n);
     buf_init(&joined, 1 << 20);
@@ -148,7 +148,7 @@ int directory_alias_remove(struct directory_admin *a, struct str address, struct
     struct str alias;
     int64_t changed;
     arena_clear(a->scratch);
-    if (admin_alias_name(a, address, &alias, err) < 0 ||
+    if (admin_may_change(a, err) < 0 || admin_alias_name(a, address, &alias, err) < 0 ||
         admin_change(a, "DELETE FROM aliases WHERE mail = ?", alias, &changed, err) < 0)
         return -1;
     return changed == 1 ? 0 : no_alias(alias, err);

@@ -6,7 +6,7 @@ int directory_domain_add(struct directory_admin *a, struct str domain, struct er
     struct str name;
     int64_t changed;
     arena_clear(a->scratch);
-    if (admin_domain_name(a, domain, &name, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_domain_name(a, domain, &name, err) < 0)
         return -1;
     if (admin_change(a, "INSERT INTO domains (domain) VALUES (?)", name, &changed, err) == 0)
         return 0;
@@ -66,7 +66,8 @@ int directory_domain_remove(struct directory_admin *a, struct str domain, bool f
 {
     struct str name;
     arena_clear(a->scratch);
-    if (admin_domain_name(a, domain, &name, err) < 0 || sql_begin(a->db, true, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_domain_name(a, domain, &name, err) < 0 ||
+        sql_begin(a->db, true, err) < 0)
         return -1;
     if (remove_domain(a, name, force, err) == 0)
         return sql_commit(a->db, err);

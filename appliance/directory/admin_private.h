@@ -8,7 +8,8 @@
 
 struct directory_admin {
     struct sql *db;
-    struct rows *rows;     /* over db */
+    struct rows *rows; /* over db */
+    bool read_only;
     struct arena *scratch; /* of one call: cleared when the next begins */
 };
 /* Folds and checks what is going to be stored; sentences for a person. Memory in scratch. */
@@ -23,6 +24,9 @@ int admin_alias_name(struct directory_admin *a, struct str in, struct str *out, 
 int admin_need_domain(struct directory_admin *a, struct str address, struct err *err)
     __attribute__((warn_unused_result));
 
+/* ERR_WHY_READ_ONLY: rows of others, that we may only read. */
+int admin_may_change(const struct directory_admin *a, struct err *err)
+    __attribute__((warn_unused_result));
 /* Prepares with the key bound as parameter 1 (.p NULL: none). */
 int admin_prepare(struct directory_admin *a, const char *text, struct str key,
                   struct sql_stmt **out, struct err *err) __attribute__((warn_unused_result));

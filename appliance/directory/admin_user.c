@@ -64,7 +64,8 @@ int directory_user_add(struct directory_admin *a, struct str address, struct str
     char hash[PASSWORD_HASH_MAX] = "";
     struct str id;
     arena_clear(a->scratch);
-    if (admin_address(a, address, &id, err) < 0 || check_name(name, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_address(a, address, &id, err) < 0 ||
+        check_name(name, err) < 0)
         return -1;
     if (password.p && hash_password(password, hash, err) < 0)
         return -1;
@@ -82,7 +83,7 @@ static int change_user(struct directory_admin *a, const char *text, struct str v
 {
     struct sql_stmt *st;
     struct str id;
-    if (admin_address(a, address, &id, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_address(a, address, &id, err) < 0)
         return -1;
     if (admin_prepare(a, text, value.p ? value : id, &st, err) < 0)
         return -1;

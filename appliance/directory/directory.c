@@ -3,24 +3,8 @@
 
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
+#include "appliance/directory/rows_from.h"
 #include "appliance/directory/schema.h"
-
-// clang-format off
-const struct ph_setting directory_settings[] = {
-    PH_SETTING(INT, directory_conf, auth_threads, 0, "2", 1, 64,
-               "Passwords checked at once. Each check of a yescrypt hash takes 16 MiB while it runs."),
-    PH_SETTING(INT, directory_conf, alias_depth, 0, "20", 1, 100,
-               "Longest chain of aliases that is followed."),
-    PH_SETTING(INT, directory_conf, alias_targets, 0, "1000", 1, 100000,
-               "Most destinations that one address may have."),
-    PH_SETTING(TEXT, directory_conf, tag_delimiter, 0, "+", 0, 0,
-               "What separates a tag from the user in user+tag@domain. One character, or empty for no tags."),
-    PH_SETTING(TIME, directory_conf, auth_cache, 0, "1h", 0, 86400000,
-               "How long a successful login is remembered, so that the next one costs no hashing. A changed "
-               "password counts at once. 0 remembers nothing."),
-    PH_SETTING_END
-};
-// clang-format on
 
 enum { LOOKUP_THREADS = 2, LOOKUP_DEPTH = 1000, AUTH_DEPTH = 200, CACHE_ENTRIES = 1000 };
 
@@ -47,6 +31,7 @@ void directory_unref(struct directory **d)
     if (!dead || --dead->refs > 0)
         return;
     auth_cache_free(&dead->cache);
+    rows_from_free(&dead->source);
     mem_free(dead->dir);
     mem_free(dead->origin);
     mem_free(dead->postmaster);
@@ -70,21 +55,37 @@ static int start_lanes(struct directory *d, const struct directory_conf *conf, s
     return d->auth ? 0 : -1;
 }
 
+static int make_tables(const struct rows_from *s, struct err *err)
+{
+    struct sql *db;
+    if (s->kind == DIRECTORY_FROM_OWN) {
+        if (directory_schema_open(s->dir, s->own, false, &db, err) < 0)
+            return -1;
+        sql_close(&db);
+    }
+    if (own_open(s->dir, s->own, false, &db, err) < 0)
+        return -1;
+    sql_close(&db);
+    return 0;
+}
+
 int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l,
                    struct directory **out, struct err *err)
 {
-    struct sql *db;
+    struct rows_from *source;
     size_t tag = conf->tag_delimiter ? strlen(conf->tag_delimiter) : 0;
     *out = NULL;
     if (tag > 1)
         return ERR(err, ERR_PERM, "directory.tag_delimiter is one character or empty");
-    if (directory_schema_open(dir, false, &db, err) < 0)
+    if (rows_from_new(dir, conf, &source, err) < 0)
+        return -1;
+    if (make_tables(source, err) < 0) {
+        rows_from_free(&source);
         return err_context(err, "directory");
-    sql_close(&db);
-    if (own_open(dir, false, &db, err) < 0)
-        return err_context(err, "directory");
-    sql_close(&db);
+    }
     struct directory *d = MEM_NEW(struct directory);
+    d->source = source;
+    d->system = conf->system;
     d->refs = 1;
     d->dir = str_dup_z(str_from(dir));
     d->loop = l;

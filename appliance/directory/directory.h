@@ -14,14 +14,42 @@
 #include "appliance/io/lanes.h"
 
 struct directory;
+struct sql_server;
+enum directory_source {
+    DIRECTORY_FROM_OWN,   /* our tables */
+    DIRECTORY_FROM_MYSQL, /* those of another mail system */
+    DIRECTORY_FROM_FILES,
+    DIRECTORY_FROM_SYSTEM
+};
+enum directory_preset { DIRECTORY_FLURDY, DIRECTORY_POSTFIXADMIN };
+enum directory_upgrade { DIRECTORY_UPGRADE_AUTO, DIRECTORY_UPGRADE_YES, DIRECTORY_UPGRADE_NO };
+/* Checks a password as the system does (PAM). Blocks: lane `auth`. 1 right, 0 wrong, -1 ERR_TEMP.
+ */
+struct directory_system {
+    void *ctx;
+    int (*check)(void *ctx, struct str user, struct str password, struct err *err);
+};
 struct directory_conf {
     int64_t auth_threads;      /* hashes running at once: 16 MiB each with yescrypt */
     int64_t alias_depth;       /* longest chain of aliases */
     int64_t alias_targets;     /* most destinations of one address */
     const char *tag_delimiter; /* "+"; empty = none */
     uint64_t auth_cache;       /* how long a successful login is remembered; 0 = not */
-    /* Not settings of this section but of main; NULL or empty: none. Read by directory_open(). */
-    const char *origin;     /* domain of addresses that come without one */
+    int source;                /* enum directory_source */
+    const char *url, *changes, *password, *ca;
+    int tls;    /* enum sql_tls */
+    int preset; /* enum directory_preset */
+    const char *query_domain, *query_user, *query_alias, *query_login, *query_domains,
+        *query_domain_user, *query_users, *query_moved, *query_backup, *query_relay, *query_relays,
+        *query_set_hash;
+    uint64_t timeout;
+    const char *folder;
+    int64_t uid_min, uid_max;
+    int upgrade_hashes; /* enum directory_upgrade */
+    /* Not settings of this section but of others; NULL or empty: none. Read by directory_open(). */
+    const struct sql_server *database;     /* of our own tables; NULL: directory.db */
+    const struct directory_system *system; /* for DIRECTORY_FROM_SYSTEM */
+    const char *origin;                    /* domain of addresses that come without one */
     const char *postmaster; /* address of root, postmaster and abuse where a domain has none */
 };
 extern const struct ph_setting directory_settings[];
@@ -53,9 +81,9 @@ typedef void (*directory_answer_fn)(void *ctx, const struct directory_answer *a)
  * "@domain" catch-all. So an alias of a user's own address redirects it, and keeps a copy when it
  * lists that address itself. Domain aliases are catch-alls to
  * "@other" (the local part is kept). <postmaster> without domain, and postmaster@ and abuse@ a
- * domain that has neither row nor catch-all for them, are postmaster@ the first domain; a postmaster
- * that leads nowhere is the first user there, by name (UNKNOWN: there is none). Disabled rows count
- * as absent. A destination of ours that doesn't exist is left out (and logged) while
+ * domain that has neither row nor catch-all for them, are postmaster@ the first domain; a
+ * postmaster that leads nowhere is the first user there, by name (UNKNOWN: there is none). Disabled
+ * rows count as absent. A destination of ours that doesn't exist is left out (and logged) while
  * there are others. -1: lane full, on_answer won't come. */
 int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer,
                       void *ctx) __attribute__((warn_unused_result));

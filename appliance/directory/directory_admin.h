@@ -10,6 +10,10 @@
 struct directory_admin;
 int directory_admin_open(const char *dir, struct directory_admin **out, struct err *err)
     __attribute__((warn_unused_result));
+/* Where the settings say. ERR_WHY_READ_ONLY: accounts are managed elsewhere. */
+int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
+                            struct directory_admin **out, struct err *err)
+    __attribute__((warn_unused_result));
 void directory_admin_close(struct directory_admin **a);
 
 struct directory_domain {

@@ -87,7 +87,7 @@ static void hash_run(struct job *j, void *worker)
     struct login *op = CONTAINER_OF(j, struct login, hash_job);
     (void)worker;
     if (op->row.found)
-        op->ok = password_check(password_of(op), op->row.stored, &op->err);
+        op->ok = login_check(op->d, &op->row, op->account, password_of(op), &op->err);
     else
         password_check_nobody(password_of(op));
 }
@@ -95,13 +95,20 @@ static void hash_run(struct job *j, void *worker)
 static void hash_done(struct job *j)
 {
     struct login *op = CONTAINER_OF(j, struct login, hash_job);
-    if (op->err.kind != ERR_NONE) { /* not the client's business: for them it is a wrong password */
+    if (op->err.kind == ERR_TEMP) { /* it could not be found out */
+        directory_failure(&op->err, "password");
+        op->failed = true;
+    } else if (op->err.kind !=
+               ERR_NONE) { /* not the client's business: for them it is a wrong password */
         log_warn(&directory_log, "hash_unreadable", L_STR("account", op->account),
                  L_Z("error", op->err.text));
         err_clear(&op->err);
     }
-    if (op->ok)
+    /* What the system says of a password may change without its row. */
+    if (op->ok && !op->row.system)
         auth_cache_add(op->d->cache, op->account, password_of(op), op->row.stored, clock_mono_ms());
+    if (op->ok)
+        login_upgrade(op->d, &op->row, op->account, password_of(op));
     answer(op);
 }
 
@@ -115,7 +122,7 @@ static void row_done(struct job *j)
         answer(op);
         return;
     }
-    if (op->row.found &&
+    if (op->row.found && !op->row.system &&
         auth_cache_knows(d->cache, op->account, password_of(op), op->row.stored, clock_mono_ms())) {
         op->ok = true;
         answer(op);

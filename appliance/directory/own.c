@@ -15,9 +15,10 @@ static const struct sql_migration migrations[] = {
     {"credentials", credentials},
 };
 
-int own_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,
+             struct err *err)
 {
-    if (directory_schema_open(dir, read_only, out, err) < 0)
+    if (schema_connect(dir, server, read_only, out, err) < 0)
         return -1;
     if (read_only || sql_migrate(*out, "accounts", migrations, ARRAY_LEN(migrations), err) == 0)
         return 0;

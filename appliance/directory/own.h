@@ -3,14 +3,16 @@
  * beside its row. Floor 3 (directory, private). Threads: that of the connection; blocks.
  * They are never in the tables of others, and are keyed by the folded address. A new table or
  * column is one more entry at the end of the list in own.c, in the common subset of SQLite and
- * MySQL; what is there is never changed. Where they live: directory.db in the data folder. */
+ * MySQL; what is there is never changed. Where they live: on
+ * `server`, where the settings name a database for all that is ours, else in directory.db in the
+ * data folder. */
 #ifndef PH_DIRECTORY_OWN_H
 #define PH_DIRECTORY_OWN_H
 #include "appliance/sql/sql.h"
 
 /* Not read_only: makes the tables and brings them up to date; safe beside others that do. */
-int own_open(const char *dir, bool read_only, struct sql **out, struct err *err)
-    __attribute__((warn_unused_result));
+int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,
+             struct err *err) __attribute__((warn_unused_result));
 
 /* A worker of lane `directory`: its connection to them for reading, outside of any transaction, so
  * each statement sees what is committed; opened (again) when there is none. NULL: err. It is

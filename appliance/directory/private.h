@@ -21,6 +21,8 @@ struct directory {
     struct loop *loop;
     struct resolve_limits limits;
     char *origin, *postmaster;
+    struct rows_from *source;
+    const struct directory_system *system; /* NULL: none */
 };
 struct directory *directory_ref(struct directory *d);
 void directory_unref(struct directory **d);
@@ -34,6 +36,16 @@ void worker_free(void *directory, void *worker);
 struct rows *worker_begin(struct directory_worker *w, struct err *err);
 /* Ends it. After a failure of the source it is closed, so that the next job opens it anew. */
 void worker_end(struct directory_worker *w, bool broken);
+/* The connection for changes of this worker; NULL: err. After a failure of it: drop. */
+struct rows *worker_writer(struct directory_worker *w, struct err *err);
+void worker_drop_writer(struct directory_worker *w);
+/* Lane `auth`: is this the password of the row? false with ERR_TEMP: it could not be found out. */
+bool login_check(struct directory *d, const struct rows_login *row, struct str account,
+                 struct str password, struct err *err);
+/* Loop: the password was right. Replaces a hash of an old scheme by today's, where the settings
+ * allow it, later and by itself. */
+void login_upgrade(struct directory *d, const struct rows_login *row, struct str account,
+                   struct str password);
 /* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
 void directory_failure(struct err *err, const char *what);
 

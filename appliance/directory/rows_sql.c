@@ -13,6 +13,7 @@ struct rows_sql {
     bool own;
     struct arena *m, *scratch; /* scratch: the values of the query that runs */
     struct rows_query queries[ROWS_ASKS];
+    bool tells_address[ROWS_ASKS]; /* in its row: who has written the query knows what it selects */
 };
 
 static struct rows_sql *sql_of(struct rows *r)
@@ -46,12 +47,12 @@ static int ask(struct rows *r, enum rows_ask which, struct str address, struct s
 }
 
 /* A database that takes letters for equal that aren't (collations do, for accents) may answer with
- * another's row. No address in the answer: the query doesn't tell. */
-static bool is_other(struct str told, struct str asked)
+ * another's row. */
+static bool is_other(struct rows *r, enum rows_ask which, struct str told, struct str asked)
 {
     struct buf folded;
     struct err err;
-    if (!told.n || str_ieq(told, asked))
+    if (!sql_of(r)->tells_address[which] || !told.n || str_ieq(told, asked))
         return false;
     buf_init(&folded, 4 * told.n + 16);
     bool same =
@@ -81,7 +82,7 @@ static int sql_rows_user(struct rows *r, struct str address, bool *found_out, st
     int rc = ask(r, ROWS_USER, address, STR_NULL, &st, err);
     if (rc < 0)
         return -1;
-    *found_out = rc == 1 && !is_other(sql_text(st, 0), address);
+    *found_out = rc == 1 && !is_other(r, ROWS_USER, sql_text(st, 0), address);
     sql_reset(st);
     return 0;
 }
@@ -161,7 +162,7 @@ static int sql_rows_login(struct rows *r, struct arena *m, struct str address,
     rc = ask(r, ROWS_LOGIN, address, STR_NULL, &st, err);
     if (rc < 0)
         return -1;
-    if (rc == 1 && !is_other(sql_text(st, 2), address)) {
+    if (rc == 1 && !is_other(r, ROWS_LOGIN, sql_text(st, 2), address)) {
         out->found = true;
         out->stored = arena_str(m, sql_text(st, 0));
         out->quota_bytes = schema_quota(sql_text(st, 1));
@@ -278,7 +279,7 @@ static int choose(struct sql *db, struct arena *m, const struct rows_sql_conf *c
             return err_context(err, "%s", rows_ask_name(which));
         if (sql_prepare(db, out->text, &st, err) == 0)
             return 0;
-        if (err->kind == ERR_TEMP)
+        if (err->kind == ERR_TEMP && err->why != ERR_WHY_DENIED)
             return -1;
         if (first.kind == ERR_NONE)
             first = *err;
@@ -315,8 +316,10 @@ int rows_sql_new(struct sql *db, bool own, const struct rows_sql_conf *conf, str
     s->db = db;
     s->m = arena_new(0);
     s->scratch = arena_new(0);
-    for (unsigned i = 0; rc == 0 && i < ROWS_SET_HASH; i++)
+    for (unsigned i = 0; rc == 0 && i < ROWS_SET_HASH; i++) {
         rc = choose(db, s->m, conf, (enum rows_ask)i, &s->queries[i], err);
+        s->tells_address[i] = !conf->queries[i] || !conf->queries[i][0];
+    }
     *out = NULL;
     if (rc < 0) {
         sql_rows_close(&s->rows);

@@ -12,9 +12,9 @@
 
 enum rows_ask {
     ROWS_DOMAIN,      /* %d: its transport, when it is enabled */
-    ROWS_USER,        /* %s: the address, when it is enabled */
+    ROWS_USER,        /* %s: a row when it is enabled; the presets tell the address */
     ROWS_ALIAS,       /* %s: destinations, in one row or several */
-    ROWS_LOGIN,       /* %s: hash, quota, the address; of an enabled user */
+    ROWS_LOGIN,       /* %s: hash, quota (and in presets the address) of an enabled user */
     ROWS_DOMAINS,     /* names of the enabled domains, the first one first */
     ROWS_DOMAIN_USER, /* %d: the first address of it, by name */
     ROWS_USERS,       /* the addresses of all enabled users */

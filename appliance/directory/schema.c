@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/schema.h"
 
+#include "appliance/base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,20 +12,35 @@
  * maildir are kept for programs that share the tables; nothing here reads them. */
 static const char *const version_1[] = {
     "CREATE TABLE domains (pkid %KEY%, domain VARCHAR(255) NOT NULL UNIQUE,"
-    " transport VARCHAR(255) NOT NULL DEFAULT 'virtual:', enabled INTEGER NOT NULL DEFAULT 1)",
+    " transport VARCHAR(255) NOT NULL DEFAULT 'virtual:', enabled INTEGER NOT NULL DEFAULT 1) "
+    "%UTF8%",
     "CREATE TABLE users (id VARCHAR(320) NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL DEFAULT "
     "'',"
     " uid INTEGER NOT NULL DEFAULT 5000, gid INTEGER NOT NULL DEFAULT 5000,"
     " home VARCHAR(255) NOT NULL DEFAULT '/var/spool/mail/virtual',"
     " maildir VARCHAR(400) NOT NULL DEFAULT '', enabled INTEGER NOT NULL DEFAULT 1,"
     " change_password INTEGER NOT NULL DEFAULT 1, clear VARCHAR(511) NOT NULL DEFAULT '',"
-    " crypt VARCHAR(511) NOT NULL DEFAULT '', quota VARCHAR(255) NOT NULL DEFAULT '') %CLUSTERED%",
+    " crypt VARCHAR(511) NOT NULL DEFAULT '', quota VARCHAR(255) NOT NULL DEFAULT '') %CLUSTERED% "
+    "%UTF8%",
     "CREATE TABLE aliases (pkid %KEY%, mail VARCHAR(320) NOT NULL UNIQUE, destination TEXT NOT "
     "NULL,"
-    " enabled INTEGER NOT NULL DEFAULT 1)",
+    " enabled INTEGER NOT NULL DEFAULT 1) %UTF8%",
+    NULL};
+static const char *const version_2[] = {
+    "CREATE TABLE relocated (oldadr VARCHAR(320) NOT NULL PRIMARY KEY,"
+    " newadr VARCHAR(320) NOT NULL) %CLUSTERED% %UTF8%",
+    "CREATE TABLE backups (domain VARCHAR(255) NOT NULL PRIMARY KEY,"
+    " transport VARCHAR(255) NOT NULL DEFAULT '') %CLUSTERED% %UTF8%",
+    "CREATE TABLE relays (recipient VARCHAR(320) NOT NULL PRIMARY KEY,"
+    " status VARCHAR(255) NOT NULL DEFAULT 'OK') %CLUSTERED% %UTF8%",
+    /* What an import has brought of another system, so that the next one sees what changed there.
+     */
+    "CREATE TABLE directory_import (kind VARCHAR(20) NOT NULL, name VARCHAR(320) NOT NULL,"
+    " digest VARCHAR(64) NOT NULL, PRIMARY KEY (kind, name)) %CLUSTERED% %UTF8%",
     NULL};
 static const struct sql_migration migrations[] = {
     {"domains, users, aliases", version_1},
+    {"relocated, backups, relays, imports", version_2},
 };
 
 /* It holds password hashes: nobody else reads it, whatever the umask and the folder's mode. SQLite
@@ -40,21 +56,32 @@ static int make_private(const char *path, struct err *err)
     return 0;
 }
 
-int directory_schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
+int schema_connect(const char *dir, const struct sql_server *server, bool read_only,
+                   struct sql **out, struct err *err)
 {
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/directory.db", dir);
     if (n < 0 || (size_t)n >= sizeof path)
         return ERR(err, ERR_PERM, "the name of the data folder is too long");
-    const struct sql_conf conf = {
-        .path = path, .read_only = read_only, .sync = SQL_SYNC_FULL, .busy_ms = 5000};
-    if ((!read_only && make_private(path, err) < 0) || sql_open(&conf, out, err) < 0)
+    const struct sql_conf conf = {.server = server,
+                                  .path = path,
+                                  .read_only = read_only,
+                                  .sync = SQL_SYNC_FULL,
+                                  .busy_ms = 5000};
+    if (!server && !read_only && make_private(path, err) < 0)
         return -1;
-    if (!read_only && sql_migrate(*out, "directory", migrations, 1, err) < 0) {
-        sql_close(out);
+    return sql_open(&conf, out, err);
+}
+
+int directory_schema_open(const char *dir, const struct sql_server *server, bool read_only,
+                          struct sql **out, struct err *err)
+{
+    if (schema_connect(dir, server, read_only, out, err) < 0)
         return -1;
-    }
-    return 0;
+    if (read_only || sql_migrate(*out, "directory", migrations, ARRAY_LEN(migrations), err) == 0)
+        return 0;
+    sql_close(out);
+    return -1;
 }
 
 static uint64_t unit_of(struct str s)

@@ -5,9 +5,12 @@
 #define PH_DIRECTORY_SCHEMA_H
 #include "appliance/sql/sql.h"
 
-/* Opens dir/directory.db. Not read_only: creates it and brings its tables up to date. */
-int directory_schema_open(const char *dir, bool read_only, struct sql **out, struct err *err)
-    __attribute__((warn_unused_result));
+/* Connects to `server`, or without one opens dir/directory.db; not read_only: creates that. */
+int schema_connect(const char *dir, const struct sql_server *server, bool read_only,
+                   struct sql **out, struct err *err) __attribute__((warn_unused_result));
+/* The same; not read_only: brings the tables of domains, users and aliases up to date. */
+int directory_schema_open(const char *dir, const struct sql_server *server, bool read_only,
+                          struct sql **out, struct err *err) __attribute__((warn_unused_result));
 /* users.quota is text that people and other programs wrote: "10240000", "10M", "2 GB", and
  * Maildir's "10240000S,1000C" (S bytes, C messages). Bytes; 0 when there is no figure in it. */
 uint64_t schema_quota(struct str text);

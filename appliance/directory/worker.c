@@ -3,39 +3,29 @@
 #include "appliance/base/clock.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
-#include "appliance/directory/rows_sql.h"
-#include "appliance/directory/schema.h"
+#include "appliance/directory/rows_from.h"
 
-enum { REOPEN_MS = 1000 }; /* what can't be opened isn't tried for each job */
-
-struct directory_worker {
-    const char *dir;
-    struct rows *rows;
-    struct sql *own;
-    uint64_t retry_ms, own_retry_ms;
+enum {
+    REOPEN_MS = 1000, /* what can't be opened isn't tried for each job */
+    SLOW_MS = 500
 };
 
-static int open_own(struct directory_worker *w, struct err *err)
-{
-    struct sql *db;
-    if (directory_schema_open(w->dir, true, &db, err) < 0) {
-        w->retry_ms = clock_mono_ms() + REOPEN_MS;
-        return -1;
-    }
-    if (rows_sql_own(db, true, &w->rows, err) == 0)
-        return 0;
-    sql_close(&db);
-    return -1;
-}
+struct directory_worker {
+    const struct rows_from *source;
+    struct rows *rows, *writer;
+    struct sql *own;
+    uint64_t began_ms, retry_ms, own_retry_ms;
+};
 
 static int worker_open(struct directory_worker *w, struct err *err)
 {
     if (w->rows)
         return 0;
-    if (clock_mono_ms() < w->retry_ms)
-        return ERR(err, ERR_TEMP, "the directory's database cannot be opened");
-    if (open_own(w, err) == 0)
+    if (rows_from_open(w->source, &w->rows, err) == 0)
         return 0;
+    /* What the tables lack is said at once, each time; a server that is away isn't run after. */
+    if (err->kind == ERR_TEMP)
+        w->retry_ms = clock_mono_ms() + REOPEN_MS;
     err->kind = ERR_TEMP; /* whatever an administrator must do, the answer to mail is "later" */
     return -1;
 }
@@ -45,7 +35,7 @@ void *worker_new(void *ctx)
     struct directory *d = ctx;
     struct err err;
     struct directory_worker *w = MEM_NEW(struct directory_worker);
-    w->dir = d->dir;
+    w->source = d->source;
     if (worker_open(w, &err) < 0)
         directory_failure(&err, "open");
     return w;
@@ -56,12 +46,18 @@ void worker_free(void *ctx, void *worker)
     struct directory_worker *w = worker;
     (void)ctx;
     rows_close(&w->rows);
+    rows_close(&w->writer);
     sql_close(&w->own);
     mem_free(w);
 }
 
 struct rows *worker_begin(struct directory_worker *w, struct err *err)
 {
+    w->began_ms = clock_mono_ms();
+    if (w->began_ms < w->retry_ms) {
+        err_set(err, ERR_TEMP, ERR_WHY_OTHER, "the directory's database cannot be reached");
+        return NULL;
+    }
     if (worker_open(w, err) < 0)
         return NULL;
     if (rows_begin(w->rows, err) == 0)
@@ -77,20 +73,38 @@ struct sql *worker_own(struct directory_worker *w, struct err *err)
         return w->own;
     if (now < w->own_retry_ms)
         err_set(err, ERR_TEMP, ERR_WHY_OTHER, "our tables of accounts cannot be opened");
-    else if (own_open(w->dir, true, &w->own, err) < 0) {
+    else if (own_open(w->source->dir, w->source->own, true, &w->own, err) < 0) {
         w->own = NULL;
         w->own_retry_ms = now + REOPEN_MS;
     }
     return w->own;
 }
 
+/* A look-up that failed after a long time met a server that hangs: those who wait behind it are
+ * told so at once, instead of waiting each for itself. */
 void worker_end(struct directory_worker *w, bool broken)
 {
+    uint64_t now = clock_mono_ms();
     if (broken)
         sql_close(&w->own);
     if (!w->rows)
         return;
     rows_end(w->rows);
-    if (broken)
-        rows_close(&w->rows);
+    if (!broken)
+        return;
+    rows_close(&w->rows);
+    if (now - w->began_ms >= SLOW_MS)
+        w->retry_ms = now + REOPEN_MS;
+}
+
+struct rows *worker_writer(struct directory_worker *w, struct err *err)
+{
+    if (!w->writer && rows_from_open_writer(w->source, &w->writer, err) < 0)
+        w->writer = NULL;
+    return w->writer;
+}
+
+void worker_drop_writer(struct directory_worker *w)
+{
+    rows_close(&w->writer);
 }
