@@ -199,6 +199,18 @@ static void decide_forward(struct smtp_session *s, const struct directory_answer
         refuse(s, 550, "5.1.2", "The address leads to a domain that no mail can be sent to");
 }
 
+/* Taken in for the host whose mail it is: passed on as it came. */
+static void decide_backup(struct smtp_session *s, struct str rcpt)
+{
+    struct err err = {0};
+    if (!smtp_can_leave(s))
+        refuse(s, 550, "5.7.1", "Sending to other hosts isn't set up here");
+    else if (!smtp_has_route(s, rcpt, &err))
+        refuse(s, 550, "5.1.2", "No mail can be sent to this domain");
+    else
+        take(s, NULL, 0, &rcpt, 1);
+}
+
 /* RFC 5321 4.5.1: postmaster must be taken. Nobody would read it before there is a user. */
 static bool is_postmaster(struct str rcpt)
 {
@@ -220,6 +232,18 @@ static void refuse_unknown(struct smtp_session *s)
     refuse(s, later ? 450 : 550, later ? "4.1.1" : "5.1.1", "No such address here");
 }
 
+/* RFC 5321 3.4. What is stored is an administrator's text: nothing but an address is said. */
+static void refuse_moved(struct smtp_session *s, struct str to)
+{
+    bool plain = to.n <= 320;
+    for (size_t i = 0; plain && i < to.n; i++)
+        plain = to.p[i] > ' ' && to.p[i] < 127 && to.p[i] != '<' && to.p[i] != '>';
+    struct str hint =
+        plain ? arena_printf(s->command, ": please try <" STR_FMT ">", STR_ARG(to)) : STR("");
+    refuse(s, 551, "5.1.6",
+           arena_printf(s->command, "The mailbox has moved" STR_FMT, STR_ARG(hint)).p);
+}
+
 static void decide(struct smtp_session *s, const struct directory_answer *a)
 {
     s->forwarded = s->reversed;
@@ -229,6 +253,10 @@ static void decide(struct smtp_session *s, const struct directory_answer *a)
         refuse(s, 451, "4.3.0", "The address can't be looked up at the moment");
     else if (a->kind == DIRECTORY_NOT_OURS)
         decide_relay(s, s->lookup);
+    else if (a->backup)
+        decide_backup(s, a->remotes[0]);
+    else if (a->kind == DIRECTORY_MOVED)
+        refuse_moved(s, a->moved);
     else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)
         refuse_unknown(s);
     else if (a->n_remotes)

@@ -139,6 +139,8 @@ static void lookup_done(struct job *j)
         directory_failure(&a.err, "address");
     } else {
         a.kind = op->result.kind;
+        a.moved = op->result.moved;
+        a.backup = op->result.backup;
         a.accounts = op->result.accounts;
         a.n_accounts = op->result.n_accounts;
         a.remotes = op->result.remotes;

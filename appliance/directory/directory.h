@@ -62,14 +62,18 @@ void directory_close(struct directory **d);
 
 /* ---- Where mail for an address goes. */
 enum directory_kind {
-    DIRECTORY_LOCAL,    /* accounts and perhaps remote addresses: deliver */
+    DIRECTORY_LOCAL, /* accounts and perhaps remote addresses: deliver. An address in a domain that
+                      * we are backup for is its own remote address */
     DIRECTORY_NOT_OURS, /* the domain isn't hosted here: relaying */
-    DIRECTORY_UNKNOWN   /* the domain is ours, the address isn't: 550 5.1.1 */
+    DIRECTORY_UNKNOWN,  /* the domain is ours, the address isn't: 550 5.1.1 */
+    DIRECTORY_MOVED     /* it was ours and is elsewhere now: 551 5.1.6 (RFC 5321 3.4) */
 };
 struct directory_answer {
     bool failed; /* err: ERR_TEMP; or ERR_PERM for an alias loop or too many targets */
     struct err err;
     enum directory_kind kind;
+    struct str moved; /* MOVED: the new address, as it was stored; during the callback only */
+    bool backup;      /* LOCAL, and only taken in for another host: the one remote is the address */
     /* LOCAL: the final destinations, each once. accounts are folded addresses of enabled users;
      * remotes are addresses in other domains that an alias points to. Views are valid during the
      * callback only. */

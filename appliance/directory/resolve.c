@@ -224,18 +224,28 @@ static int visit(struct walk *w, struct str address, struct str written, size_t 
 {
     struct str local, domain;
     struct hit hit;
-    bool hosted;
+    bool hosted, relayed = false;
     if (check_limits(w, address, depth, err) < 0)
         return -1;
     address_split(address, &local, &domain);
     if (w->src->hosted(w->src->ctx, domain, &hosted, err) < 0)
         return -1;
     if (!hosted && depth == 0) {
-        w->out->kind = DIRECTORY_NOT_OURS;
-        return 0;
+        if (w->src->relayed && w->src->relayed(w->src->ctx, address, &relayed, err) < 0)
+            return -1;
+        w->out->backup = relayed;
+        if (!relayed) {
+            w->out->kind = DIRECTORY_NOT_OURS;
+            return 0;
+        }
     }
     if (!hosted)
         return take_remote(w, address, written, err);
+    if (depth == 0 && w->src->moved &&
+        w->src->moved(w->src->ctx, w->m, address, &w->out->moved, err) < 0)
+        return -1;
+    if (w->out->moved.n)
+        return 0;
     const char *state = map_get(w->visited, address);
     if (state == &on_path)
         w->out->loop = true;
@@ -274,7 +284,9 @@ static int walk_from(struct walk *w, struct str address, struct err *err)
     struct resolve_result *r = w->out;
     if (visit(w, address, address, 0, err) < 0)
         return -1;
-    if (r->kind == DIRECTORY_NOT_OURS)
+    if (r->moved.n)
+        r->kind = DIRECTORY_MOVED;
+    if (r->kind != DIRECTORY_UNKNOWN)
         return 0;
     if (r->n_accounts + r->n_remotes == 0 && fall_back(w, address, err) < 0)
         return -1;

@@ -24,6 +24,10 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
     /* The first enabled user of the domain, by name; empty: none. */
     int (*first_user)(void *ctx, struct arena *m, struct str domain, struct str *out,
                       struct err *err);
+    /* May be NULL. The new address of one that has moved (.p == NULL: it hasn't), asked of the
+     * address itself only; and is an address in a domain of others to be taken in for them? */
+    int (*moved)(void *ctx, struct arena *m, struct str address, struct str *out, struct err *err);
+    int (*relayed)(void *ctx, struct str address, bool *relayed_out, struct err *err);
 };
 struct resolve_limits {
     size_t depth, targets;  /* see directory_conf */
@@ -35,6 +39,8 @@ struct resolve_result {
     enum directory_kind kind;
     struct str *accounts, *remotes; /* each once, in the order found */
     size_t n_accounts, n_remotes;
+    bool backup;         /* the address is in a domain of others: its own remote */
+    struct str moved;    /* kind MOVED: to where */
     struct str dangling; /* a destination in our domains that leads nowhere; left out while there
                             are others */
     bool loop; /* an alias led back to one it came from; an error only if nothing else was found */

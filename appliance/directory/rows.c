@@ -102,6 +102,16 @@ static int source_first_user(void *ctx, struct arena *m, struct str domain, stru
     return rows_first_user(ctx, m, domain, out, err);
 }
 
+static int source_moved(void *ctx, struct arena *m, struct str address, struct str *out,
+                        struct err *err)
+{
+    return rows_moved(ctx, m, address, out, err);
+}
+static int source_relayed(void *ctx, struct str address, bool *relayed_out, struct err *err)
+{
+    return rows_relayed(ctx, address, relayed_out, err);
+}
+
 struct resolve_source rows_source(struct rows *r)
 {
     return (struct resolve_source){.ctx = r,
@@ -109,5 +119,7 @@ struct resolve_source rows_source(struct rows *r)
                                    .alias = source_alias,
                                    .user = source_user,
                                    .first_domain = source_first_domain,
-                                   .first_user = source_first_user};
+                                   .first_user = source_first_user,
+                                   .moved = source_moved,
+                                   .relayed = source_relayed};
 }

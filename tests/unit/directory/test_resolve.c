@@ -131,7 +131,26 @@ static int first_domain(void *ctx, struct arena *m, struct str *out, struct err 
     return 0;
 }
 
+static int moved(void *ctx, struct arena *m, struct str address, struct str *out, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    if (str_eq(address, STR("gone@example.com")))
+        *out = arena_str(m, STR("New@else.example"));
+    return 0;
+}
+
+static int relayed(void *ctx, struct str address, bool *out, struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    *out = str_ends(address, STR("@back.example"));
+    return 0;
+}
+
 static const struct resolve_source source = {.hosted = hosted,
+                                             .moved = moved,
+                                             .relayed = relayed,
                                              .alias = alias,
                                              .user = user,
                                              .first_domain = first_domain,
@@ -361,6 +380,28 @@ static void long_names(void **state)
     buf_fini(&b);
 }
 
+static void moved_away(void **state)
+{
+    (void)state;
+    assert_int_equal(resolve("Gone@example.com"), 0);
+    assert_int_equal(r.kind, DIRECTORY_MOVED);
+    assert_true(str_eq(r.moved, STR("New@else.example")));
+    assert_int_equal(r.n_accounts + r.n_remotes, 0);
+    assert_int_equal(resolve("gone@nothere.test"), 0); /* not ours: nobody asks */
+    assert_int_equal(r.kind, DIRECTORY_NOT_OURS);
+}
+
+static void backed_up(void **state)
+{
+    (void)state;
+    assert_int_equal(resolve("Anybody@Back.example"), 0);
+    assert_int_equal(r.kind, DIRECTORY_LOCAL);
+    assert_true(r.backup && r.n_accounts == 0 && r.n_remotes == 1);
+    assert_true(str_eq(r.remotes[0], STR("Anybody@back.example")));
+    assert_int_equal(resolve("karl@example.com"), 0);
+    assert_false(r.backup);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -378,6 +419,8 @@ int main(void)
         TEST(postmaster_of_last_resort),
         TEST(bounded),
         TEST(source_fails),
+        TEST(moved_away),
+        TEST(backed_up),
         TEST(long_names),
         TEST(dead_ends_are_bounded),
     };
