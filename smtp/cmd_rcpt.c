@@ -254,7 +254,7 @@ static void decide(struct smtp_session *s, const struct directory_answer *a)
     else if (a->kind == DIRECTORY_NOT_OURS)
         decide_relay(s, s->lookup);
     else if (a->backup)
-        decide_backup(s, a->remotes[0]);
+        decide_backup(s, s->lookup); /* as the client wrote it */
     else if (a->kind == DIRECTORY_MOVED)
         refuse_moved(s, a->moved);
     else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)

@@ -397,7 +397,7 @@ static void backed_up(void **state)
     assert_int_equal(resolve("Anybody@Back.example"), 0);
     assert_int_equal(r.kind, DIRECTORY_LOCAL);
     assert_true(r.backup && r.n_accounts == 0 && r.n_remotes == 1);
-    assert_true(str_eq(r.remotes[0], STR("Anybody@back.example")));
+    assert_true(str_eq(r.remotes[0], STR("anybody@back.example")));
     assert_int_equal(resolve("karl@example.com"), 0);
     assert_false(r.backup);
 }
