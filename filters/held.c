@@ -38,7 +38,7 @@ struct held {
     struct queue_entry entry;
     struct chain_message message;
     struct err err;
-    bool found, loaded;
+    bool found, loaded, mine;
     struct chain *chain;
     struct buf head; /* edited; empty: not */
     struct plan plan;
@@ -251,7 +251,12 @@ static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit 
 {
     const struct plan *p = &h->plan;
     const uint64_t id = h->entry.id;
+    bool mine;
 
+    if (queue_claim_held_tx(tx, id, h->entry.next_ms, &mine, err))
+        return -1;
+    if (!mine)
+        return ERR(err, ERR_TEMP, "another node has it");
     if (p->held)
         return queue_keep_tx(tx, id, p->held, p->until_ms, p->next_ms, p->stage, p->reason, err);
     if (!p->release)
@@ -347,6 +352,39 @@ static void judge(struct held *h)
         on_judged(h);
 }
 
+/* ---- Several nodes: one judges it. */
+
+static int run_claim(struct store_op *op, struct store_tx *tx)
+{
+    struct held *h = CONTAINER_OF(op, struct held, op);
+
+    return queue_claim_held_tx(tx, h->entry.id, h->entry.next_ms, &h->mine, &op->err) ? -1
+                                                                                      : STORE_DONE;
+}
+
+static void on_claimed(struct store_op *op)
+{
+    struct held *h = CONTAINER_OF(op, struct held, op);
+
+    if (!h->filters)
+        dispose(h);
+    else if (op->failed || !h->mine)
+        next(h);
+    else
+        judge(h);
+}
+
+static void claim(struct held *h)
+{
+    if (!store_shared(h->filters->env.store)) {
+        judge(h);
+        return;
+    }
+    h->op = (struct store_op){.run = run_claim, .done = on_claimed, .cls = STORE_INTERACTIVE};
+    if (store_submit(h->filters->env.store, &h->op))
+        next(h);
+}
+
 /* ---- Read on lane store. */
 
 static int load(struct held *h, struct store_reader *r, struct err *err)
@@ -395,7 +433,7 @@ static void on_loaded(struct job *j)
     }
     h->after = h->entry.id;
     if (h->loaded) {
-        judge(h);
+        claim(h);
         return;
     }
     log_warn(&(struct log_ctx){.module = "filters"}, "held_unreadable", L_UINT("id", h->entry.id),

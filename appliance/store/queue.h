@@ -44,6 +44,11 @@ int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
                 struct message_recipient **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* Before it is judged, and in the operation that moves it: takes it for this node, as queue_claim
+ * does. next_ms: as it was read. *taken false: another node has it or had it meanwhile. Always true
+ * where the store isn't shared. */
+int queue_claim_held_tx(struct store_tx *tx, uint64_t id, int64_t next_ms, bool *taken,
+                        struct err *err) __attribute__((warn_unused_result));
 /* Into the mailboxes; mailbox: for all (NULL: as was decided before). Its row goes. */
 int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
     __attribute__((warn_unused_result));

@@ -93,3 +93,47 @@ void queue_claim_init(struct queue_claim *q, void (*done)(struct store_op *))
 {
     *q = (struct queue_claim){.op = {.run = claim_run, .done = done, .cls = STORE_DELIVERY}};
 }
+
+/* ---- Held mail. */
+
+static int held_owner(struct store_tx *tx, uint64_t id, int64_t next_ms, uint64_t *owner_out,
+                      bool *found, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(tx->db,
+                    "SELECT owner FROM queue WHERE id = ? AND held = 1 AND next_try = ? FOR UPDATE",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    sql_bind_int(st, 2, next_ms);
+    rc = sql_step(st, err);
+    *found = rc == 1;
+    *owner_out = rc == 1 ? (uint64_t)sql_int(st, 0) : 0;
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int queue_claim_held_tx(struct store_tx *tx, uint64_t id, int64_t next_ms, bool *taken,
+                        struct err *err)
+{
+    struct sql_stmt *st;
+    uint64_t owner;
+    bool found, elsewhere;
+
+    *taken = true;
+    if (!tx->store->node)
+        return 0;
+    if (held_owner(tx, id, next_ms, &owner, &found, err) ||
+        queue_elsewhere_tx(tx, owner, &elsewhere, err))
+        return -1;
+    *taken = found && !elsewhere;
+    if (!*taken || owner == node_self(tx->store))
+        return 0;
+    if (sql_prepare(tx->db, "UPDATE queue SET owner = ? WHERE id = ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)node_self(tx->store));
+    sql_bind_int(st, 2, (int64_t)id);
+    return sql_run(st, err);
+}

@@ -110,6 +110,22 @@ int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t d
     return rc < 0 ? -1 : 0;
 }
 
+/* Another node may remove it in this very moment. */
+static int lock(struct store_tx *tx, uint64_t id, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (!tx->store->node)
+        return 0;
+    if (sql_prepare(tx->db, "SELECT id FROM queue WHERE id = ? FOR UPDATE", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    rc = sql_step(st, err);
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 static int not_there(uint64_t id, struct err *err)
 {
     return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND, "no message %llu is held",
@@ -210,7 +226,7 @@ int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, stru
     struct queue_entry e;
     size_t n;
 
-    if (get(tx->db, tx->arena, id, &e, err) ||
+    if (lock(tx, id, err) || get(tx->db, tx->arena, id, &e, err) ||
         rcpts(tx->db, tx->arena, id, (size_t)e.n_rcpts, &list, &n, err))
         return -1;
     for (size_t i = 0; i < n; i++) {
@@ -226,7 +242,9 @@ int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)
 {
     struct queue_entry e;
 
-    return get(tx->db, tx->arena, id, &e, err) ? -1 : queue_delete_tx(tx, id, e.body, err);
+    if (lock(tx, id, err) || get(tx->db, tx->arena, id, &e, err))
+        return -1;
+    return queue_delete_tx(tx, id, e.body, err);
 }
 
 int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_t until_ms,
@@ -235,8 +253,8 @@ int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_
     struct sql_stmt *st;
 
     if (sql_prepare(tx->db,
-                    "UPDATE queue SET held = ?, until = ?, next_try = ?, stage = ?, reason = ? "
-                    "WHERE id = ? AND held <> 0",
+                    "UPDATE queue SET held = ?, until = ?, next_try = ?, stage = ?, reason = ?, "
+                    "owner = 0 WHERE id = ? AND held <> 0",
                     &st, err))
         return -1;
     sql_bind_int(st, 1, held);
@@ -293,7 +311,7 @@ int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct e
         ids[(*n_out)++] = (uint64_t)sql_int(st, 0);
     sql_reset(st);
     for (size_t i = 0; rc >= 0 && i < *n_out; i++)
-        if (queue_remove_tx(tx, ids[i], err))
+        if (queue_remove_tx(tx, ids[i], err) && err->why != ERR_WHY_NOT_FOUND)
             return -1;
     return rc < 0 ? -1 : 0;
 }
