@@ -120,6 +120,8 @@ static int restrict_files(const struct sandbox *s)
     if (ruleset < 0)
         return -1;
     int rc = allow(ruleset, s->data, attr.handled_access_fs & FS_DATA);
+    if (s->bodies && s->bodies[0])
+        rc |= allow(ruleset, s->bodies, attr.handled_access_fs & FS_DATA);
     rc |= allow(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
     rc |= allow_all(ruleset, s->bare ? bare_files : system_files, FS_READ);
     rc |= allow_all(ruleset, s->readable, FS_READ);

@@ -12,6 +12,7 @@
 
 struct sandbox {
     const char *data;            /* folder to read and write */
+    const char *bodies;          /* another one; NULL or "": none */
     const char *const *readable; /* folders and files to read besides; NULL-terminated; those that
                                     don't exist are passed over */
     bool bare; /* no network, no signals to others; of the system's files only libraries and those

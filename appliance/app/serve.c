@@ -173,8 +173,9 @@ static void enter_sandbox(struct serve *s)
     add_folder(clamav_folder(filters_section_own(config_extra(s->boot, "clamav"))), readable, &n);
     while (n < MOST && settings_list_next(&rest, &word))
         readable[n++] = str_dup_z(word);
-    sandbox_enter(
-        &(struct sandbox){.data = s->data.path, .readable = (const char *const *)readable});
+    sandbox_enter(&(struct sandbox){.data = s->data.path,
+                                    .bodies = s->boot->store.bodies,
+                                    .readable = (const char *const *)readable});
     while (n)
         mem_free(readable[--n]);
 }

@@ -48,9 +48,10 @@ static void settle_failed(struct store *s, struct batch *b, struct store_op *op,
 
 enum member_end {
     MEMBER_RAN,
-    MEMBER_FAILED,  /* undone; the others are as they were */
-    MEMBER_LOST,    /* it failed and took the whole transaction with it */
-    MEMBER_CONFLICT /* the database undid all because of another node, or went away */
+    MEMBER_FAILED,   /* undone; the others are as they were */
+    MEMBER_LOST,     /* it failed and took the whole transaction with it */
+    MEMBER_CONFLICT, /* the database undid all because of another node, or went away */
+    MEMBER_OUTRUN    /* undone alone: another node inserted the same row */
 };
 
 static int member_begin(struct store_tx *tx, bool first, struct err *err)
@@ -63,14 +64,17 @@ static int member_begin(struct store_tx *tx, bool first, struct err *err)
 static enum member_end member_undo(struct store_tx *tx, const struct store_op *op, bool first)
 {
     bool conflict = tx->store->node && !sql_in_transaction(tx->db) && op->err.kind == ERR_TEMP;
+    bool outrun = tx->store->node && op->upserts && op->err.why == ERR_WHY_EXISTS;
     struct err ignored;
 
     tx_member_undo(tx);
     if (!first && sql_in_transaction(tx->db) && sql_savepoint_rollback(tx->db, &ignored) == 0)
-        return MEMBER_FAILED;
+        return outrun ? MEMBER_OUTRUN : MEMBER_FAILED;
     sql_rollback(tx->db);
     tx_forget(tx);
-    return conflict ? MEMBER_CONFLICT : first ? MEMBER_FAILED : MEMBER_LOST;
+    if (conflict || (outrun && !first))
+        return MEMBER_CONFLICT;
+    return outrun ? MEMBER_OUTRUN : first ? MEMBER_FAILED : MEMBER_LOST;
 }
 
 static enum member_end member_run(struct store_tx *tx, struct store_op *op)
@@ -214,7 +218,8 @@ static bool run_alone(struct store *s, struct store_tx *tx, struct batch *b, str
             if (commit == COMMIT_UNDONE && s->node && op->err.kind == ERR_TEMP)
                 end = MEMBER_CONFLICT;
         }
-        if (end != MEMBER_CONFLICT || attempt == RERUNS || sql_flush_failed(tx->db))
+        if ((end != MEMBER_CONFLICT && end != MEMBER_OUTRUN) || attempt == RERUNS ||
+            sql_flush_failed(tx->db))
             return false;
         op->rerun = true;
         pause_a_little(attempt);
@@ -301,6 +306,9 @@ static void run_members(struct store *s, struct store_tx *tx, struct batch *b)
         case MEMBER_FAILED:
             settle_failed(s, b, op, NULL);
             break;
+        case MEMBER_OUTRUN:
+            list_add(&b->again, &op->link);
+            break;
         case MEMBER_LOST:
             settle_failed(s, b, op, NULL);
             retry_alone(s, tx, b);
@@ -341,6 +349,8 @@ static void run_batch(struct store *s, struct store_tx *tx)
     } else {
         run_members(s, tx, &b);
         commit_members(s, tx, &b);
+        if (!list_empty(&b.again))
+            retry_alone(s, tx, &b);
     }
     if (sql_flush_failed(tx->db))
         fail_all(s, &b);

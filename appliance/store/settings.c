@@ -16,6 +16,9 @@ const struct ph_setting store_settings[] = {
                "Text of a message up to this size is kept in the database; larger text in a file of its own."),
     PH_SETTING(INT, store_conf, readers, 0, "2", 1, 16,
                "Threads that read the store for IMAP."),
+    PH_SETTING(TEXT, store_conf, bodies, 0, "", 0, 0,
+               "Folder of the files of larger texts, with its whole path; it must exist. Empty: bodies in the data "
+               "folder. Several servers on one database need the same one, on storage they share."),
     PH_SETTING(TIME, store_conf, dead_grace, 0, "1h", 0, INT64_C(30) * 86400000,
                "How long the text of a message is kept after its last copy was expunged."),
     PH_SETTING_ENUM(store_conf, sync, PH_HIDDEN, "full", sync_names,

@@ -139,34 +139,11 @@ static int start_lanes(struct store *s, struct err *err)
 
 /* ---- Open and close. */
 
-static char *join(const char *dir, const char *name)
-{
-    struct buf b;
-    char *z;
-
-    buf_init(&b, 8192);
-    buf_add_z(&b, dir);
-    buf_add_char(&b, '/');
-    buf_add_z(&b, name);
-    z = str_dup_z(buf_str(&b));
-    buf_fini(&b);
-    return z;
-}
-
 static int open_folder(struct store *s, struct err *err)
 {
-    char *bodies = join(s->dir, "bodies");
-    int rc = 0;
-
-    if ((mkdir(s->dir, 0700) != 0 && errno != EEXIST) ||
-        (mkdir(bodies, 0700) != 0 && errno != EEXIST))
-        rc = ERR(err, ERR_PERM, "cannot make %s: %s", bodies, strerror(errno));
-    if (rc == 0)
-        s->bodies_fd = open(bodies, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (rc == 0 && s->bodies_fd < 0)
-        rc = ERR(err, ERR_PERM, "cannot open %s: %s", bodies, strerror(errno));
-    mem_free(bodies);
-    return rc;
+    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
+        return ERR(err, ERR_PERM, "cannot make %s: %s", s->dir, strerror(errno));
+    return bodies_open(s, err);
 }
 
 /* The entries store.db and bodies/ themselves: SQLite flushes the folder for its journal only. */
@@ -204,7 +181,8 @@ static int open_database(struct store *s, struct err *err)
                             .own_checkpoints = true};
 
     if (sql_open(&conf, &s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
-        ids_open(s, s->committer.db, err) != 0 || node_open(s, s->committer.db, err) != 0)
+        ids_open(s, s->committer.db, err) != 0 || node_open(s, s->committer.db, err) != 0 ||
+        (s->node && bodies_check(s, s->committer.db, err) != 0))
         return -1;
     s->first_id = store_new_id(s);
     return staging_recover(s, s->committer.db, err);
@@ -222,7 +200,7 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
     s->bodies_fd = -1;
     s->opened_at = clock_wall_ms();
     s->dir = str_dup_z(str_from(dir));
-    s->db_path = join(dir, "store.db");
+    s->db_path = store_join(dir, "store.db");
     s->watches = map_new();
     s->staging = map_new();
     s->leaving = map_new();

@@ -37,6 +37,7 @@ struct store_conf {
     uint64_t min_free;
     uint64_t inline_limit; /* data up to this is a row, larger data a file */
     int64_t readers;       /* workers of lane store */
+    const char *bodies;    /* folder of the files; "" or NULL: bodies/ in the store's */
     uint64_t dead_grace;   /* how long an unreferenced body is kept */
     int sync;              /* enum sql_sync; off is for tests that must fail */
     uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
@@ -93,6 +94,8 @@ struct store_op {
      * submissions. */
     void (*done)(struct store_op *op);
     enum store_class cls;
+    bool upserts; /* replaces rows by key: another node that inserts the same one in this very
+                     moment (ERR_WHY_EXISTS) is a reason to run again, not to fail */
     bool failed, rerun;
     struct err err;
     void *ctx; /* the submitter's own, for done() */
@@ -142,7 +145,7 @@ uint64_t store_owner(const struct store *s);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
-enum { /* instead of a mailbox */
+enum {                        /* instead of a mailbox */
        STORE_WATCH_QUEUE = 0, /* held mail was released, and leaves */
        STORE_WATCH_NODES = 1  /* another process ended, or this one is another node now */
 };

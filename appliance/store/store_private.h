@@ -252,6 +252,13 @@ int stage_release_tx(struct store_tx *tx, uint64_t mailbox, struct err *err)
 int staging_clean_stale_tx(struct store_tx *tx, struct err *err)
     __attribute__((warn_unused_result));
 
+/* ---- bodies.c: the folder of the files */
+int bodies_open(struct store *s, struct err *err) __attribute__((warn_unused_result));
+/* Several nodes: it is the folder that this database's other nodes have. */
+int bodies_check(struct store *s, struct sql *db, struct err *err)
+    __attribute__((warn_unused_result));
+char *store_join(const char *dir, const char *name); /* for mem_free() */
+
 /* ---- schema.c, ids.c, watch.c, sweeper.c, reader.c */
 int schema_open(struct sql *db, struct err *err) __attribute__((warn_unused_result));
 int ids_open(struct store *s, struct sql *db, struct err *err) __attribute__((warn_unused_result));
