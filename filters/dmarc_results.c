@@ -251,7 +251,8 @@ static void on_written(struct store_op *op)
 static void prepare(struct batch *b, void (*done)(struct store_op *))
 {
     b->today = clock_wall_ms() / DAY_MS;
-    b->op = (struct store_op){.run = run_write, .done = done, .cls = STORE_INTERACTIVE};
+    b->op = (struct store_op){
+        .run = run_write, .done = done, .cls = STORE_INTERACTIVE, .upserts = true};
 }
 
 static void on_timer(void *ctx)

@@ -28,6 +28,7 @@ struct rows {
     struct store *store;
     struct timer *timer;
     struct write *next, *under_way;
+    uint64_t version;
 };
 
 /* ---- Writing. */
@@ -130,7 +131,8 @@ static void on_timer(void *ctx)
     if (!w || rows->under_way)
         return; /* on_written goes on */
     rows->next = NULL;
-    w->op = (struct store_op){.run = run_write, .done = on_written, .cls = STORE_INTERACTIVE};
+    w->op = (struct store_op){
+        .run = run_write, .done = on_written, .cls = STORE_INTERACTIVE, .upserts = true};
     if (store_submit(rows->store, &w->op) == 0) {
         rows->under_way = w;
     } else {
@@ -149,6 +151,7 @@ static struct row *row_new(struct rows *rows, const struct cidr *net)
         if (!rows->under_way)
             timer_start(rows->timer, WRITE_AFTER_MS);
     }
+    rows->version += 2;
     struct write *w = rows->next;
     struct row *r = ARENA_NEW(w->arena, struct row);
     r->net = client_text(net);
@@ -206,7 +209,7 @@ void guard_rows_close(struct rows **rp)
     timer_free(&rows->timer);
     struct write *w = rows->next;
     if (w) {
-        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE};
+        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE, .upserts = true};
         if (store_submit_wait(rows->store, &w->op))
             not_written(&w->op.err, w->n);
         write_free(w);
@@ -216,36 +219,54 @@ void guard_rows_close(struct rows **rp)
 
 /* ---- Reading. */
 
-static void take_ban(struct guard *g, struct sql_stmt *st, const struct cidr *net)
+uint64_t rows_version(const struct rows *rows)
 {
-    struct str text = sql_text(st, 5);
-    char reason[REASON_MAX] = "";
-    memcpy(reason, text.p, text.n < sizeof reason ? text.n : sizeof reason - 1);
-    bans_load(g, &(struct guard_ban){.net = *net,
-                                     .since = sql_int(st, 1),
-                                     .until = sql_int(st, 2),
-                                     .times = (unsigned)sql_int(st, 3),
-                                     .manual = sql_int(st, 4) != 0,
-                                     .reason = reason});
+    return rows->version + (rows->next || rows->under_way);
+}
+
+/* False: written by hand, and wrongly. */
+bool rows_read_ban(struct sql_stmt *st, struct arena *a, struct guard_ban *out)
+{
+    struct err ignored;
+
+    *out = (struct guard_ban){.since = sql_int(st, 1),
+                              .until = sql_int(st, 2),
+                              .times = (unsigned)sql_int(st, 3),
+                              .manual = sql_int(st, 4) != 0};
+    if (client_net_parse(sql_text(st, 0), &out->net, &ignored))
+        return false;
+    out->reason = arena_str(a, str_take(sql_text(st, 5), REASON_MAX - 1)).p;
+    return true;
+}
+
+static void load_pair(struct guard *g, struct sql_stmt *st)
+{
+    struct err ignored;
+    struct cidr net;
+
+    if (client_net_parse(sql_text(st, 0), &net, &ignored) == 0)
+        pairs_load(g, sql_text(st, 1), &net, sql_int(st, 2));
 }
 
 static int load(struct guard *g, struct sql *db, const char *query, bool pairs, struct err *err)
 {
+    struct arena *a = arena_new(0);
+    struct guard_ban ban;
     struct sql_stmt *st;
-    struct cidr net;
     int rc;
-    if (sql_prepare(db, query, &st, err))
+    if (sql_prepare(db, query, &st, err)) {
+        arena_free(&a);
         return -1;
+    }
     while ((rc = sql_step(st, err)) == 1) {
-        struct err ignored;
-        if (client_net_parse(sql_text(st, 0), &net, &ignored))
-            continue; /* written by hand */
         if (pairs)
-            pairs_load(g, sql_text(st, 1), &net, sql_int(st, 2));
-        else
-            take_ban(g, st, &net);
+            load_pair(g, st);
+        else if (rows_read_ban(st, a, &ban))
+            bans_load(g, &ban);
+        arena_clear(a);
     }
     sql_reset(st);
+    arena_free(&a);
     return rc < 0 ? -1 : 0;
 }
 

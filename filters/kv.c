@@ -225,7 +225,8 @@ static void on_timer(void *ctx)
     struct write *w = collect(kv, BATCH);
     pthread_mutex_unlock(&kv->lock);
     w->kv = kv;
-    w->op = (struct store_op){.run = run_write, .done = on_written, .cls = STORE_BULK};
+    w->op =
+        (struct store_op){.run = run_write, .done = on_written, .cls = STORE_BULK, .upserts = true};
     kv->write = w;
     if (store_submit(kv->filters->env.store, &w->op) == 0)
         return;
@@ -253,7 +254,7 @@ static void flush(struct kv *kv)
     pthread_mutex_lock(&kv->lock);
     struct write *w = collect(kv, SIZE_MAX);
     pthread_mutex_unlock(&kv->lock);
-    w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE};
+    w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE, .upserts = true};
     if (w->n && store_submit_wait(kv->filters->env.store, &w->op))
         log_warn(&(struct log_ctx){.module = "filters"}, "kv_not_written", L_Z("stage", w->stage),
                  L_Z("why", w->op.err.text));

@@ -97,7 +97,8 @@ static void on_timer(void *ctx)
     if (!w || rows->under_way)
         return; /* on_written goes on */
     rows->next = NULL;
-    w->op = (struct store_op){.run = run_write, .done = on_written, .cls = STORE_INTERACTIVE};
+    w->op = (struct store_op){
+        .run = run_write, .done = on_written, .cls = STORE_INTERACTIVE, .upserts = true};
     if (store_submit(rows->store, &w->op) == 0) {
         rows->under_way = w;
     } else {
@@ -153,7 +154,7 @@ void sts_rows_close(struct sts_rows **rp)
     timer_free(&rows->timer);
     struct write *w = rows->next;
     if (w) {
-        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE};
+        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE, .upserts = true};
         if (store_submit_wait(rows->store, &w->op))
             not_written(&w->op.err, w->n);
         write_free(w);

@@ -447,10 +447,49 @@ static void a_flood_of_bans_and_pairs_is_bounded(void **state)
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+/* ---- Two nodes on one database. */
+
+static void bans_of_others(void **state)
+{
+    (void)state;
+    struct guard_conf other_conf = {0};
+    struct bed *a, *b;
+    struct guard *ga, *gb;
+    struct guard_text text;
+    struct cidr net;
+    struct err err;
+
+    assert_int_equal(settings_defaults(guard_settings, &other_conf, &err), 0);
+    a = bed_new_node(NULL);
+    b = bed_new_node(a);
+    const struct guard_env ea = {.loop = a->loop, .store = a->store, .conf = &other_conf};
+    const struct guard_env eb = {.loop = b->loop, .store = b->store, .conf = &other_conf};
+    assert_int_equal(guard_open(&ea, &ga, &err), 0);
+    assert_int_equal(guard_open(&eb, &gb, &err), 0);
+    assert_int_equal(client_net_parse(STR("203.0.113.9"), &net, &err), 0);
+    assert_int_equal(guard_ban_add(ga, &net, 3600000, STR("test"), &err), 0);
+    while (guard_check(gb, "203.0.113.9", false, &text) != GUARD_BANNED) {
+        bed_turn(a);
+        bed_turn(b);
+    }
+    assert_true(guard_ban_remove(ga, &net));
+    while (guard_check(gb, "203.0.113.9", false, &text) != GUARD_OK) {
+        bed_turn(a);
+        bed_turn(b);
+    }
+    assert_int_equal(guard_check(ga, "203.0.113.9", false, &text), GUARD_OK);
+    guard_close(&gb);
+    guard_close(&ga);
+    bed_free(&b);
+    bed_free(&a);
+    settings_free(guard_settings, &other_conf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_guard_refuses_nothing),
+        cmocka_unit_test(bans_of_others),
         TEST(counts_connections_before_a_login),
         TEST(counts_networks_and_ipv6_hosts),
         TEST(a_flood_leaves_room),
