@@ -40,6 +40,7 @@ extern const struct ph_stage dkim_stage;          /* dkim.c: signatures of what 
 extern const struct ph_stage dkim_sign_stage;     /* dkim_sign.c: signs what leaves */
 extern const struct ph_stage dmarc_stage;         /* dmarc.c: policies of author domains */
 extern const struct ph_stage dnslist_stage;       /* dnslist.c: what DNS lists say of the client */
+extern const struct ph_stage exec_stage;          /* exec.c: programs of the administrator */
 extern const struct ph_stage greylist_stage;      /* greylist.c: strangers come twice */
 extern const struct ph_stage headers_stage;       /* headers.c: malformed head */
 extern const struct ph_stage helo_stage;          /* helo.c: what the client calls itself */

@@ -16,6 +16,7 @@ enum {
 };
 
 static const struct ph_stage *const builtin[] = {
+    &exec_stage,
     &limits_stage,   &rdns_stage,   &helo_stage,          &spf_stage,       &dnslist_stage,
     &greylist_stage, &milter_stage, &dkim_stage,          &dkim_sign_stage, &arc_stage,
     &arc_seal_stage, &dmarc_stage,  &clamav_stage,        &policy_stage,    &headers_stage,

@@ -92,11 +92,37 @@ int config_defaults(struct config *c, struct err *err)
     return 0;
 }
 
+/* "program.title.name=value"; left is what stands before the '='. 1: it isn't one. */
+static int assign_titled(struct config *c, struct str left, struct str value, struct err *err)
+{
+    const struct config_titled *t = &config_titled[CONFIG_PROGRAM];
+    struct str section, title;
+    size_t dot;
+    int rc;
+
+    if (!str_cut(str_trim(left), '.', &section, &title) || !str_rchr(title, '.', &dot) ||
+        !str_eq(section, str_from(t->section.name)))
+        return 1;
+    char *name = str_dup_z(str_take(title, dot));
+    void *one = config_titled_get(t, c, name, err);
+    rc = one ? settings_set(t->section.table, one, str_skip(title, dot + 1), str_trim(value), err)
+             : -1;
+    if (rc)
+        rc = err_context(err, "%s \"%s\"", t->section.name, name);
+    mem_free(name);
+    return rc;
+}
+
 /* "section.name=value" */
 int config_assign(struct config *c, const char *assignment, struct err *err)
 {
     struct str left, value, section, name;
+    int rc = 1;
 
+    if (str_cut(str_from(assignment), '=', &left, &value))
+        rc = assign_titled(c, left, value, err);
+    if (rc <= 0)
+        return rc;
     if (str_cut(str_from(assignment), '=', &left, &value) && str_cut(left, '.', &section, &name))
         for (size_t i = 0; i < n_extras; i++)
             if (str_eq(str_trim(section), str_from(extras[i].section.name)))

@@ -17,6 +17,7 @@
 #include "appliance/io/listener.h"
 #include "appliance/io/resolver.h"
 #include "appliance/store/store.h"
+#include "filters/exec_program.h"
 #include "filters/guard.h"
 #include "imap/server.h"
 #include "smtp/client/route.h"
@@ -72,6 +73,8 @@ struct config {
     size_t n_ports;
     struct resolver_conf dns;
     struct relay_conf relay; /* its routes: sections "route" */
+    struct exec_program *programs; /* sections "program" */
+    size_t n_programs;
     void *extra[CONFIG_EXTRA_MAX];
 };
 extern const struct settings_section config_sections[];     /* of the rooms; ended by name NULL */
@@ -86,7 +89,7 @@ struct config_titled {
     void (*init)(void *one), (*fini)(void *one);
     int (*check)(void *one, struct err *err);
 };
-enum { CONFIG_LISTENER, CONFIG_ROUTE, CONFIG_TITLED };
+enum { CONFIG_LISTENER, CONFIG_ROUTE, CONFIG_PROGRAM, CONFIG_TITLED };
 extern const struct config_titled config_titled[CONFIG_TITLED];
 size_t config_titled_count(const struct config_titled *t, const struct config *c);
 void *config_titled_at(const struct config_titled *t, const struct config *c, size_t i);
@@ -108,7 +111,8 @@ const void *config_extra(const struct config *c, const char *name);
 const struct settings_section *config_section_at(struct config *c, size_t i, void **conf_out);
 int config_defaults(struct config *c, struct err *err) __attribute__((warn_unused_result));
 int config_assign(struct config *c, const char *assignment, struct err *err) __attribute__((
-    warn_unused_result)); /* "smtp.rcpt_limit=50": sections of rooms and added ones */
+    warn_unused_result)); /* "smtp.rcpt_limit=50": sections of rooms, added ones, and
+                             "program.NAME.command=..." */
 /* Once all is set: the rules over several settings, and what rooms take over from one another. A
  * line in errors for each that is broken, path before it. False: some are; err the first. */
 bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err);

@@ -2,6 +2,8 @@
 /* What one table alone can't tell. */
 #include "appliance/app/config.h"
 #include "appliance/base/text.h"
+#include "filters/exec.h"
+#include "filters/registry.h"
 
 static bool printable(const char *z)
 {
@@ -63,6 +65,18 @@ static void settle_titled(const struct config_titled *t, struct config *c, const
     }
 }
 
+/* The stage gets them with its own settings. */
+static void hand_over_programs(struct config *c)
+{
+    const void *section = config_extra(c, "exec");
+
+    if (section) {
+        struct exec_conf *conf = (struct exec_conf *)(uintptr_t)filters_section_own(section);
+        conf->programs = c->programs;
+        conf->n_programs = c->n_programs;
+    }
+}
+
 bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err)
 {
     struct err one;
@@ -98,6 +112,7 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         err_set(&one, ERR_PROTO, ERR_WHY_OTHER, "smtp.banner: only printable ASCII can be sent");
         note(errors, path, &one, err);
     }
+    hand_over_programs(c);
     c->directory.origin = c->main.origin;
     c->directory.postmaster = c->main.postmaster;
     return errors->n == before;

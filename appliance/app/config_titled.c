@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* Sections with a title: listener, route. */
+/* Sections with a title: listener, route, program. */
 #include "appliance/app/config.h"
 #include <arpa/inet.h>
 
@@ -58,6 +58,16 @@ static void fini_route(void *one)
     route_fini(one);
 }
 
+static int check_program(void *one, struct err *err)
+{
+    return exec_program_check(one, err);
+}
+
+static void fini_program(void *one)
+{
+    exec_program_fini(one);
+}
+
 const struct config_titled config_titled[CONFIG_TITLED] = {
     [CONFIG_LISTENER] =
         {.section = {.name = "listener",
@@ -88,6 +98,19 @@ const struct config_titled config_titled[CONFIG_TITLED] = {
          .max = CONFIG_ROUTES_MAX,
          .fini = fini_route,
          .check = check_route},
+    [CONFIG_PROGRAM] =
+        {.section = {.name = "program",
+                     .doc = "A program that judges messages: program \"name\" { ... }, as many as "
+                            "wanted; they are run in this order by the stage exec, which tells "
+                            "what they get.",
+                     .table = exec_program_settings},
+         .size = sizeof(struct exec_program),
+         .name = offsetof(struct exec_program, name),
+         .list = offsetof(struct config, programs),
+         .count = offsetof(struct config, n_programs),
+         .max = EXEC_PROGRAMS_MAX,
+         .fini = fini_program,
+         .check = check_program},
 };
 
 static void **list_of(const struct config_titled *t, const struct config *c)

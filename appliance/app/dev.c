@@ -347,7 +347,7 @@ static int start(struct dev *d, struct err *err)
         log_warn(&(struct log_ctx){.module = "app"}, "seal_in_code_only",
                  L_Z("why", seal_err.text));
     /* After the seal, so that programs are sealed as well. */
-    if (programs_start(&d->runner, NULL, NULL, err) || seed(d, err))
+    if (programs_start(&d->runner, NULL, &d->options.config, NULL, err) || seed(d, err))
         return -1;
     a->runner = &d->runner;
     return appliance_start(a, err);

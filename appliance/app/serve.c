@@ -106,7 +106,7 @@ static int drop(struct serve *s, struct err *err)
         return -1;
     if (s->user.change && helper_start(&s->helper, s->config_path, err))
         return -1;
-    if (programs_start(&s->runner, &s->user, s->config_path, err))
+    if (programs_start(&s->runner, &s->user, s->boot, s->config_path, err))
         return -1;
     s->appliance.runner = &s->runner;
     if (privileges_drop(&s->user, err))

@@ -43,7 +43,8 @@ def sample_is_a_configuration(text):
     lines = [line.replace("#", "", 1) if line.strip().startswith("#") and not line.strip().startswith("# ") else line
              for line in text.splitlines()[10:]]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as f:
-        f.write("\n".join(lines).replace('listener "name" {', 'listener "smtp" {'))
+        f.write("\n".join(lines).replace('listener "name" {', 'listener "smtp" {')
+                .replace(' command = ""', ' command = "/bin/true"'))  # what has no default
         f.flush()
         ended = subprocess.run([BINARY, "serve", "--config", f.name, "--show-config"], capture_output=True, text=True)
     return ended.stderr if ended.returncode else None
