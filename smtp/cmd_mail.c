@@ -57,6 +57,8 @@ static void on_may_send(void *ctx, const struct directory_answer *a)
     if (smtp_session_back(s)) {
         if (a->failed)
             smtp_refuse(&why, 451, "4.3.0", "The sender can't be checked at the moment");
+        else if (a->closed)
+            smtp_refuse(&why, 550, "5.7.1", "This account may receive mail, but not send any");
         else if (a->kind != DIRECTORY_LOCAL)
             smtp_refuse(&why, 553, "5.7.1", "This sender's address doesn't belong to %s",
                         s->account);
@@ -82,13 +84,16 @@ void smtp_mail_proceed(struct smtp_session *s)
                                "mail_limit");
         return;
     }
-    /* The null sender belongs to everybody: a mail reader sends receipts with it (RFC 8098 3). */
-    if (!s->account || !s->conf->sender_check || m->path.null) {
+    if (!s->account) {
         accept_sender(s);
         return;
     }
-    if (directory_may_send_as(s->server->conf.directory, str_from(s->account), m->sender,
-                              on_may_send, smtp_session_ref(s)) == 0) {
+    /* The null sender belongs to everybody: a mail reader sends receipts with it (RFC 8098 3). But
+     * may the account send at all? */
+    bool any = !s->conf->sender_check || m->path.null;
+    if (directory_may_send_as(s->server->conf.directory, str_from(s->account),
+                              any ? str_from(s->account) : m->sender, on_may_send,
+                              smtp_session_ref(s)) == 0) {
         smtp_session_wait(s, SMTP_WAIT_WORK);
         return;
     }

@@ -88,6 +88,7 @@ static void remember(struct smtp_session *s)
     smtp_recipient_add(s, &(struct smtp_recipient){.address = s->pending.rcpt.rcpt,
                                                    .accounts = s->dests,
                                                    .n_accounts = s->n_dests,
+                                                   .away = s->n_dests ? s->away : NULL,
                                                    .remotes = s->remotes,
                                                    .n_remotes = s->n_remotes,
                                                    .notify = s->pending.rcpt.notify,
@@ -244,9 +245,23 @@ static void refuse_moved(struct smtp_session *s, struct str to)
            arena_printf(s->command, "The mailbox has moved" STR_FMT, STR_ARG(hint)).p);
 }
 
+/* Who of them is away; a capture account that comes last isn't. */
+static bool *keep_away(struct arena *m, const struct directory_answer *a)
+{
+    bool any = false;
+    for (size_t i = 0; a->away && i < a->n_accounts; i++)
+        any = any || a->away[i];
+    if (!any)
+        return NULL;
+    bool *to = ARENA_ARRAY(m, bool, a->n_accounts + 1);
+    memcpy(to, a->away, a->n_accounts * sizeof *to);
+    return to;
+}
+
 static void decide(struct smtp_session *s, const struct directory_answer *a)
 {
     s->forwarded = s->reversed;
+    s->away = a->failed ? NULL : keep_away(s->command, a);
     if (a->failed && a->err.kind == ERR_PERM)
         refuse(s, 550, "5.4.6", a->err.text); /* an alias loop, or too many destinations */
     else if (a->failed)
@@ -257,6 +272,8 @@ static void decide(struct smtp_session *s, const struct directory_answer *a)
         decide_backup(s, s->lookup); /* as the client wrote it */
     else if (a->kind == DIRECTORY_MOVED)
         refuse_moved(s, a->moved);
+    else if (a->closed) /* RFC 3463 3.3 */
+        refuse(s, 550, "5.2.1", "This mailbox takes no mail");
     else if (a->kind == DIRECTORY_UNKNOWN || a->n_accounts + a->n_remotes == 0)
         refuse_unknown(s);
     else if (a->n_remotes)

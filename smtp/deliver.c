@@ -179,6 +179,7 @@ static void on_committed(struct store_op *op)
         log_accepted(s);
         smtp_leave_queued(s);
         smtp_confirm(s);
+        smtp_vacation(s);
     }
     if (smtp_session_back(s))
         smtp_deliver_go_on(s);

@@ -22,14 +22,27 @@ static const char *const *rcpt_names(struct smtp_session *s)
     return list;
 }
 
-struct str smtp_filter_client_name(const struct smtp_session *s)
+static struct str find_fact(const struct chain_record *r, struct str name)
 {
-    const struct chain_record *r = s->chain ? chain_records(s->chain, true) : NULL;
+    struct str found = STR_NULL;
     for (; r; r = r->next)
         for (const struct chain_fact *f = r->facts; f; f = f->next)
-            if (str_eq(f->name, STR("rdns.name")))
-                return f->value;
-    return STR_NULL;
+            if (str_eq(f->name, name))
+                found = f->value;
+    return found;
+}
+
+struct str smtp_filter_fact(const struct smtp_session *s, struct str name)
+{
+    if (!s->chain)
+        return STR_NULL;
+    struct str found = find_fact(chain_records(s->chain, false), name);
+    return found.p ? found : find_fact(chain_records(s->chain, true), name);
+}
+
+struct str smtp_filter_client_name(const struct smtp_session *s)
+{
+    return smtp_filter_fact(s, STR("rdns.name"));
 }
 
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v)

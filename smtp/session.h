@@ -50,6 +50,7 @@ struct smtp_recipient { /* as it was accepted at RCPT */
     struct str address;
     struct str *accounts, *remotes; /* who gets a copy: here; elsewhere */
     size_t n_accounts, n_remotes;
+    bool *away;       /* of each account; NULL: none is */
     unsigned notify;  /* RFC 3461: SMTP_NOTIFY_..., */
     struct str orcpt; /* "rfc822;address" or empty */
     bool forwarded;   /* remotes are behind an address of ours */
@@ -136,6 +137,7 @@ struct smtp_session {
     struct str *dests,
         *remotes; /* of the RCPT under way: accounts that get a copy; recipients elsewhere */
     size_t n_dests, n_remotes;
+    bool *away;          /* of each of dests; NULL: none is */
     bool forwarded;      /* they are behind an address of ours */
     bool reversed;       /* it is an SRS address of ours: a bounce on its way back */
     struct str lookup;   /* the address to look up: as given, or the one that was rewritten */
@@ -224,6 +226,8 @@ void smtp_filter_transaction(struct smtp_session *s); /* one begins */
 void smtp_filter_forget(struct smtp_session *s);      /* it ends: its verdicts are kept */
 /* The client's name in the DNS, that leads back: stage rdns. Empty: none, or not asked for. */
 struct str smtp_filter_client_name(const struct smtp_session *s);
+/* What a stage has told of the transaction, or else of the session; .p NULL: nothing. */
+struct str smtp_filter_fact(const struct smtp_session *s, struct str name);
 bool smtp_filter_drops(const struct smtp_session *s); /* the last point: acknowledge and drop */
 /* Fills in what stages see; strings in the session or its arenas. */
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v);
@@ -247,6 +251,7 @@ struct str smtp_qualify(struct smtp_session *s, struct str args);
 /* confirm.c: the message is committed: tells its sender of those who have their copy and asked for
  * that (NOTIFY=SUCCESS). */
 void smtp_confirm(struct smtp_session *s);
+void smtp_vacation(struct smtp_session *s); /* vacation.c: likewise */
 
 /* alias.c: the recipient (s->lookup) stands for others by a global alias: then() is told, now or
  * later, where these lead, as the directory would. False: it stands for itself. */

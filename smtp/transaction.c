@@ -71,6 +71,10 @@ struct smtp_recipient *smtp_recipient_add(struct smtp_session *s, const struct s
     to->remotes = ARENA_ARRAY(tx->arena, struct str, r->n_remotes + 1);
     for (size_t i = 0; i < r->n_accounts; i++)
         to->accounts[i] = arena_str(tx->arena, r->accounts[i]);
+    if (r->away) {
+        to->away = ARENA_ARRAY(tx->arena, bool, r->n_accounts + 1);
+        memcpy(to->away, r->away, r->n_accounts * sizeof *to->away);
+    }
     for (size_t i = 0; i < r->n_remotes; i++)
         to->remotes[i] = arena_str(tx->arena, r->remotes[i]);
     return to;

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* domain, user, alias, password: the directory's commands. */
-#include "appliance/app/admin.h"
+#include "appliance/app/admin_session.h"
 #include "appliance/base/mem.h"
-#include "appliance/directory/directory_admin.h"
 #include "appliance/directory/password.h"
 #include "appliance/mail/address.h"
 #include "appliance/store/account.h"
 
 enum { FOLDED_MAX = 512 };
 
-/* Most commands: open the directory, do one thing, close it. */
-struct admin_session {
-    struct directory_admin *dir;
-    struct arena *mem;
-};
-
-static int begin(struct admin_call *c, struct admin_session *s)
+int admin_begin(struct admin_call *c, struct admin_session *s)
 {
     s->mem = arena_new(0);
     if (directory_admin_open(c->dir, &s->dir, &c->err) == 0)
@@ -24,14 +17,14 @@ static int begin(struct admin_call *c, struct admin_session *s)
     return -1;
 }
 
-static int end(struct admin_session *s, int rc)
+int admin_end(struct admin_session *s, int rc)
 {
     directory_admin_close(&s->dir);
     arena_free(&s->mem);
     return rc;
 }
 
-static struct str arg(const struct admin_call *c, size_t i)
+struct str admin_arg(const struct admin_call *c, size_t i)
 {
     return i < c->n_args ? str_from(c->args[i]) : STR_NULL;
 }
@@ -43,7 +36,7 @@ static int revoke(struct admin_call *c, int rc)
     struct err err;
 
     buf_init(&folded, FOLDED_MAX);
-    if (rc == 0 && address_fold(arg(c, 0), &folded, &err) == 0)
+    if (rc == 0 && address_fold(admin_arg(c, 0), &folded, &err) == 0)
         c->revoked = str_dup_z(buf_str(&folded));
     buf_fini(&folded);
     return rc;
@@ -74,19 +67,22 @@ static int domain_add(struct admin_call *c)
 {
     struct admin_session s;
 
-    return begin(c, &s) ? -1 : end(&s, directory_domain_add(s.dir, arg(c, 0), &c->err));
+    return admin_begin(c, &s)
+               ? -1
+               : admin_end(&s, directory_domain_add(s.dir, admin_arg(c, 0), &c->err));
 }
 
 static int domain_remove(struct admin_call *c)
 {
     struct admin_session s;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    int rc = directory_domain_remove(s.dir, arg(c, 0), admin_option(c, "force") != NULL, &c->err);
+    int rc =
+        directory_domain_remove(s.dir, admin_arg(c, 0), admin_option(c, "force") != NULL, &c->err);
     if (rc == 0)
-        revoke_domain(c, arg(c, 0));
-    return end(&s, rc);
+        revoke_domain(c, admin_arg(c, 0));
+    return admin_end(&s, rc);
 }
 
 static int domain_list(struct admin_call *c)
@@ -96,13 +92,13 @@ static int domain_list(struct admin_call *c)
     size_t n;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
     rc = directory_domain_list(s.dir, s.mem, &list, &n, &c->err);
     c->result = rc ? NULL : json_array();
     for (size_t i = 0; rc == 0 && i < n; i++)
         json_array_append_new(c->result, domain_json(&list[i]));
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static int domain_show(struct admin_call *c)
@@ -112,15 +108,15 @@ static int domain_show(struct admin_call *c)
     size_t n;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
     rc = directory_domain_list(s.dir, s.mem, &list, &n, &c->err);
     for (size_t i = 0; rc == 0 && i < n; i++)
-        if (str_ieq(list[i].domain, arg(c, 0)))
+        if (str_ieq(list[i].domain, admin_arg(c, 0)))
             c->result = domain_json(&list[i]);
     if (rc == 0 && !c->result)
         rc = ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND, "no domain %s", c->args[0]);
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static const char *const domain_remove_options[] = {"force", NULL};
@@ -141,23 +137,21 @@ static json_t *user_json(const struct directory_user *u)
                      "quota", (json_int_t)u->quota_bytes);
 }
 
-static int parse_size(struct admin_call *c, const char *text, uint64_t *out)
-{
-    static const struct {
-        char unit;
-        unsigned shift;
-    } units[] = {{'K', 10}, {'M', 20}, {'G', 30}};
-    struct str s = str_from(text);
-    unsigned shift = 0;
+/* As sizes are written in the configuration. */
+struct size_word {
+    uint64_t size;
+};
+static const struct ph_setting size_words[] = {
+    PH_SETTING(SIZE, size_word, size, 0, "0", 0, INT64_C(1) << 60, "A number with K, M or G."),
+    PH_SETTING_END};
 
-    for (size_t i = 0; s.n && i < ARRAY_LEN(units); i++)
-        if (ascii_upper(s.p[s.n - 1]) == units[i].unit)
-            shift = units[i].shift;
-    if (shift)
-        s.n--;
-    if (str_to_u64(s, UINT64_C(1) << 32, out))
-        return ERR(&c->err, ERR_PROTO, "'%s' is not a size: want a number with K, M or G", text);
-    *out <<= shift;
+int admin_size(struct admin_call *c, const char *text, uint64_t *out)
+{
+    struct size_word w = {0};
+
+    if (settings_set(size_words, &w, STR("size"), str_from(text), &c->err))
+        return -1;
+    *out = w.size;
     return 0;
 }
 
@@ -202,11 +196,12 @@ static int user_add(struct admin_call *c)
     uint64_t bytes = 0;
     struct admin_session s;
 
-    if ((quota && parse_size(c, quota, &bytes)) || begin(c, &s))
+    if ((quota && admin_size(c, quota, &bytes)) || admin_begin(c, &s))
         return -1;
-    if (end(&s, directory_user_add(s.dir, arg(c, 0), str_from(name), password, bytes, &c->err)))
+    if (admin_end(&s, directory_user_add(s.dir, admin_arg(c, 0), str_from(name), password, bytes,
+                                         &c->err)))
         return -1;
-    return bytes ? store_quota(c, arg(c, 0), bytes) : 0;
+    return bytes ? store_quota(c, admin_arg(c, 0), bytes) : 0;
 }
 
 static int user_get(struct admin_call *c)
@@ -215,11 +210,11 @@ static int user_get(struct admin_call *c)
     struct directory_user u;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    rc = directory_user_get(s.dir, s.mem, arg(c, 0), &u, &c->err);
+    rc = directory_user_get(s.dir, s.mem, admin_arg(c, 0), &u, &c->err);
     c->result = rc ? NULL : user_json(&u);
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static int user_list(struct admin_call *c)
@@ -229,13 +224,13 @@ static int user_list(struct admin_call *c)
     size_t n;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    rc = directory_user_list(s.dir, s.mem, arg(c, 0), &list, &n, &c->err);
+    rc = directory_user_list(s.dir, s.mem, admin_arg(c, 0), &list, &n, &c->err);
     c->result = rc ? NULL : json_array();
     for (size_t i = 0; rc == 0 && i < n; i++)
         json_array_append_new(c->result, user_json(&list[i]));
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 /* The mail of a removed user stays, detached from the address, so that nobody inherits it
@@ -262,11 +257,11 @@ static int user_remove(struct admin_call *c)
     int rc;
 
     buf_init(&folded, 512);
-    if (address_fold(arg(c, 0), &folded, &c->err) || begin(c, &s)) {
+    if (address_fold(admin_arg(c, 0), &folded, &c->err) || admin_begin(c, &s)) {
         buf_fini(&folded);
         return -1;
     }
-    rc = revoke(c, end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err)));
+    rc = revoke(c, admin_end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err)));
     if (rc == 0) {
         struct detach d = {.op = {.run = detach_run, .cls = STORE_INTERACTIVE},
                            .name = buf_str(&folded)};
@@ -284,16 +279,19 @@ static int user_enable(struct admin_call *c)
 {
     struct admin_session s;
 
-    return begin(c, &s) ? -1 : end(&s, directory_user_set_enabled(s.dir, arg(c, 0), true, &c->err));
+    return admin_begin(c, &s)
+               ? -1
+               : admin_end(&s, directory_user_set_enabled(s.dir, admin_arg(c, 0), true, &c->err));
 }
 
 static int user_disable(struct admin_call *c)
 {
     struct admin_session s;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    return revoke(c, end(&s, directory_user_set_enabled(s.dir, arg(c, 0), false, &c->err)));
+    return revoke(
+        c, admin_end(&s, directory_user_set_enabled(s.dir, admin_arg(c, 0), false, &c->err)));
 }
 
 static int user_quota(struct admin_call *c)
@@ -301,11 +299,39 @@ static int user_quota(struct admin_call *c)
     struct admin_session s;
     uint64_t bytes;
 
-    if (parse_size(c, c->args[1], &bytes) || begin(c, &s))
+    if (admin_size(c, c->args[1], &bytes) || admin_begin(c, &s))
         return -1;
-    if (end(&s, directory_user_set_quota(s.dir, arg(c, 0), bytes, &c->err)))
+    if (admin_end(&s, directory_user_set_quota(s.dir, admin_arg(c, 0), bytes, &c->err)))
         return -1;
-    return store_quota(c, arg(c, 0), bytes);
+    return store_quota(c, admin_arg(c, 0), bytes);
+}
+
+static int user_allow(struct admin_call *c)
+{
+    static const struct {
+        const char *word;
+        bool sends, receives;
+    } words[] = {{"both", true, true},
+                 {"receive", false, true},
+                 {"send", true, false},
+                 {"neither", false, false}};
+    struct directory_options o;
+    struct admin_session s;
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(words) && strcmp(c->args[1], words[i].word) != 0)
+        i++;
+    if (i == ARRAY_LEN(words))
+        return ERR(&c->err, ERR_PROTO, "'%.50s' is none of both, receive, send, neither",
+                   c->args[1]);
+    if (admin_begin(c, &s))
+        return -1;
+    int rc = directory_options_get(s.dir, s.mem, admin_arg(c, 0), &o, &c->err);
+    o.sends = words[i].sends;
+    o.receives = words[i].receives;
+    if (rc == 0)
+        rc = directory_options_set(s.dir, admin_arg(c, 0), &o, &c->err);
+    return admin_end(&s, rc);
 }
 
 static const char *const user_add_options[] = {"name=", "quota=", NULL};
@@ -316,6 +342,9 @@ const struct admin_command admin_user_commands[] = {
     {"user", "show", "ADDRESS", 1, 1, NULL, false, user_get, "Show one user."},
     {"user", "quota", "ADDRESS SIZE", 2, 2, NULL, false, user_quota,
      "Limit what a user may store; 0 returns to the default."},
+    {"user", "allow", "ADDRESS both|receive|send|neither", 2, 2, NULL, false, user_allow,
+     "Let a user send mail and get mail, or only one of these. They can log in and read in any "
+     "case."},
     {"user", "enable", "ADDRESS", 1, 1, NULL, false, user_enable,
      "Allow login and delivery again."},
     {"user", "disable", "ADDRESS", 1, 1, NULL, false, user_disable, "Refuse login and delivery."},
@@ -344,21 +373,23 @@ static int alias_add(struct admin_call *c)
     struct str *to;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
     to = ARENA_ARRAY(s.mem, struct str, c->n_args);
     for (size_t i = 1; i < c->n_args; i++)
-        to[i - 1] = arg(c, i);
-    rc = directory_alias_add(s.dir, arg(c, 0), to, c->n_args - 1,
+        to[i - 1] = admin_arg(c, i);
+    rc = directory_alias_add(s.dir, admin_arg(c, 0), to, c->n_args - 1,
                              admin_option(c, "replace") != NULL, &c->err);
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static int alias_remove(struct admin_call *c)
 {
     struct admin_session s;
 
-    return begin(c, &s) ? -1 : end(&s, directory_alias_remove(s.dir, arg(c, 0), &c->err));
+    return admin_begin(c, &s)
+               ? -1
+               : admin_end(&s, directory_alias_remove(s.dir, admin_arg(c, 0), &c->err));
 }
 
 static int alias_show(struct admin_call *c)
@@ -367,11 +398,11 @@ static int alias_show(struct admin_call *c)
     struct directory_alias a;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    rc = directory_alias_get(s.dir, s.mem, arg(c, 0), &a, &c->err);
+    rc = directory_alias_get(s.dir, s.mem, admin_arg(c, 0), &a, &c->err);
     c->result = rc ? NULL : alias_json(&a);
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static int alias_list(struct admin_call *c)
@@ -381,13 +412,13 @@ static int alias_list(struct admin_call *c)
     size_t n;
     int rc;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    rc = directory_alias_list(s.dir, s.mem, arg(c, 0), &list, &n, &c->err);
+    rc = directory_alias_list(s.dir, s.mem, admin_arg(c, 0), &list, &n, &c->err);
     c->result = rc ? NULL : json_array();
     for (size_t i = 0; rc == 0 && i < n; i++)
         json_array_append_new(c->result, alias_json(&list[i]));
-    return end(&s, rc);
+    return admin_end(&s, rc);
 }
 
 static const char *const alias_add_options[] = {"replace", NULL};
@@ -406,19 +437,20 @@ static int password_set(struct admin_call *c)
 
     if (!c->password)
         return ERR(&c->err, ERR_PROTO, "no password given");
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    return revoke(
-        c, end(&s, directory_user_set_password(s.dir, arg(c, 0), str_from(c->password), &c->err)));
+    return revoke(c, admin_end(&s, directory_user_set_password(s.dir, admin_arg(c, 0),
+                                                               str_from(c->password), &c->err)));
 }
 
 static int password_remove(struct admin_call *c)
 {
     struct admin_session s;
 
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    return revoke(c, end(&s, directory_user_set_hash(s.dir, arg(c, 0), STR(""), &c->err)));
+    return revoke(c,
+                  admin_end(&s, directory_user_set_hash(s.dir, admin_arg(c, 0), STR(""), &c->err)));
 }
 
 static int password_import(struct admin_call *c)
@@ -427,10 +459,10 @@ static int password_import(struct admin_call *c)
 
     if (!c->password)
         return ERR(&c->err, ERR_PROTO, "no hash given");
-    if (begin(c, &s))
+    if (admin_begin(c, &s))
         return -1;
-    return revoke(
-        c, end(&s, directory_user_set_hash(s.dir, arg(c, 0), str_from(c->password), &c->err)));
+    return revoke(c, admin_end(&s, directory_user_set_hash(s.dir, admin_arg(c, 0),
+                                                           str_from(c->password), &c->err)));
 }
 
 static int password_make(struct admin_call *c)

@@ -107,7 +107,7 @@ static const char *last_word(const struct command_line *cl)
 
 static int read_file(const char *name, char *out, size_t cap, struct err *err)
 {
-    FILE *f = fopen(name, "re");
+    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
     size_t n = 0;
 
     if (f)
@@ -119,7 +119,7 @@ static int read_file(const char *name, char *out, size_t cap, struct err *err)
         err_set(err, ERR_PERM, ERR_WHY_OTHER, "%s is too large, or no text", name);
         n = cap;
     }
-    if (f)
+    if (f && f != stdin)
         fclose(f);
     if (n == cap)
         return -1;

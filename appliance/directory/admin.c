@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/base/text.h"
 #include "appliance/directory/admin_private.h"
+#include "appliance/directory/own.h"
 #include "appliance/directory/resolve.h"
 #include "appliance/directory/rows_from.h"
 #include "appliance/directory/rows_sql.h"
@@ -21,13 +22,14 @@ int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
     *out = NULL;
     if (rows_from_new(dir, conf, &source, err) < 0)
         return -1;
-    int rc = rows_from_open_tables(source, &db, &read_only, err);
-    rows_from_free(&source);
-    if (rc < 0)
+    if (rows_from_open_tables(source, &db, &read_only, err) < 0) {
+        rows_from_free(&source);
         return err_context(err, "directory");
+    }
     struct rows *rows;
     if (rows_sql_own(db, false, &rows, err) < 0) {
         sql_close(&db);
+        rows_from_free(&source);
         return err_context(err, "directory");
     }
     *out = MEM_NEW(struct directory_admin);
@@ -35,7 +37,15 @@ int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
     (*out)->rows = rows;
     (*out)->read_only = read_only;
     (*out)->scratch = arena_new(0);
+    (*out)->source = source;
     return 0;
+}
+
+struct sql *admin_own(struct directory_admin *a, struct err *err)
+{
+    if (!a->own && own_open(a->source->dir, a->source->own, false, &a->own, err) < 0)
+        a->own = NULL;
+    return a->own;
 }
 
 void directory_admin_close(struct directory_admin **a)
@@ -44,6 +54,8 @@ void directory_admin_close(struct directory_admin **a)
         return;
     rows_close(&(*a)->rows);
     sql_close(&(*a)->db);
+    sql_close(&(*a)->own);
+    rows_from_free(&(*a)->source);
     arena_free(&(*a)->scratch);
     mem_free(*a);
     *a = NULL;

@@ -5,7 +5,7 @@
 #include "appliance/mail/address.h"
 
 /* What the settings allow by default: an alias beyond that would be refused when mail comes. */
-static const struct resolve_limits limits = {.depth = 20, .targets = 1000, .tag = '+'};
+const struct resolve_limits admin_limits = {.depth = 20, .targets = 1000, .tag = '+'};
 
 static int no_alias(struct str address, struct err *err)
 {
@@ -13,9 +13,8 @@ static int no_alias(struct str address, struct err *err)
                    STR_ARG(str_take(address, 200)));
 }
 
-/* Folded, checked, each once, and joined by commas. */
-static int join(struct directory_admin *a, struct str alias, const struct str *destinations,
-                size_t n, struct str *list, struct buf *out, struct err *err)
+int admin_join(struct directory_admin *a, struct str alias, const struct str *destinations,
+               size_t n, struct str *list, struct buf *out, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
         bool again = false;
@@ -68,7 +67,7 @@ static int check_alias(struct directory_admin *a, struct str alias, struct err *
         rand_text(probe, 32);
         address = arena_printf(a->scratch, "%s" STR_FMT, probe, STR_ARG(alias));
     }
-    if (resolve_address(&src, &limits, a->scratch, address, &r, err) < 0)
+    if (resolve_address(&src, &admin_limits, a->scratch, address, &r, err) < 0)
         return -1;
     if (r.loop)
         return ERR(err, ERR_PERM, "the aliases of " STR_FMT " would run in a loop",
@@ -76,8 +75,8 @@ static int check_alias(struct directory_admin *a, struct str alias, struct err *
     return 0;
 }
 
-static int check_destination(struct directory_admin *a, struct str alias, struct str destination,
-                             struct err *err)
+int admin_check_destination(struct directory_admin *a, struct str alias, struct str destination,
+                            struct err *err)
 {
     struct resolve_source src = rows_source(a->rows);
     struct resolve_result r = {.kind = DIRECTORY_UNKNOWN};
@@ -87,7 +86,7 @@ static int check_destination(struct directory_admin *a, struct str alias, struct
     if (str_eq(destination, alias)) {
         if (rows_user(a->rows, alias, &found, err) < 0)
             return -1;
-    } else if (resolve_address(&src, &limits, a->scratch, destination, &r, err) < 0) {
+    } else if (resolve_address(&src, &admin_limits, a->scratch, destination, &r, err) < 0) {
         return -1;
     } else {
         found = r.kind != DIRECTORY_UNKNOWN;
@@ -106,7 +105,7 @@ static int add_alias(struct directory_admin *a, struct str alias, struct str joi
         check_alias(a, alias, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
-        if (check_destination(a, alias, list[i], err) < 0)
+        if (admin_check_destination(a, alias, list[i], err) < 0)
             return -1;
     return 0;
 }
@@ -130,13 +129,13 @@ int directory_alias_add(struct directory_admin *a, struct str address,
     arena_clear(a->scratch);
     if (n == 0)
         return ERR(err, ERR_PERM, "an alias has at least one destination");
-    if (n > limits.targets)
+    if (n > admin_limits.targets)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "too many destinations");
     if (admin_may_change(a, err) < 0 || admin_alias_name(a, address, &alias, err) < 0)
         return -1;
     struct str *list = ARENA_ARRAY(a->scratch, struct str, n);
     buf_init(&joined, 1 << 20);
-    int r = join(a, alias, destinations, n, list, &joined, err);
+    int r = admin_join(a, alias, destinations, n, list, &joined, err);
     if (r == 0)
         r = add_in_transaction(a, alias, buf_str(&joined), list, n, replace, err);
     buf_fini(&joined);

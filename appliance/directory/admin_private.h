@@ -5,13 +5,18 @@
 #define PH_DIRECTORY_ADMIN_PRIVATE_H
 #include "appliance/directory/directory_admin.h"
 #include "appliance/directory/rows.h"
+#include "appliance/directory/rows_from.h"
 
 struct directory_admin {
     struct sql *db;
     struct rows *rows; /* over db */
     bool read_only;
+    struct sql *own; /* admin_own() */
+    struct rows_from *source;
     struct arena *scratch; /* of one call: cleared when the next begins */
 };
+/* The connection to our own tables (own.h), opened when it is first asked for. NULL: err. */
+struct sql *admin_own(struct directory_admin *a, struct err *err);
 /* Folds and checks what is going to be stored; sentences for a person. Memory in scratch. */
 int admin_domain_name(struct directory_admin *a, struct str in, struct str *out, struct err *err)
     __attribute__((warn_unused_result));
@@ -27,6 +32,15 @@ int admin_need_domain(struct directory_admin *a, struct str address, struct err 
 /* ERR_WHY_READ_ONLY: rows of others, that we may only read. */
 int admin_may_change(const struct directory_admin *a, struct err *err)
     __attribute__((warn_unused_result));
+/* Destinations of `name`: folded and checked into list, each once and as written into out, joined
+ * by commas. A whole domain ("@other") only where name is one. admin_alias.c */
+int admin_join(struct directory_admin *a, struct str name, const struct str *destinations, size_t n,
+               struct str *list, struct buf *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Does mail for it arrive? Refused when it is in one of our domains and doesn't exist. */
+int admin_check_destination(struct directory_admin *a, struct str name, struct str destination,
+                            struct err *err) __attribute__((warn_unused_result));
+extern const struct resolve_limits admin_limits; /* those that the settings have by default */
 /* Prepares with the key bound as parameter 1 (.p NULL: none). */
 int admin_prepare(struct directory_admin *a, const char *text, struct str key,
                   struct sql_stmt **out, struct err *err) __attribute__((warn_unused_result));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/base/text.h"
 #include "appliance/directory/admin_private.h"
+#include "appliance/directory/options.h"
 #include "appliance/directory/password.h"
 #include "appliance/directory/password_schemes.h"
 #include "appliance/directory/schema.h"
@@ -96,8 +97,14 @@ static int change_user(struct directory_admin *a, const char *text, struct str v
 
 int directory_user_remove(struct directory_admin *a, struct str address, struct err *err)
 {
+    struct str id;
+    struct sql *own;
     arena_clear(a->scratch);
-    return change_user(a, "DELETE FROM users WHERE id = ?", STR_NULL, address, err);
+    if (change_user(a, "DELETE FROM users WHERE id = ?", STR_NULL, address, err) < 0)
+        return -1;
+    /* Who gets the address next inherits nothing. */
+    own = admin_address(a, address, &id, err) < 0 ? NULL : admin_own(a, err);
+    return own ? options_remove(own, id, err) : -1;
 }
 
 int directory_user_set_hash(struct directory_admin *a, struct str address, struct str hash,

@@ -122,10 +122,12 @@ static void lookup_run(struct job *j, void *worker)
     struct rows *rows = worker_begin(worker, &op->err);
     int r = -1;
     if (rows && op->account.p)
-        r = may_send_lookup(op, rows, &op->err);
+        r = may_send_lookup(op, worker, rows, &op->err);
     else if (rows) {
-        struct resolve_source src = rows_source(rows);
-        r = resolve_address(&src, &op->limits, op->m, op->address, &op->result, &op->err);
+        struct resolve_source src;
+        r = worker_source(worker, rows, &src, &op->err);
+        if (r == 0)
+            r = resolve_address(&src, &op->limits, op->m, op->address, &op->result, &op->err);
     }
     op->failed = r < 0;
     worker_end(worker, r < 0 && op->err.kind != ERR_PERM);
@@ -145,6 +147,8 @@ static void lookup_done(struct job *j)
         a.n_accounts = op->result.n_accounts;
         a.remotes = op->result.remotes;
         a.n_remotes = op->result.n_remotes;
+        a.away = op->result.away;
+        a.closed = op->result.closed && a.kind == DIRECTORY_UNKNOWN;
         if (op->result.dangling.n && a.kind == DIRECTORY_LOCAL && !op->account.p)
             log_warn(&directory_log, "alias_dangling", L_STR("address", op->address),
                      L_STR("destination", op->result.dangling));

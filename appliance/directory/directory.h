@@ -79,6 +79,10 @@ struct directory_answer {
      * callback only. */
     const struct str *accounts, *remotes;
     size_t n_accounts, n_remotes;
+    const bool *away; /* of each account: senders are told that its owner is away */
+    /* UNKNOWN: the account is there, but isn't to get mail (or, of directory_may_send_as, to send
+     * any) */
+    bool closed;
 };
 typedef void (*directory_answer_fn)(void *ctx, const struct directory_answer *a);
 /* Order of look-up, as in Postfix with Flurdy's tables: alias; user; the same without +tag;
@@ -88,9 +92,27 @@ typedef void (*directory_answer_fn)(void *ctx, const struct directory_answer *a)
  * domain that has neither row nor catch-all for them, are postmaster@ the first domain; a
  * postmaster that leads nowhere is the first user there, by name (UNKNOWN: there is none). Disabled
  * rows count as absent. A destination of ours that doesn't exist is left out (and logged) while
- * there are others. -1: lane full, on_answer won't come. */
+ * there are others. An account may send its mail on (directory_admin.h), with or without a copy for
+ * itself, or take none. -1: lane full, on_answer won't come. */
 int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer,
                       void *ctx) __attribute__((warn_unused_result));
+
+/* What is said to who writes to an account that is away, once in as many days to each. */
+struct directory_notice {
+    int64_t days;
+    struct str subject; /* empty: made of the message's */
+    struct str text;    /* UTF-8, any line ends; .p NULL: there is none */
+};
+struct directory_away {
+    bool failed; /* err: ERR_TEMP */
+    struct err err;
+    bool tell; /* this sender is to be told now, which is noted. Views: during the callback only */
+    struct directory_notice notice;
+};
+typedef void (*directory_away_fn)(void *ctx, const struct directory_away *a);
+/* Both folded. -1: lane full, on_answer won't come. */
+int directory_away(struct directory *d, struct str account, struct str sender,
+                   directory_away_fn on_answer, void *ctx) __attribute__((warn_unused_result));
 
 /* ---- Logging in. */
 struct directory_login {

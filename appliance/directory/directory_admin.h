@@ -63,6 +63,31 @@ int directory_user_set_enabled(struct directory_admin *a, struct str address, bo
 int directory_user_set_quota(struct directory_admin *a, struct str address, uint64_t bytes,
                              struct err *err) __attribute__((warn_unused_result));
 
+/* ---- What an account may do, and what becomes of its mail; ours, whoever's the user's row is. */
+struct directory_options {
+    bool sends;         /* may hand in mail */
+    bool receives;      /* gets mail; else 550 5.2.1 */
+    bool keeps;         /* with `forward`: a copy stays */
+    struct str forward; /* comma separated addresses; empty: nowhere else */
+    bool away; /* senders get its notice, between these times (s since 1970; until 0: on) */
+    int64_t away_from, away_until;
+};
+int directory_options_get(struct directory_admin *a, struct arena *m, struct str address,
+                          struct directory_options *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* All of them. The user must exist. Refused as in directory_alias_add(): a forward that leads to
+ * none of our addresses, or back here alone. */
+int directory_options_set(struct directory_admin *a, struct str address,
+                          const struct directory_options *o, struct err *err)
+    __attribute__((warn_unused_result));
+/* text.p NULL: none is set. Setting one makes that all senders are told anew. */
+int directory_notice_get(struct directory_admin *a, struct arena *m, struct str address,
+                         struct directory_notice *out, struct err *err)
+    __attribute__((warn_unused_result));
+int directory_notice_set(struct directory_admin *a, struct str address,
+                         const struct directory_notice *n, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* destinations: one or more addresses, or "@domain" for a domain alias. Refused: a loop, a
  * destination in one of our domains that doesn't exist. An existing alias is replaced only with
  * `replace`. */

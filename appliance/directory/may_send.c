@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/directory.h"
 
+#include "appliance/directory/options.h"
+#include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 
 static bool is_own(struct lookup *op, struct str account)
@@ -13,6 +15,8 @@ static bool is_own(struct lookup *op, struct str account)
     return resolve_untag(op->m, folded, op->limits.tag, &base) && str_eq(base, account);
 }
 
+/* An alias or catch-all that leads to it; where other accounts send their mail on to says nothing
+ * about whose they are. */
 static int leads_to(struct lookup *op, struct rows *rows, struct str account, bool *out,
                     struct err *err)
 {
@@ -27,10 +31,22 @@ static int leads_to(struct lookup *op, struct rows *rows, struct str account, bo
     return 0;
 }
 
-int may_send_lookup(struct lookup *op, struct rows *rows, struct err *err)
+static int check_sends(struct lookup *op, struct directory_worker *w, struct str account,
+                       bool *sends_out, struct err *err)
+{
+    struct directory_options o;
+    struct sql *own = worker_own(w, err);
+    if (!own || options_read(own, op->m, account, &o, err) < 0)
+        return -1;
+    *sends_out = o.sends;
+    return 0;
+}
+
+int may_send_lookup(struct lookup *op, struct directory_worker *w, struct rows *rows,
+                    struct err *err)
 {
     struct str *account = ARENA_NEW(op->m, struct str);
-    bool exists, may = false;
+    bool exists, sends, may = false;
     op->result = (struct resolve_result){.kind = DIRECTORY_UNKNOWN};
     if (!resolve_fold(op->m, op->account, account))
         return 0;
@@ -38,6 +54,11 @@ int may_send_lookup(struct lookup *op, struct rows *rows, struct err *err)
     if (rows_user(rows, *account, &exists, err) < 0)
         return -1;
     if (!exists)
+        return 0;
+    if (check_sends(op, w, *account, &sends, err) < 0)
+        return -1;
+    op->result.closed = !sends;
+    if (!sends)
         return 0;
     may = is_own(op, *account);
     if (!may && leads_to(op, rows, *account, &may, err) < 0)

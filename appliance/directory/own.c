@@ -11,8 +11,24 @@ static const char *const credentials[] = {
     " used BIGINT NOT NULL, PRIMARY KEY (account, kind, label)) %CLUSTERED%",
     NULL};
 
+/* Times in s since 1970; away_until 0: for ever. at: when the sender was told. */
+static const char *const options[] = {
+    "CREATE TABLE account_option (account VARCHAR(320) NOT NULL PRIMARY KEY, sends SMALLINT NOT "
+    "NULL,"
+    " receives SMALLINT NOT NULL, keeps SMALLINT NOT NULL, forward VARCHAR(4000) NOT NULL,"
+    " away SMALLINT NOT NULL, away_from BIGINT NOT NULL, away_until BIGINT NOT NULL) %CLUSTERED%",
+    "CREATE TABLE vacation (account VARCHAR(320) NOT NULL PRIMARY KEY, days INTEGER NOT NULL,"
+    " subject VARCHAR(500) NOT NULL, text LONGBLOB NOT NULL) %CLUSTERED%",
+    "CREATE TABLE vacation_sent (account VARCHAR(320) NOT NULL, sender VARCHAR(320) NOT NULL,"
+    " at BIGINT NOT NULL, PRIMARY KEY (account, sender)) %CLUSTERED%",
+    /* 0: no limit. quota_user: of an account without an own one */
+    "CREATE TABLE domain_option (domain VARCHAR(255) NOT NULL PRIMARY KEY, quota BIGINT NOT NULL,"
+    " quota_user BIGINT NOT NULL, users BIGINT NOT NULL) %CLUSTERED%",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"credentials", credentials},
+    {"what accounts and domains may", options},
 };
 
 int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,

@@ -65,6 +65,9 @@ struct lookup {
 int lookup_start(struct directory *d, struct str address, struct str account,
                  directory_answer_fn on_answer, void *ctx) __attribute__((warn_unused_result));
 /* Worker: fills op->result. */
-int may_send_lookup(struct lookup *op, struct rows *rows, struct err *err)
-    __attribute__((warn_unused_result));
+int may_send_lookup(struct lookup *op, struct directory_worker *w, struct rows *rows,
+                    struct err *err) __attribute__((warn_unused_result));
+/* What to resolve from: these rows, and what is ours about accounts. */
+int worker_source(struct directory_worker *w, struct rows *rows, struct resolve_source *out,
+                  struct err *err) __attribute__((warn_unused_result));
 #endif

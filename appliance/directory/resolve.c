@@ -2,6 +2,7 @@
 #include "appliance/directory/resolve.h"
 
 #include "appliance/base/map.h"
+#include "appliance/directory/options.h"
 #include "appliance/mail/address.h"
 
 /* More than any address of RFC 5321 4.5.3.1 takes when it is folded. */
@@ -14,7 +15,7 @@ struct walk {
     struct map *visited; /* address -> on_path or finished */
     struct map *taken;   /* accounts and remotes already in the result */
     struct resolve_result *out;
-    size_t cap_accounts, cap_remotes, steps;
+    size_t cap_accounts, cap_remotes, cap_away, steps;
 };
 static char on_path, finished; /* only their addresses are used */
 
@@ -27,6 +28,8 @@ struct hit {
 
 static int visit(struct walk *w, struct str address, struct str written, size_t depth,
                  struct err *err);
+static int take_user(struct walk *w, struct str account, struct str address, size_t depth,
+                     struct err *err);
 
 bool resolve_fold(struct arena *m, struct str in, struct str *out)
 {
@@ -64,6 +67,20 @@ static void append(struct walk *w, struct str **list, size_t *n, size_t *cap, st
     (*list)[(*n)++] = s;
 }
 
+/* One for each account: as long as `accounts` has room. */
+static void append_away(struct walk *w, bool away)
+{
+    struct resolve_result *r = w->out;
+    if (w->cap_away < w->cap_accounts) {
+        bool *bigger = ARENA_ARRAY(w->m, bool, w->cap_accounts);
+        if (w->cap_away)
+            memcpy(bigger, r->away, w->cap_away * sizeof *r->away);
+        r->away = bigger;
+        w->cap_away = w->cap_accounts;
+    }
+    r->away[r->n_accounts - 1] = away;
+}
+
 /* 1: new; 0: already in the result */
 static int take_new(struct walk *w, struct str address, struct err *err)
 {
@@ -75,11 +92,13 @@ static int take_new(struct walk *w, struct str address, struct err *err)
     return 1;
 }
 
-static int take_account(struct walk *w, struct str address, struct err *err)
+static int take_account(struct walk *w, struct str address, bool away, struct err *err)
 {
     int r = take_new(w, address, err);
-    if (r == 1)
+    if (r == 1) {
         append(w, &w->out->accounts, &w->out->n_accounts, &w->cap_accounts, address);
+        append_away(w, away);
+    }
     return r < 0 ? -1 : 0;
 }
 
@@ -185,7 +204,7 @@ static int expand_one(struct walk *w, const struct hit *hit, struct str address,
     if (w->src->user(w->src->ctx, hit->name, &found, err) < 0)
         return -1;
     if (found)
-        return take_account(w, hit->name, err);
+        return take_user(w, hit->name, address, depth, err);
     w->out->dangling = destination;
     return 0;
 }
@@ -203,6 +222,47 @@ static int expand(struct walk *w, const struct hit *hit, struct str address, siz
             return -1;
     }
     return 0;
+}
+
+/* Where an account sends its mail on: as if an alias had its name. Lists it itself, a copy stays.
+ */
+static int send_on(struct walk *w, struct str account, const struct directory_options *o,
+                   struct str address, size_t depth, struct err *err)
+{
+    struct str rest = o->forward, written, destination;
+    while (rest.n) {
+        str_cut(rest, ',', &written, &rest);
+        written = str_trim(written);
+        if (!written.n)
+            continue;
+        if (!resolve_fold(w->m, written, &destination) || destination.p[0] == '@') {
+            w->out->dangling = arena_str(w->m, str_take(written, ADDRESS_MAX));
+            continue;
+        }
+        if (is_self(w, destination, address, account))
+            continue; /* it keeps a copy or it doesn't */
+        if (visit(w, destination, written, depth + 1, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int take_user(struct walk *w, struct str account, struct str address, size_t depth,
+                     struct err *err)
+{
+    struct directory_options o = {.receives = true, .keeps = true};
+    if (map_get(w->taken, account)) /* its wishes are fulfilled */
+        return 0;
+    if (w->src->options && w->src->options(w->src->options_ctx, w->m, account, &o, err) < 0)
+        return -1;
+    if (!o.receives) {
+        w->out->closed = true;
+        return 0;
+    }
+    if ((o.keeps || !o.forward.n) &&
+        take_account(w, account, options_away(&o, w->src->now_s), err) < 0)
+        return -1;
+    return send_on(w, account, &o, address, depth, err);
 }
 
 /* Counts everything looked at, so that neither chains nor unknown destinations cost without bound.
@@ -255,7 +315,7 @@ static int visit(struct walk *w, struct str address, struct str written, size_t 
     if (find(w, address, &hit, err) < 0)
         return -1;
     if (hit.alias ? expand(w, &hit, address, depth, err) < 0
-                  : hit.user && take_account(w, hit.name, err) < 0)
+                  : hit.user && take_user(w, hit.name, address, depth, err) < 0)
         return -1;
     if (!hit.alias && !hit.user)
         w->out->dangling = address;
@@ -276,7 +336,7 @@ static int fall_back(struct walk *w, struct str address, struct err *err)
         return 0;
     if (w->src->first_user(w->src->ctx, w->m, first, &user, err) < 0)
         return -1;
-    return user.n ? take_account(w, user, err) : 0;
+    return user.n ? take_account(w, user, false, err) : 0;
 }
 
 static int walk_from(struct walk *w, struct str address, struct err *err)

@@ -6,12 +6,12 @@
  * 5321 4.5.1, RFC 2142) postmaster@ the first domain. A postmaster that leads nowhere is the first
  * user of the first domain: somebody must read it. A disabled row doesn't exist. An alias that
  * lists its own name keeps a copy in the account of that name. Tags aren't carried over to
- * destinations. */
+ * destinations. An account that forwards leads on like an alias of its own name. */
 #ifndef PH_DIRECTORY_RESOLVE_H
 #define PH_DIRECTORY_RESOLVE_H
 #include "appliance/base/arena.h"
 #include "appliance/base/err.h"
-#include "appliance/directory/directory.h"
+#include "appliance/directory/directory_admin.h"
 
 struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded */
     void *ctx;
@@ -28,6 +28,11 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
      * address itself only; and is an address in a domain of others to be taken in for them? */
     int (*moved)(void *ctx, struct arena *m, struct str address, struct str *out, struct err *err);
     int (*relayed)(void *ctx, struct str address, bool *relayed_out, struct err *err);
+    /* What the account may, and where its mail goes; NULL: all do what is usual. */
+    int (*options)(void *options_ctx, struct arena *m, struct str account,
+                   struct directory_options *out, struct err *err);
+    void *options_ctx;
+    int64_t now_s; /* for options.away */
 };
 struct resolve_limits {
     size_t depth, targets;  /* see directory_conf */
@@ -41,6 +46,8 @@ struct resolve_result {
     size_t n_accounts, n_remotes;
     bool backup;         /* the address is in a domain of others: its own remote */
     struct str moved;    /* kind MOVED: to where */
+    bool *away;          /* of each account */
+    bool closed;         /* there was an account that takes no mail */
     struct str dangling; /* a destination in our domains that leads nowhere; left out while there
                             are others */
     bool loop; /* an alias led back to one it came from; an error only if nothing else was found */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* What a thread of lane `directory` keeps open. */
 #include "appliance/base/clock.h"
+#include "appliance/directory/options.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 #include "appliance/directory/rows_from.h"
@@ -78,6 +79,22 @@ struct sql *worker_own(struct directory_worker *w, struct err *err)
         w->own_retry_ms = now + REOPEN_MS;
     }
     return w->own;
+}
+
+static int read_options(void *own, struct arena *m, struct str account,
+                        struct directory_options *out, struct err *err)
+{
+    return options_read(own, m, account, out, err);
+}
+
+int worker_source(struct directory_worker *w, struct rows *rows, struct resolve_source *out,
+                  struct err *err)
+{
+    *out = rows_source(rows);
+    out->options = read_options;
+    out->options_ctx = worker_own(w, err);
+    out->now_s = clock_wall_ms() / 1000;
+    return out->options_ctx ? 0 : -1;
 }
 
 /* A look-up that failed after a long time met a server that hangs: those who wait behind it are

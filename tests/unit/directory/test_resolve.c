@@ -148,13 +148,41 @@ static int relayed(void *ctx, struct str address, bool *out, struct err *e)
     return 0;
 }
 
-static const struct resolve_source source = {.hosted = hosted,
-                                             .moved = moved,
-                                             .relayed = relayed,
-                                             .alias = alias,
-                                             .user = user,
-                                             .first_domain = first_domain,
-                                             .first_user = first_user};
+/* What some accounts wish. */
+static const struct wish {
+    const char *account, *forward;
+    bool receives, keeps, away;
+} * wishes;
+static size_t n_wishes;
+
+static int options(void *ctx, struct arena *m, struct str account, struct directory_options *out,
+                   struct err *e)
+{
+    (void)m;
+    (void)e;
+    assert_ptr_equal(ctx, &wishes);
+    *out = (struct directory_options){.sends = true, .receives = true, .keeps = true};
+    for (size_t i = 0; i < n_wishes; i++)
+        if (str_eq(account, str_from(wishes[i].account)))
+            *out = (struct directory_options){.receives = wishes[i].receives,
+                                              .keeps = wishes[i].keeps,
+                                              .forward = str_from(wishes[i].forward),
+                                              .away = wishes[i].away,
+                                              .away_from = 1000,
+                                              .away_until = 2000};
+    return 0;
+}
+
+static struct resolve_source source = {.hosted = hosted,
+                                       .alias = alias,
+                                       .user = user,
+                                       .first_domain = first_domain,
+                                       .first_user = first_user,
+                                       .moved = moved,
+                                       .relayed = relayed,
+                                       .options = options,
+                                       .options_ctx = &wishes,
+                                       .now_s = 1500};
 static struct resolve_limits limits;
 
 static int setup(void **state)
@@ -163,6 +191,8 @@ static int setup(void **state)
     mem = arena_new(0);
     limits = (struct resolve_limits){.depth = 20, .targets = 100, .tag = '+'};
     broken = circle = false;
+    n_wishes = 0;
+    source.now_s = 1500;
     lookups = 0;
     first = domains[0];
     first_of_users = NULL;
@@ -404,10 +434,64 @@ static void backed_up(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+#define WISH(...)                                                                                  \
+    do {                                                                                           \
+        static const struct wish list[] = {__VA_ARGS__};                                           \
+        wishes = list;                                                                             \
+        n_wishes = ARRAY_LEN(list);                                                                \
+    } while (0)
+
+static void what_accounts_wish(void **state)
+{
+    (void)state;
+    WISH({"karl@example.com", "x@elsewhere.test", true, true, false});
+    expect("karl@example.com", "karl@example.com|x@elsewhere.test");
+    expect("karl+tag@example.com", "karl@example.com|x@elsewhere.test");
+    WISH({"karl@example.com", "x@elsewhere.test", true, false, false});
+    expect("karl@example.com", "|x@elsewhere.test");
+    /* To itself: nothing but the copy it keeps or not. */
+    WISH({"karl@example.com", "karl@example.com, karl+a@example.com", true, true, false});
+    expect("karl@example.com", "karl@example.com");
+    WISH({"karl@example.com", "karl@example.com", true, false, false});
+    expect("karl@example.com", "unknown");
+    /* Each sends on to the other: each gets one, or nobody does. */
+    WISH({"karl@example.com", "j\xc3\xbcrgen@example.com", true, true, false},
+         {"j\xc3\xbcrgen@example.com", "karl@example.com", true, true, false});
+    expect("karl@example.com", "karl@example.com j\xc3\xbcrgen@example.com");
+    WISH({"karl@example.com", "j\xc3\xbcrgen@example.com", true, false, false},
+         {"j\xc3\xbcrgen@example.com", "karl@example.com", true, false, false});
+    expect("karl@example.com", "refused");
+    /* What can't be reached leaves the copy. */
+    WISH({"karl@example.com", "nobody@example.com, @example.com, ,", true, true, false});
+    expect("karl@example.com", "karl@example.com");
+    assert_true(r.dangling.n > 0);
+}
+
+static void closed_and_away(void **state)
+{
+    (void)state;
+    WISH({"karl@example.com", "x@elsewhere.test", false, true, true});
+    expect("karl@example.com", "unknown");
+    assert_true(r.closed);
+    expect("nobody@example.com", "unknown");
+    assert_false(r.closed);
+    WISH({"karl@example.com", "j\xc3\xbcrgen@example.com", true, true, true});
+    expect("karl@example.com", "karl@example.com j\xc3\xbcrgen@example.com");
+    assert_true(r.away[0]);
+    assert_false(r.away[1]);
+    for (int at = 999; at <= 2000; at += 1001) { /* before it begins, when it ends */
+        source.now_s = at;
+        expect("karl@example.com", "karl@example.com j\xc3\xbcrgen@example.com");
+        assert_false(r.away[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(users_and_domains),
+        TEST(what_accounts_wish),
+        TEST(closed_and_away),
         TEST(aliases_expand),
         TEST(remotes_keep_their_case),
         TEST(alias_before_user),
