@@ -48,6 +48,7 @@ extern const struct ph_stage limits_stage;        /* limits.c: rates */
 extern const struct ph_stage milter_stage;        /* milter.c: filters of other programs */
 extern const struct ph_stage policy_stage;        /* policy.c: allow and deny rules */
 extern const struct ph_stage rdns_stage;          /* client_name.c: the client's name in the DNS */
+extern const struct ph_stage rewrite_stage;       /* rewrite.c: addresses of users' mail */
 extern const struct ph_stage score_stage;         /* score.c: what the points of others come to */
 extern const struct ph_stage spf_stage;           /* spf.c: who may send for a domain */
 extern const struct ph_stage verify_sender_stage; /* sender.c: does the sender exist? */

@@ -20,7 +20,7 @@ static const struct ph_stage *const builtin[] = {
     &limits_stage,   &rdns_stage,   &helo_stage,          &spf_stage,       &dnslist_stage,
     &greylist_stage, &milter_stage, &dkim_stage,          &dkim_sign_stage, &arc_stage,
     &arc_seal_stage, &dmarc_stage,  &clamav_stage,        &policy_stage,    &headers_stage,
-    &authres_stage,  &score_stage,  &verify_sender_stage,
+    &authres_stage,  &score_stage,  &verify_sender_stage, &rewrite_stage,
 };
 
 static const char *const mode_names[] = {"on", "off", "shadow", NULL};

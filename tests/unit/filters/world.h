@@ -28,11 +28,12 @@ struct world {
     struct store_conf store_conf;
     struct store *store;
     struct resolver *resolver;
+    const struct runner *runner;
     char dir[64];
     unsigned answers;
     /* The stage of that name is on; dkim, arc: both. */
     bool limits, rdns, helo, spf, authres, dkim, arc, dmarc;
-    bool policy, score;
+    bool policy, score, rewrite;
 };
 
 static inline void world_on_tick(void *ctx)
@@ -92,13 +93,15 @@ static inline int world_try_open(struct world *w, struct err *err)
     world_set(w, w->rdns ? "rdns.mode=on" : "rdns.mode=off");
     world_set(w, w->helo ? "helo.mode=on" : "helo.mode=off");
     world_set(w, w->policy ? "policy.mode=on" : "policy.mode=off");
+    world_set(w, w->rewrite ? "rewrite.mode=on" : "rewrite.mode=off");
     world_set(w, w->score ? "score.mode=on" : "score.mode=off");
     world_set(w, w->limits ? "limits.mode=on" : "limits.mode=off");
     const struct filters_env env = {.loop = w->loop,
                                     .registry = w->registry,
                                     .config = w->config,
                                     .store = w->store,
-                                    .resolver = w->resolver};
+                                    .resolver = w->resolver,
+                                    .runner = w->runner};
     return filters_open(&env, &w->filters, err);
 }
 
@@ -136,6 +139,7 @@ static inline void world_fini(struct world *w)
     filters_close(&w->filters);
     filters_config_unref(&w->config);
     store_close(&w->store);
+    settings_free(store_settings, &w->store_conf);
     for (int i = 0; i < 3; i++)
         world_turn(w);
     timer_free(&w->tick);
