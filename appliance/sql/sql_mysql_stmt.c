@@ -27,12 +27,13 @@ struct column {
 };
 struct mysql_st {
     struct mysql_conn *conn;
-    const char *text;
+    char *text;
     bool reads; /* may be sent again */
     MYSQL_STMT *handle;
     unsigned epoch; /* of the connection it is prepared on */
     enum { ST_FRESH, ST_ROWS, ST_ENDED } state;
-    unsigned n_params, n_columns;
+    unsigned n_slots, n_columns;
+    unsigned *slots; /* which parameter is in each: `?2` may stand in several */
     MYSQL_BIND *params, *binds;
     int64_t *numbers; /* bound by value */
     unsigned long *lengths;
@@ -65,15 +66,44 @@ static void forget_handle(struct mysql_st *st)
     st->handle = NULL;
 }
 
-static void make_params(struct mysql_st *st, unsigned n)
+/* MySQL knows `?` only: numbered parameters become slots. As in SQLite, a plain one's number is the
+ * highest before it and one. */
+static char *take_slots(struct mysql_st *st, const char *text)
 {
-    st->n_params = n;
-    if (st->params || n == 0) /* prepared again: the values are still there */
+    struct str rest = str_from(text);
+    char *out = mem_alloc(rest.n + 1);
+    size_t n = 0;
+    unsigned highest = 0;
+    bool quoted = false;
+
+    while (rest.n) {
+        char c = *rest.p;
+        rest = str_skip(rest, 1);
+        out[n++] = c;
+        quoted = quoted != (c == '\'');
+        if (c != '?' || quoted)
+            continue;
+        unsigned number = 0;
+        for (; rest.n && *rest.p >= '0' && *rest.p <= '9'; rest = str_skip(rest, 1))
+            number = number * 10 + (unsigned)(*rest.p - '0');
+        if (number == 0)
+            number = highest + 1;
+        if (number > highest)
+            highest = number;
+        st->slots = mem_realloc(st->slots, (st->n_slots + 1) * sizeof *st->slots);
+        st->slots[st->n_slots++] = number;
+    }
+    return out;
+}
+
+static void make_params(struct mysql_st *st)
+{
+    if (st->n_slots == 0)
         return;
-    st->params = mem_alloc(n * sizeof *st->params);
-    st->numbers = mem_alloc(n * sizeof *st->numbers);
-    st->lengths = mem_alloc(n * sizeof *st->lengths);
-    for (unsigned i = 0; i < n; i++)
+    st->params = mem_alloc(st->n_slots * sizeof *st->params);
+    st->numbers = mem_alloc(st->n_slots * sizeof *st->numbers);
+    st->lengths = mem_alloc(st->n_slots * sizeof *st->lengths);
+    for (unsigned i = 0; i < st->n_slots; i++)
         st->params[i].buffer_type = MYSQL_TYPE_NULL;
 }
 
@@ -87,7 +117,7 @@ static int prepare_on(struct mysql_st *st, struct err *err)
     if (mysql_stmt_prepare(st->handle, st->text, strlen(st->text)) != 0)
         return fail(st, "prepare", err);
     st->epoch = c->epoch;
-    make_params(st, (unsigned)mysql_stmt_param_count(st->handle));
+    CHECK(mysql_stmt_param_count(st->handle) == st->n_slots);
     return 0;
 }
 
@@ -117,7 +147,8 @@ int mysql_st_prepare(void *conn, const char *text, void **st_out, struct err *er
     struct mysql_st *st = MEM_NEW(struct mysql_st);
 
     st->conn = conn;
-    st->text = str_dup_z(str_from(text));
+    st->text = take_slots(st, text);
+    make_params(st);
     st->reads = only_reads(text);
     if (prepare(st, err) != 0) {
         mysql_st_finalize(st);
@@ -130,63 +161,66 @@ int mysql_st_prepare(void *conn, const char *text, void **st_out, struct err *er
 void mysql_st_finalize(void *p)
 {
     struct mysql_st *st = p;
-    char *text = (char *)(uintptr_t)st->text;
 
     mysql_thread_enter();
     forget_handle(st);
     free_columns(st);
+    mem_free(st->slots);
     mem_free(st->params);
     mem_free(st->numbers);
     mem_free(st->lengths);
-    mem_free(text);
+    mem_free(st->text);
     mem_free(st);
 }
 
 /* ---- Parameters. */
 
-static MYSQL_BIND *param(struct mysql_st *st, int i, enum enum_field_types type)
+static void bind(struct mysql_st *st, int number, enum enum_field_types type, int64_t v,
+                 struct str bytes)
 {
-    MYSQL_BIND *b;
+    static char nothing[1];
+    bool found = false;
 
-    CHECK(i >= 1 && (unsigned)i <= st->n_params);
-    b = &st->params[i - 1];
-    memset(b, 0, sizeof *b);
-    b->buffer_type = type;
-    return b;
+    for (unsigned i = 0; i < st->n_slots; i++) {
+        MYSQL_BIND *b = &st->params[i];
+        if (st->slots[i] != (unsigned)number)
+            continue;
+        found = true;
+        memset(b, 0, sizeof *b);
+        b->buffer_type = type;
+        if (type == MYSQL_TYPE_NULL)
+            continue;
+        if (type == MYSQL_TYPE_LONGLONG) {
+            st->numbers[i] = v;
+            b->buffer = &st->numbers[i];
+            continue;
+        }
+        b->buffer = bytes.p ? (void *)(uintptr_t)bytes.p : nothing;
+        b->buffer_length = bytes.n;
+        b->length = &st->lengths[i];
+        st->lengths[i] = bytes.n;
+    }
+    CHECK(found);
 }
 
 void mysql_st_bind_int(void *p, int i, int64_t v)
 {
-    struct mysql_st *st = p;
-
-    param(st, i, MYSQL_TYPE_LONGLONG)->buffer = &st->numbers[i - 1];
-    st->numbers[i - 1] = v;
-}
-
-static void bind_bytes(struct mysql_st *st, int i, enum enum_field_types type, struct str v)
-{
-    static char nothing[1];
-    MYSQL_BIND *b = param(st, i, type);
-
-    b->buffer = v.p ? (void *)(uintptr_t)v.p : nothing;
-    b->buffer_length = v.n;
-    b->length = &st->lengths[i - 1];
-    st->lengths[i - 1] = v.n;
+    bind(p, i, MYSQL_TYPE_LONGLONG, v, STR_NULL);
 }
 
 void mysql_st_bind_text(void *p, int i, struct str v)
 {
-    bind_bytes(p, i, MYSQL_TYPE_STRING, v);
+    bind(p, i, MYSQL_TYPE_STRING, 0, v);
 }
 
 void mysql_st_bind_blob(void *p, int i, struct str v)
 {
-    bind_bytes(p, i, MYSQL_TYPE_BLOB, v);
+    bind(p, i, MYSQL_TYPE_BLOB, 0, v);
 }
 
 void mysql_st_bind_null(void *p, int i)
 {
-    (void)param(p, i, MYSQL_TYPE_NULL);
+    bind(p, i, MYSQL_TYPE_NULL, 0, STR_NULL);
 }
 
 /* The server would close the connection. */
@@ -194,7 +228,7 @@ static int check_size(struct mysql_st *st, struct err *err)
 {
     uint64_t sum = strlen(st->text);
 
-    for (unsigned i = 0; i < st->n_params; i++) {
+    for (unsigned i = 0; i < st->n_slots; i++) {
         if (st->params[i].length)
             sum += *st->params[i].length;
     }
@@ -264,7 +298,7 @@ static int execute_once(struct mysql_st *st, struct err *err)
 
     if (prepare(st, err) != 0 || check_size(st, err) != 0)
         return -1;
-    if (st->n_params && mysql_stmt_bind_param(st->handle, st->params))
+    if (st->n_slots && mysql_stmt_bind_param(st->handle, st->params))
         return fail(st, "parameters", err);
     if (mysql_stmt_execute(st->handle) != 0)
         return fail(st, "statement", err);
@@ -357,8 +391,8 @@ void mysql_st_reset(void *p)
 
     end_rows(st);
     st->state = ST_FRESH;
-    for (unsigned i = 0; i < st->n_params; i++)
-        (void)param(st, (int)i + 1, MYSQL_TYPE_NULL);
+    for (unsigned i = 0; i < st->n_slots; i++)
+        st->params[i] = (MYSQL_BIND){.buffer_type = MYSQL_TYPE_NULL};
     for (unsigned i = 0; i < st->n_columns; i++) {
         struct column *col = &st->columns[i];
         if (col->cap > COLUMN_KEPT) {
@@ -371,10 +405,12 @@ void mysql_st_reset(void *p)
 
 /* ---- Columns. */
 
+/* What isn't there is NULL, as in SQLite. */
 static struct column *column(struct mysql_st *st, int i)
 {
-    CHECK(st->state == ST_ROWS && i >= 0 && (unsigned)i < st->n_columns);
-    return &st->columns[i];
+    static struct column none = {.null = 1};
+
+    return st->state == ST_ROWS && i >= 0 && (unsigned)i < st->n_columns ? &st->columns[i] : &none;
 }
 
 bool mysql_st_is_null(void *p, int i)

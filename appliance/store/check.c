@@ -59,11 +59,10 @@ static const struct question store_questions[] = {
      "b.id "
      "WHERE b.size <> b.data_size + LENGTH(h.head)",
      "body %" PRId64 ": size is %" PRId64 ", head and data have %" PRId64},
-    {"SELECT a.id, a.used_messages, COALESCE(SUM(m.msgs), 0), a.used_bytes - "
-     "COALESCE(SUM(m.bytes), 0) "
-     "FROM account a LEFT JOIN mailbox m ON m.account = a.id GROUP BY a.id HAVING a.used_messages "
-     "<> "
-     "COALESCE(SUM(m.msgs), 0) OR a.used_bytes <> COALESCE(SUM(m.bytes), 0)",
+    {"SELECT a.id, a.used_messages, COALESCE(m.n, 0), a.used_bytes - COALESCE(m.bytes, 0) "
+     "FROM account a LEFT JOIN (SELECT account, SUM(msgs) AS n, SUM(bytes) AS bytes FROM mailbox "
+     "GROUP BY account) m ON m.account = a.id WHERE a.used_messages <> COALESCE(m.n, 0) OR "
+     "a.used_bytes <> COALESCE(m.bytes, 0)",
      "account %" PRId64 ": counts %" PRId64 " messages, its mailboxes %" PRId64
      "; bytes differ by %" PRId64},
     {"SELECT m.mailbox, m.uid FROM message m WHERE m.mailbox NOT IN (SELECT id FROM mailbox)",

@@ -6,7 +6,8 @@ enum { READER_CACHE_KB = 1000, READER_BUSY_MS = 5000 };
 
 int store_reader_open(struct store *s, struct store_reader **out, struct err *err)
 {
-    struct sql_conf conf = {.path = s->db_path,
+    struct sql_conf conf = {.server = s->conf->server,
+                            .path = s->db_path,
                             .read_only = true,
                             .busy_ms = READER_BUSY_MS,
                             .cache_kb = READER_CACHE_KB,

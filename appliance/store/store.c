@@ -163,6 +163,8 @@ static int flush_folder(struct store *s, struct err *err)
  * files the same mode. */
 static int make_private(struct store *s, struct err *err)
 {
+    if (s->conf->server)
+        return 0;
     int fd = open(s->db_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
@@ -173,7 +175,8 @@ static int make_private(struct store *s, struct err *err)
 
 static int open_database(struct store *s, struct err *err)
 {
-    struct sql_conf conf = {.path = s->db_path,
+    struct sql_conf conf = {.server = s->conf->server,
+                            .path = s->db_path,
                             .sync = (enum sql_sync)s->conf->sync,
                             .busy_ms = WRITER_BUSY_MS,
                             .cache_kb = WRITER_CACHE_KB,

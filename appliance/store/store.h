@@ -17,6 +17,7 @@
 
 struct store;
 struct sql;
+struct sql_server;
 struct store_reader; /* a read connection, owned by one worker of lane store */
 struct store_tx;     /* the writer's connection inside one operation */
 
@@ -42,6 +43,8 @@ struct store_conf {
     int sync;              /* enum sql_sync; off is for tests that must fail */
     uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
     int64_t quota_messages;
+    /* Not a setting. The database is there; NULL: store.db in the store's folder */
+    const struct sql_server *server;
     bool shared; /* not a setting: other processes may have the same database open, as this one */
     /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed
      */
@@ -49,10 +52,10 @@ struct store_conf {
 };
 extern const struct ph_setting store_settings[];
 
-/* Opens or creates the store in folder `dir` (store.db, bodies/); takes no lock (app holds the
- * folder's). Recovers: staged rows of an unfinished bulk operation are removed. Blocking; before
- * the loop runs. The lanes commit, body and store start here, so call it after the sandbox is up.
- * `conf` must live as long as the store. */
+/* Opens or creates the store in folder `dir` (store.db, unless in `conf->server`; bodies/); takes
+ * no lock (app holds the folder's). Recovers: staged rows of an unfinished bulk operation are
+ * removed. Blocking; before the loop runs. The lanes commit, body and store start here, so call it
+ * after the sandbox is up. `conf` must live as long as the store. */
 int store_open(const char *dir, const struct store_conf *conf, struct loop *l, struct store **out,
                struct err *err) __attribute__((warn_unused_result));
 /* Commits what waits, answers it, stops the lanes. The loop must be able to turn afterwards to
@@ -145,7 +148,7 @@ uint64_t store_owner(const struct store *s);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
-enum {                        /* instead of a mailbox */
+enum { /* instead of a mailbox */
        STORE_WATCH_QUEUE = 0, /* held mail was released, and leaves */
        STORE_WATCH_NODES = 1  /* another process ended, or this one is another node now */
 };

@@ -71,7 +71,7 @@ class Server:
 
     def flags(self):
         quick = [] if self.durable else ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
-                                         "--innodb-flush-method=nosync"]
+                                         "--innodb-flush-method=nosync", "--innodb-file-per-table=0"]
         return ["--no-defaults", *self.as_user(), "--datadir=%s" % self.data, "--tmpdir=%s" % self.folder, "--socket=%s" % self.socket,
                 "--port=%d" % self.port, "--bind-address=127.0.0.1", "--pid-file=%s" % (self.folder / "pid"),
                 "--log-error=%s" % self.log_path, "--max-connections=300",

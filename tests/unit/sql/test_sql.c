@@ -121,6 +121,24 @@ static void values_come_back_as_they_went_in(void **state)
     assert_string_equal(sql_engine(s->db), on_server(s) ? "mysql" : "sqlite");
 }
 
+static void a_numbered_parameter_may_stand_twice(void **state)
+{
+    struct scratch *s = *state;
+    struct sql_stmt *st;
+    struct err err = {0};
+
+    assert_int_equal(
+        sql_prepare(s->db, "SELECT ?1 * 100 + ?2 * 10 + ?1, '?' || ?, LENGTH(?3)", &st, &err), 0);
+    sql_bind_int(st, 1, 3);
+    sql_bind_int(st, 2, 4);
+    sql_bind_text(st, 3, STR("five"));
+    assert_int_equal(sql_step(st, &err), 1);
+    assert_int_equal(sql_int(st, 0), 343);
+    assert_true(str_eq(sql_text(st, 1), STR("?five")));
+    assert_int_equal(sql_int(st, 2), 4);
+    sql_reset(st);
+}
+
 static void a_savepoint_undoes_its_member_only(void **state)
 {
     struct scratch *s = *state;
@@ -294,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(values_come_back_as_they_went_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_numbered_parameter_may_stand_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(a_savepoint_undoes_its_member_only, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_have_their_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_transaction_resets_statements, setup,

@@ -15,6 +15,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/settings.h"
 #include "appliance/store/store_private.h"
+#include "tests/unit/sql_world.h"
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 struct bed {
     char dir[64];
+    struct sql_world world; /* its own; a neighbour has none */
     struct store_conf conf;
     struct loop *loop;
     struct timer *tick;
@@ -106,8 +108,31 @@ static inline struct bed *bed_new(void)
     struct bed *b = bed_make();
 
     bed_make_dir(b);
+    sql_world_open(&b->world);
+    b->conf.server = b->world.conf;
     bed_open(b);
     return b;
+}
+
+/* One statement on a connection of its own. */
+static inline void bed_exec(struct bed *b, const char *text)
+{
+    char path[80];
+    struct sql_conf conf = {.server = b->conf.server, .path = path, .busy_ms = 10000};
+    struct sql *db = NULL;
+    struct err err;
+
+    snprintf(path, sizeof path, "%s/store.db", b->dir);
+    if (sql_open(&conf, &db, &err) != 0 || sql_exec(db, text, &err) != 0)
+        fail_msg("%s: %s", text, err.text);
+    sql_close(&db);
+}
+
+/* For what only SQLite has: files that can be looked at, flushes that can be made to fail. */
+static inline void bed_needs_sqlite(const struct bed *b)
+{
+    if (b->conf.server)
+        skip();
 }
 
 /* One of several nodes on one database: that of `beside`, or a new one. */
@@ -120,6 +145,9 @@ static inline struct bed *bed_new_node(const struct bed *beside)
         snprintf(b->dir, sizeof b->dir, "%s", beside->dir);
     else
         bed_make_dir(b);
+    if (!beside)
+        sql_world_open(&b->world);
+    b->conf.server = beside ? beside->conf.server : b->world.conf;
     bed_open(b);
     return b;
 }
@@ -129,6 +157,7 @@ static inline void bed_free(struct bed **bp)
     struct bed *b = *bp;
 
     bed_close(b);
+    sql_world_close(&b->world);
     bed_remove_dir(b->dir);
     arena_free(&b->arena);
     settings_free(store_settings, &b->conf);

@@ -73,17 +73,11 @@ static void wait_ran(struct probe *p)
         sched_yield();
 }
 
-static int make_table(struct store_tx *tx, void *ctx, struct err *err)
-{
-    (void)ctx;
-    return sql_exec(store_tx_sql(tx), "CREATE TABLE probe(value BIGINT)", err);
-}
-
 static int setup(void **state)
 {
     *state = bed_new();
     order = 0;
-    bed_call(*state, make_table, NULL);
+    bed_exec(*state, "CREATE TABLE probe(value BIGINT)");
     return 0;
 }
 
@@ -114,8 +108,10 @@ static void what_gathers_is_one_commit(void **state)
     assert_true(after.batches - before.batches <
                 20); /* by time: a slow machine ends a batch earlier */
     assert_true(after.batch_ops_max > 5);
-    assert_true(atomic_load(&shim.syncs) - syncs < 40);
-    assert_true(atomic_load(&shim.syncs) - syncs >= (int)(after.batches - before.batches));
+    if (!b->conf.server) {
+        assert_true(atomic_load(&shim.syncs) - syncs < 40);
+        assert_true(atomic_load(&shim.syncs) - syncs >= (int)(after.batches - before.batches));
+    }
     for (size_t i = 0; i < ARRAY_LEN(rest); i++)
         assert_int_equal(rest[i].done, 1);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM probe"), 101);
@@ -224,6 +220,7 @@ static void a_full_disk_refuses_and_goes_on(void **state)
     atomic_bool gate = false;
     struct probe p[3] = {{.gate = &gate}};
 
+    bed_needs_sqlite(b);
     submit(b, &p[0], STORE_DELIVERY);
     wait_ran(&p[0]);
     submit(b, &p[1], STORE_DELIVERY);
@@ -252,6 +249,7 @@ static void members_of_a_failed_commit_run_again_alone(void **state)
     atomic_bool gate = false;
     struct probe p[3] = {{.gate = &gate, .value = 1}, {.value = 2}, {.value = 4, .slices = 1}};
 
+    bed_needs_sqlite(b);
     submit(b, &p[0], STORE_DELIVERY);
     wait_ran(&p[0]);
     submit(b, &p[1], STORE_DELIVERY);
@@ -273,6 +271,7 @@ static void a_failed_flush_makes_the_store_read_only(void **state)
     atomic_bool gate = false;
     struct probe p[3] = {{.gate = &gate}}, late = {0};
 
+    bed_needs_sqlite(b);
     submit(b, &p[0], STORE_DELIVERY);
     wait_ran(&p[0]);
     submit(b, &p[1], STORE_INTERACTIVE);
@@ -296,6 +295,7 @@ static void reading_goes_on_when_read_only(void **state)
     struct bed *b = *state;
     struct probe p = {0}, after = {0};
 
+    bed_needs_sqlite(b);
     bed_deliver(b, "a@x", "INBOX", STR("Subject: a\r\n\r\nb\r\n"));
     uint64_t account = bed_account(b, "a@x");
     atomic_store(&shim.fail_sync, 1);
@@ -324,6 +324,7 @@ static void a_large_wal_is_cut_when_no_reader_needs_it(void **state)
     struct store_stats stats;
     struct err err;
 
+    bed_needs_sqlite(b);
     assert_int_equal(store_read_begin(b->reader, &err), 0);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM probe"), 0);
     bed_call(b, zeros_fn, NULL);
@@ -349,6 +350,7 @@ static void sweeping_a_read_only_store_is_answered(void **state)
     struct probe p = {0};
     int swept = 0;
 
+    bed_needs_sqlite(b);
     atomic_store(&shim.fail_sync, 1);
     submit(b, &p, STORE_DELIVERY);
     wait_all(b);

@@ -417,6 +417,7 @@ static void a_crash_undoes_what_was_staged(void **state)
 {
     struct bed *b = *state, after = {0};
 
+    bed_needs_sqlite(b);
     for (int move = 0; move < 2; move++) {
         after = (struct bed){0};
         snprintf(after.dir, sizeof after.dir, "%.40s-%d", b->dir, move);
@@ -433,6 +434,7 @@ static void a_crash_after_publishing_completes_the_move(void **state)
 {
     struct bed *b = *state, after = {0};
 
+    bed_needs_sqlite(b);
     snprintf(after.dir, sizeof after.dir, "%.40s-x", b->dir);
     crash_during(b, true,
                  "SELECT COUNT(*) FROM mailbox WHERE name = 'Archive' AND msgs > 0 AND "

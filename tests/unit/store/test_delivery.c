@@ -120,6 +120,7 @@ static void nobody_else_may_read_it(void **state)
     struct stat st;
     char path[128];
 
+    bed_needs_sqlite(b);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         snprintf(path, sizeof path, "%s/%s", b->dir, names[i]);
         assert_int_equal(stat(path, &st), 0);

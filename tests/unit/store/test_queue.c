@@ -246,22 +246,6 @@ static void removed_with_all(void **state)
     bed_check(b);
 }
 
-static void run_sql(const char *dir, const char *const *texts)
-{
-    struct sql_conf conf = {.busy_ms = 1000};
-    char path[128];
-    struct sql *db;
-    struct err err;
-
-    snprintf(path, sizeof path, "%s/store.db", dir);
-    conf.path = path;
-    assert_int_equal(sql_open(&conf, &db, &err), 0);
-    for (; *texts; texts++)
-        if (sql_exec(db, *texts, &err))
-            fail_msg("%s: %s", *texts, err.text);
-    sql_close(&db);
-}
-
 /* A store of a program that knew nothing of leaving mail. */
 static void older_store(void **state)
 {
@@ -277,9 +261,11 @@ static void older_store(void **state)
     struct queue_entry *list;
     uint64_t id = 11;
 
+    bed_needs_sqlite(b);
     put(b, id, QUEUE_HELD, 5000);
     bed_close(b);
-    run_sql(b->dir, back);
+    for (const char *const *text = back; *text; text++)
+        bed_exec(b, *text);
     bed_open(b);
     assert_int_equal(listed(b, QUEUE_HELD, 0, &list), 1);
     bed_call(b, release_fn, &id);
@@ -295,11 +281,10 @@ static void on_found(void *ctx, const char *text)
 
 static unsigned damage(struct bed *b, const char *sql)
 {
-    const char *const texts[] = {sql, NULL};
     unsigned n = 0;
     struct err err;
 
-    run_sql(b->dir, texts);
+    bed_exec(b, sql);
     assert_int_equal(store_check(b->reader, on_found, &n, &err), 0);
     return n;
 }

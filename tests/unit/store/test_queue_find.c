@@ -203,8 +203,8 @@ static int run_twice(struct store_op *op, struct store_tx *tx)
     s->calls++;
     assert_int_equal(sql_exec(tx->db, "SAVEPOINT lost", &err), 0);
     assert_true(s->run(op, tx) >= 0);
-    assert_int_equal(sql_exec(tx->db, "ROLLBACK TO lost", &err), 0);
-    assert_int_equal(sql_exec(tx->db, "RELEASE lost", &err), 0);
+    assert_int_equal(sql_exec(tx->db, "ROLLBACK TO SAVEPOINT lost", &err), 0);
+    assert_int_equal(sql_exec(tx->db, "RELEASE SAVEPOINT lost", &err), 0);
     op->rerun = true;
     tx->slice_end_us = 0; /* each chunk is a slice of its own */
     tx->slice_min_us = 0;

@@ -52,9 +52,9 @@ static int add_rows(struct store_tx *tx, void *ctx, struct err *err)
     (void)ctx;
     return sql_exec(
         store_tx_sql(tx),
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) "
         "INSERT INTO body(id, size, refs, place, sha256, data_size) "
-        "SELECT i * 1000, 7, 1, 0, x'', 0 FROM n",
+        "WITH RECURSIVE d(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM d WHERE i < 249) "
+        "SELECT (a.i * 250 + b.i + 1) * 1000, 7, 1, 0, x'', 0 FROM d a, d b WHERE a.i < 100",
         err);
 }
 

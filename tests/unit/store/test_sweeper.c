@@ -93,6 +93,7 @@ static void a_full_disk_shortens_the_grace(void **state)
     uint64_t free_bytes, min_free;
     struct statvfs st;
 
+    bed_needs_sqlite(b);
     memset(text, '\n', sizeof text);
     memcpy(text, "A: b\r\n\r\n", 8);
     for (int i = 0; i < 200; i++)
