@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/control.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/import_server.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
@@ -22,6 +23,7 @@ struct control {
     void (*on_queue)(void *ctx, struct str site_or_domain, bool flush);
     void *queue_ctx;
     unsigned open;
+    struct list streams;
     bool stopping;
     void (*on_stopped)(void *ctx);
     void *stopped_ctx;
@@ -155,13 +157,55 @@ static void request_done(struct job *j)
     request_free(r);
 }
 
+/* ---- streams of mail */
+struct stream {
+    struct list link;
+    struct control *control;
+    struct import_session *session;
+};
+
+static void on_stream_end(void *ctx)
+{
+    struct stream *st = ctx;
+    struct control *c = st->control;
+
+    list_del(&st->link);
+    mem_free(st);
+    if (--c->open == 0 && c->stopping)
+        loop_defer(c->loop, &c->defer);
+}
+
+/* The request's connection becomes a stream's. */
+static void begin_stream(struct request *r, size_t line)
+{
+    struct control *c = r->control;
+    struct stream *st = MEM_NEW(struct stream);
+    struct conn *conn = r->conn;
+
+    st->control = c;
+    list_add(&c->streams, &st->link);
+    c->open++;
+    r->conn = NULL;
+    request_free(r);
+    conn_consume(conn, line + 1);
+    st->session = import_session_start(
+        &(struct import_server_env){
+            .loop = c->loop, .store = c->store, .misc = c->misc, .dir = c->dir},
+        conn, on_stream_end, st);
+}
+
 /* ---- reading it */
 static void request_take(struct request *r, struct str line)
 {
     json_t *request = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, NULL);
     bool on_loop = control_on_loop(request);
+    bool stream = json_is_true(json_object_get(request, "stream"));
 
     json_decref(request);
+    if (stream) {
+        begin_stream(r, line.n);
+        return;
+    }
     r->text = str_dup_z(line);
     r->job = (struct job){.run = request_run, .done = request_done};
     if (on_loop) {
@@ -242,6 +286,7 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
     c->dir = dir;
     c->store = store;
     c->guard = guard;
+    list_init(&c->streams);
     list_init(&c->defer.link);
     c->defer.fn = report_stopped;
     c->defer.ctx = c;
@@ -274,6 +319,10 @@ void control_stop(struct control *c, void (*on_stopped)(void *ctx), void *ctx)
     c->stopping = true;
     c->on_stopped = on_stopped;
     c->stopped_ctx = ctx;
+    LIST_EACH(&c->streams, it)
+    {
+        import_session_stop(LIST_ITEM(it, struct stream, link)->session);
+    }
     if (c->open == 0)
         loop_defer(c->loop, &c->defer);
 }

@@ -5,7 +5,8 @@
  * credentials). One request a connection, one line of JSON each way:
  *   {"argv":["user","add","a@b"],"password":"..."}  ->  {"exit":0,"result":...}  or
  * {"exit":1,"error":"..."}
- * With "more":"ID" beside a result there is more of it, which --after=ID asks for. */
+ * With "more":"ID" beside a result there is more of it, which --after=ID asks for.
+ * {"stream":true} makes the connection a stream of mail (import_server.h). */
 #ifndef PH_APP_CONTROL_H
 #define PH_APP_CONTROL_H
 #include "appliance/io/lanes.h"
@@ -37,6 +38,8 @@ void control_free(struct control **c);
  * ERR_WHY_NOT_FOUND: no daemon listens. */
 int control_ask(int dirfd, json_t *request, json_t **reply_out, struct err *err)
     __attribute__((warn_unused_result));
+/* A socket to it, for a request of one's own. -1 as control_ask. */
+int control_connect(int dirfd, struct err *err) __attribute__((warn_unused_result));
 /* What a request's run answers, in the daemon and in a program without one. Blocks. */
 json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request);
 /* It has to run on the loop, with a guard. */

@@ -10,7 +10,7 @@
 
 enum { REPLY_MAX = 256 << 20 };
 
-static int connect_to(int dirfd, struct err *err)
+int control_connect(int dirfd, struct err *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -62,7 +62,7 @@ static int receive_all(int fd, struct buf *in, struct err *err)
 int control_ask(int dirfd, json_t *request, json_t **reply_out, struct err *err)
 {
     char *text = json_dumps(request, JSON_COMPACT);
-    int fd = connect_to(dirfd, err), rc = -1;
+    int fd = control_connect(dirfd, err), rc = -1;
     struct buf in;
 
     buf_init(&in, REPLY_MAX);

@@ -2,6 +2,7 @@
 #include "appliance/app/docs.h"
 #include "appliance/app/admin.h"
 #include "appliance/app/config.h"
+#include "appliance/app/import.h"
 #include "appliance/app/modes.h"
 #include <string.h>
 
@@ -263,6 +264,7 @@ static void man8(struct buf *out)
                    "Exit codes: 0 done, 1 refused, 2 usage, 75 try again later.\n");
     buf_init(&usage, 1 << 20);
     admin_usage(NULL, &usage);
+    import_usage(NULL, &usage);
     literal(buf_z(&usage), out);
     buf_fini(&usage);
     buf_add_z(out, ".Sh FILES\n.Bl -tag -width Ds\n.It Pa " CONFIG_DEFAULT "\n.It Pa " DATA_DEFAULT

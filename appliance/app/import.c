@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/import.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/import_commands.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/mem.h"
 #include <stdio.h>
@@ -9,7 +10,7 @@
 enum { WORDS_MAX = 64 };
 
 /* Ended by NULL. */
-static const struct import_command *const commands[] = {NULL};
+static const struct import_command *const commands[] = {&import_maildir, NULL};
 static const char *const groups[] = {"import", "export"};
 
 bool import_is_group(const char *word)
@@ -67,6 +68,23 @@ static int show_usage(const char *group)
          "usage, 75 try again later.");
     buf_fini(&out);
     return ADMIN_OK;
+}
+
+int import_refused(const struct import_call *call, const struct err *err)
+{
+    int code = err->kind == ERR_PROTO  ? ADMIN_USAGE
+               : err->kind == ERR_PERM ? ADMIN_REFUSED
+                                       : ADMIN_TEMPFAIL;
+    json_t *v = json_pack("{si ss}", "exit", code, "error", err->text);
+    char *text = call->json ? json_dumps(v, JSON_COMPACT) : NULL;
+
+    if (text)
+        puts(text);
+    else
+        fprintf(stderr, "posthouse: %s\n", err->text);
+    free(text);
+    json_decref(v);
+    return code;
 }
 
 static int wrong(const char *what, const char *word)

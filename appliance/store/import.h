@@ -62,8 +62,8 @@ struct import_batch {
     uint64_t mailbox;
     struct str source;
     uint32_t uidvalidity; /* the source's, 0: none */
-    bool renumber; /* UIDs known here are other ones than the source's: a new UIDVALIDITY, as above
-                    */
+    uint32_t clash; /* 0: none; a UID that at the source is a message known here by another: when
+                       it is a message's here too, a new UIDVALIDITY, as above */
     struct import_item *const *items;
     size_t n_items;
     uint32_t uidvalidity_now; /* out */

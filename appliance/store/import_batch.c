@@ -241,8 +241,7 @@ static int batch_run(struct store_op *op, struct store_tx *tx)
     b->slice_began = b->at;
     if (tx_mailbox_get(tx, b->mailbox, &m, &op->err) != 0)
         return -1;
-    if (b->renumber && b->uidvalidity && m->row.uidvalidity == b->uidvalidity &&
-        import_renew_uidvalidity_tx(tx, m, &op->err) != 0)
+    if (b->clash < m->row.uidnext && keep_uid(tx, b, m, b->clash, &op->err) != 0)
         return -1;
     while (b->at < b->n_items) {
         if (one(tx, b, m, b->items[b->at], &op->err) != 0)
