@@ -244,6 +244,7 @@ bool clamav_status(const struct filters *f, struct clamav_status *out)
     if (!c)
         return false;
     out->ready = c->state == CLAMAV_READY;
+    out->under_way = c->under_way;
     out->deaths = c->deaths;
     if (c->engine && c->engine->child) {
         out->pid = clamav_child_pid(c->engine->child);

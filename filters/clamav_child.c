@@ -21,6 +21,7 @@
 enum {
     START_MS = 10000, /* until it runs */
     LOOK_MS = 200,    /* while it loads */
+    LOAD_MS = 900000, /* the largest ones from a slow disk take a minute or two */
     END_MS = 2000,
     STATUS_MS = 1000, /* from the end of its sockets to its own */
     GRACE_MS = 3000,  /* more than scan_time: libclamav looks at the clock now and then */
@@ -225,14 +226,15 @@ static bool started(struct clamav_child *c)
 /* -1: it has died. 0: it was given up. */
 static int await(struct clamav_child *c, struct clamav_load *l, int fd, struct clamav_packet *p)
 {
+    const uint64_t until = clock_mono_ms() + LOAD_MS;
     enum heard h;
 
-    while ((h = hear(fd, LOOK_MS, CLAMAV_LOADED, p)) == HEARD_NOTHING)
+    while ((h = hear(fd, LOOK_MS, CLAMAV_LOADED, p)) == HEARD_NOTHING && clock_mono_ms() < until)
         if (!l->go_on(l->ctx))
             return 0;
     if (h == HEARD)
         return 1;
-    end(c, NULL);
+    end(c, h == HEARD_NOTHING ? "did not load the signatures in time and was killed" : NULL);
     return -1;
 }
 
@@ -247,6 +249,8 @@ static int load(struct clamav_child *c, struct clamav_load *l, unsigned threads,
     if (fd >= 0)
         close(fd);
     *died = rc < 0;
+    if (fd < 0 && !c->why[0])
+        end(c, NULL);
     if (rc < 0)
         say(c, l->why, sizeof l->why);
     if (rc <= 0)

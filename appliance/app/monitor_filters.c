@@ -98,6 +98,8 @@ static void put_scanner(struct buf *out, const struct filters *f)
         return;
     put(out, METRIC_GAUGE, "posthouse_scanner_ready", "1 when mail can be scanned for viruses.",
         st.ready);
+    put(out, METRIC_GAUGE, "posthouse_scanner_scans", "Messages that are scanned now.",
+        st.under_way);
     put(out, METRIC_COUNTER, "posthouse_scanner_deaths_total",
         "Processes of the virus scanner that ended by themselves; each was started again.",
         st.deaths);

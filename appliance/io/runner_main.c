@@ -202,7 +202,8 @@ static int begin(const struct state *s, const struct runner_program *p, pid_t *o
 
     if (pipe2(said, O_CLOEXEC) != 0)
         return errno;
-    *out = fork();
+    /* Without the handlers of pthread_atfork(): libuv's closes what it takes for its own here. */
+    *out = _Fork();
     if (*out == 0)
         child(s, p, parent, said[1]);
     why = *out < 0 ? errno : 0;

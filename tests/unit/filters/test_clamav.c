@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* The stage clamav in a chain: turns that wait for signatures, are cut off, or held; engines that
- * are exchanged while scans run; the end while one is loaded. Meant for TSan as much as for ASan.
+ * are exchanged while scans run; the end while one is loaded. All of it with the engine in this
+ * process, and in one of its own, which this program is, too. Meant for TSan as much as for ASan.
  */
+#include "appliance/io/runner.h"
 #include "filters/clamav.h"
+#include "filters/clamav_scanner.h"
 #include "tests/unit/filters/world.h"
 #include <sys/stat.h>
 
 static struct world w;
 static char signatures[96];
+static bool process;
+static struct runner runner = {.fd = -1};
 
 static void put(const char *name, const char *text, unsigned more)
 {
@@ -40,7 +45,13 @@ static int set_up(void **state)
     char line[160];
 
     (void)state;
+    if (process) {
+        struct err err = {0};
+        assert_int_equal(runner_start(&runner, &(struct runner_conf){0}, &err), 0);
+    }
     world_init(&w);
+    w.runner = process ? &runner : NULL;
+    world_set(&w, process ? "clamav.isolation=process" : "clamav.isolation=thread");
     world_store(&w);
     snprintf(signatures, sizeof signatures, "%s/signatures", w.dir);
     assert_int_equal(mkdir(signatures, 0700), 0);
@@ -54,6 +65,7 @@ static int tear_down(void **state)
 {
     (void)state;
     world_fini(&w);
+    runner_stop(&runner);
     return 0;
 }
 
@@ -291,8 +303,23 @@ static void closed_while_it_loads(void **state)
         world_turn(&w);
 }
 
-int main(void)
+static void no_process_without_a_runner(void **state)
 {
+    struct err err = {0};
+
+    (void)state;
+    if (!built())
+        return;
+    w.runner = NULL;
+    world_set(&w, "clamav.isolation=process");
+    assert_int_equal(world_try_open(&w, &err), -1);
+    assert_non_null(strstr(err.text, "set isolation to thread"));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], CLAMAV_SCANNER_WORD) == 0)
+        return clamav_scanner(argc - 1, argv + 1, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(off_by_default, set_up, tear_down),
         cmocka_unit_test_setup_teardown(not_built, set_up, tear_down),
@@ -304,6 +331,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_after_the_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(both_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed_while_it_loads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_process_without_a_runner, set_up, tear_down),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("in a thread", tests, NULL, NULL);
+    process = true;
+    return failed + cmocka_run_group_tests_name("in a process", tests, NULL, NULL);
 }
