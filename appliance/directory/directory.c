@@ -55,6 +55,15 @@ static int start_lanes(struct directory *d, const struct directory_conf *conf, s
     return d->auth ? 0 : -1;
 }
 
+int directory_check(const struct directory_conf *conf, struct err *err)
+{
+    struct rows_from *source;
+    if (rows_from_new("", conf, &source, err) < 0)
+        return -1;
+    rows_from_free(&source);
+    return 0;
+}
+
 static int make_tables(const struct rows_from *s, struct err *err)
 {
     struct sql *db;

@@ -54,6 +54,9 @@ struct directory_conf {
 };
 extern const struct ph_setting directory_settings[];
 
+/* What is wrong with the settings, as far as they tell; asks no database. */
+int directory_check(const struct directory_conf *conf, struct err *err)
+    __attribute__((warn_unused_result));
 /* Opens or creates directory.db in folder dir. Blocking; before the loop runs, after the sandbox.
  */
 int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l,

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""Where accounts come from: another mail system's database in place, and what happens while it is away; flat files."""
+import contextlib
+import imaplib
+import os
+import pwd
+import re
+import shutil
+import smtplib
+import socket
+import sys
+import threading
+
+import pytest
+from conftest import ROOT, WAIT, wait_for
+
+sys.path.insert(0, str(ROOT / "tests" / "lib"))
+import flurdy  # noqa: E402
+import mariadb  # noqa: E402
+from test_serve import AS_ROOT, MESSAGE, USER, Appliance  # noqa: E402
+
+READER = "CREATE USER IF NOT EXISTS reader@'127.0.0.1' IDENTIFIED BY 'read''er'; GRANT SELECT ON `%s`.* TO reader@'127.0.0.1';"
+
+
+@pytest.fixture(scope="module")
+def database():
+    try:
+        with mariadb.Server() as server:
+            yield server
+    except mariadb.NoServer as why:
+        pytest.skip(str(why))
+
+
+def checksums(database, name, tables):
+    return database.sql("CHECKSUM TABLE %s;" % ", ".join(tables), name)
+
+
+class Site(Appliance):
+    """A server whose accounts are elsewhere; settings: of section directory."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.main["origin"] = '"example.com"'
+        self.directory = settings
+        (self.folder / "password").write_text("read'er\n")
+        self.hide(self.folder / "password")
+
+    @staticmethod
+    def hide(path):
+        os.chmod(path, 0o640)
+        if AS_ROOT:
+            shutil.chown(path, group=pwd.getpwnam(USER).pw_gid)
+
+    def write(self, more=None):
+        super().write(more)
+        self.hide(self.path)
+
+    def begin(self, more=""):
+        quoted = {name: '"%s"' % value for name, value in self.directory.items()}
+        return self.start(self.section("directory", quoted) + self.section("smtp", {"auth_delay": "10ms", "error_delay": "5ms"})
+                          + self.section("imap", {"login_delay": "10ms"}) + more)
+
+    def rcpt(self, address):
+        with self.smtp() as client:
+            client.mail("someone@example.org")
+            code, text = client.rcpt(address)
+            return code, text.decode()
+
+    def login(self, address, password):
+        """Over IMAP and submission: True, False, or the text of what is neither."""
+        client = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=self.tls_context(), timeout=WAIT)
+        try:
+            imap = client.login(address, password)[0] == "OK"
+        except imaplib.IMAP4.error as e:
+            imap = False if "AUTHENTICATIONFAILED" in str(e) else str(e)
+        client.shutdown()
+        with smtplib.SMTP_SSL("localhost", self.ports["submissions"], context=self.tls_context(), timeout=WAIT) as client:
+            try:
+                smtp = client.login(address, password)[0] == 235
+            except smtplib.SMTPAuthenticationError as e:
+                smtp = False if e.smtp_code == 535 else "%d" % e.smtp_code
+        assert imap == smtp or {type(imap), type(smtp)} == {str}, (imap, smtp)
+        return imap
+
+    def mailbox(self, address):
+        client = imaplib.IMAP4_SSL("localhost", self.ports["imaps"], ssl_context=self.tls_context(), timeout=WAIT)
+        client.login(address, flurdy.PEOPLE[address][1])
+        n = int(re.search(rb"MESSAGES (\d+)", client.status("INBOX", "(MESSAGES)")[1][0])[1])
+        client.logout()
+        return n
+
+
+@contextlib.contextmanager
+def a_site(**settings):
+    site = Site(**settings)
+    try:
+        yield site.begin()
+    finally:
+        site.stop()
+
+
+def fresh(database, name, text, tables):
+    database.sql("DROP DATABASE IF EXISTS `%s`; CREATE DATABASE `%s`;" % (name, name))
+    database.sql(text + READER % name, name)
+    return checksums(database, name, tables)
+
+
+def serve_mail(site):
+    """What people of both schemas see."""
+    for address, (_scheme, password) in flurdy.PEOPLE.items():
+        assert site.login(address, password) is True, address
+        assert site.login(address, "x" + password) is False, address
+    assert site.login("nobody@example.com", "x") is False
+    for address in ("info@example.com", "anything@example.net", "Anna+tag@Example.com"):
+        with site.smtp() as client:
+            assert client.sendmail("someone@example.org", address, MESSAGE) == {}
+    assert (site.mailbox("anna@example.com"), site.mailbox("bert@example.com"), site.mailbox("dora@example.net")) == (2, 1, 1)
+    assert site.rcpt("missing@example.com")[0] == 550
+    assert site.rcpt("x@elsewhere.example")[0] == 550
+
+
+def test_flurdy_in_place(database):
+    before = fresh(database, "flurdy", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    url = "mysql://reader@127.0.0.1:%d/flurdy" % database.port
+    site = Site(source="mysql", url=url)
+    site.directory["password"] = "file:%s" % (site.folder / "password")
+    try:
+        site.begin()
+        serve_mail(site)
+        assert site.login("off@example.com", "off-pass") is False
+        assert site.rcpt("off@example.com")[0] == 550 and site.rcpt("x@off.example")[0] == 550
+        assert site.rcpt("gone@example.com") == (551, "5.1.6 The mailbox has moved: please try <new@elsewhere.example>")
+        assert site.rcpt("postmaster")[0] == 250
+    finally:
+        site.stop()
+    assert checksums(database, "flurdy", flurdy.FLURDY_TABLES) == before
+
+
+def test_postfixadmin_in_place(database):
+    before = fresh(database, "pfa", flurdy.postfixadmin(), flurdy.POSTFIXADMIN_TABLES)
+    url = "mysql://reader:read%%27er@127.0.0.1:%d/pfa" % database.port
+    with a_site(source="mysql", preset="postfixadmin", url=url) as site:
+        serve_mail(site)
+        with site.smtp() as client:
+            assert client.sendmail("someone@example.org", "bert@alias.example", MESSAGE) == {}
+        assert site.mailbox("bert@example.com") == 2
+    assert checksums(database, "pfa", flurdy.POSTFIXADMIN_TABLES) == before
+
+
+def test_queries_of_ones_own(database):
+    fresh(database, "own", """
+        CREATE TABLE people (who varchar(100), place varchar(100), secret varchar(200), KEY (who, place)) CHARSET=utf8mb4;
+        INSERT INTO people VALUES ('anna', 'example.com', %s), ('o''neil', 'example.com', 'x');
+        CREATE TABLE pointers (a varchar(200) PRIMARY KEY, b varchar(200));
+        INSERT INTO pointers VALUES ('all@example.com', 'anna@example.com');""" % flurdy.quote(flurdy.make_hash("$6$", "anna-pass")),
+          ("people",))
+    with a_site(source="mysql", url="mysql://root@127.0.0.1:%d/own" % database.port,
+                query_domain="SELECT '' FROM people WHERE place='%d' LIMIT 1", query_domains="SELECT DISTINCT place FROM people",
+                query_user="SELECT 1 FROM people WHERE who = '%u' AND place = '%d'", query_users="SELECT CONCAT(who, '@', place) FROM people",
+                query_alias="SELECT b FROM pointers WHERE a = '%s'",
+                query_login="SELECT secret, '' FROM people WHERE who = %u AND place = %d",
+                query_domain_user="SELECT CONCAT(who, '@', place) FROM people WHERE place = %d ORDER BY who LIMIT 1") as site:
+        assert site.login("anna@example.com", "anna-pass") is True
+        assert site.rcpt("all@example.com")[0] == 250
+        assert site.rcpt("o'neil@example.com")[0] == 250
+        assert site.rcpt("o'x@example.com")[0] == 550
+
+
+def test_hashes_are_upgraded_when_allowed(database):
+    fresh(database, "upgrade", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    url = "mysql://root@127.0.0.1:%d/upgrade" % database.port
+
+    def stored(address):
+        return database.sql("SELECT crypt FROM users WHERE id = '%s';" % address, "upgrade")[0][0]
+
+    old = stored("anna@example.com")
+    with a_site(source="mysql", url=url, changes=url) as site:
+        assert site.login("anna@example.com", "anna-pass") is True
+    assert stored("anna@example.com") == old
+    with a_site(source="mysql", url=url, changes=url, upgrade_hashes="yes") as site:
+        assert site.login("anna@example.com", "wrong") is False
+        assert site.login("anna@example.com", "anna-pass") is True
+        wait_for(lambda: stored("anna@example.com").startswith("$y$"), "the new hash")
+        assert site.login("anna@example.com", "anna-pass") is True
+        assert site.login("karl@example.com", "karl-pass") is True
+        wait_for(lambda: stored("karl@example.com").startswith("$y$"), "the hash of a clear password")
+        assert site.login("karl@example.com", "karl-pass") is True
+        assert site.login("karl@example.com", "wrong") is False
+
+
+def test_the_database_goes_away_and_comes_back(database):
+    fresh(database, "away", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    with a_site(source="mysql", url="mysql://root@127.0.0.1:%d/away" % database.port, timeout="2s") as site:
+        site.trouble_expected = True
+        assert site.login("anna@example.com", "anna-pass") is True
+        assert site.rcpt("bert@example.com")[0] == 250
+        database.stop()
+        try:
+            for address in ("bert@example.com", "missing@example.com", "x@elsewhere.example"):
+                assert site.rcpt(address)[0] == 451, address
+            assert isinstance(site.login("bert@example.com", "bert-pass"), str)  # neither yes nor no
+        finally:
+            database.start()
+        wait_for(lambda: site.rcpt("bert@example.com")[0] == 250, "the directory is back")
+        assert site.rcpt("missing@example.com")[0] == 550
+        assert site.login("bert@example.com", "bert-pass") is True
+
+
+class Proxy:
+    """A way to the database that can stall: what comes then waits, in both directions."""
+
+    def __init__(self, port):
+        self.target, self.go, self.open = port, threading.Event(), True
+        self.go.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.sockets = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while self.open:
+            try:
+                client = self.listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            self.sockets += [client, server]
+            for a, b in ((client, server), (server, client)):
+                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
+
+    def pump(self, a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                self.go.wait()
+                b.sendall(data)
+        for s in (a, b):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.open = False
+        self.go.set()
+        for s in [self.listener, *self.sockets]:
+            s.close()
+
+
+def test_a_database_that_hangs_stops_nothing_else(database):
+    fresh(database, "hangs", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    proxy = Proxy(database.port)
+    try:
+        with a_site(source="mysql", url="mysql://root@127.0.0.1:%d/hangs" % proxy.port, timeout="500ms") as site:
+            site.trouble_expected = True
+            reader = imaplib.IMAP4_SSL("localhost", site.ports["imaps"], ssl_context=site.tls_context(), timeout=WAIT)
+            reader.login("anna@example.com", "anna-pass")
+            reader.select("INBOX")
+            proxy.go.clear()
+            clients = [site.smtp() for _ in range(20)]  # they are greeted as ever
+            for client in clients:
+                client.mail("someone@example.org")
+                client.putcmd("RCPT", "TO:<bert@example.com>")
+            assert reader.append("INBOX", None, None, MESSAGE.encode())[0] == "OK"
+            assert reader.noop()[0] == "OK"
+            assert [client.getreply()[0] for client in clients] == [451] * 20
+            for client in clients:
+                client.close()
+            proxy.go.set()
+            wait_for(lambda: site.rcpt("bert@example.com")[0] == 250, "the directory is back")
+            reader.logout()
+    finally:
+        proxy.close()
+
+
+def test_flat_files():
+    site = Site(source="files")
+    site.directory["folder"] = site.folder / "mail"
+    for kind in ("passwd", "aliases"):
+        os.makedirs(site.folder / "mail" / kind)
+    passwd = site.folder / "mail" / "passwd" / "example.com"
+    passwd.write_text("".join("%s:%s\n" % (a.split("@")[0], flurdy.make_hash(s, p)) for a, (s, p) in flurdy.PEOPLE.items()
+                              if a.endswith("@example.com") and s != "clear"))
+    (site.folder / "mail" / "aliases" / "example.com").write_text("info:anna,bert\npostmaster:anna@example.com\n")
+    try:
+        site.begin()
+        for name in ("anna", "bert", "carl"):
+            assert site.login(name + "@example.com", name + "-pass") is True
+            assert site.login(name + "@example.com", "wrong") is False
+        with site.smtp() as client:
+            assert client.sendmail("someone@example.org", "info@example.com", MESSAGE) == {}
+        assert (site.mailbox("anna@example.com"), site.mailbox("bert@example.com")) == (1, 1)
+        assert site.rcpt("dora@example.com")[0] == 550
+        with open(passwd, "a") as f:
+            f.write("dora:{PLAIN}dora-pass\n")
+        wait_for(lambda: site.rcpt("dora@example.com")[0] == 250, "the new line counts")
+        assert site.login("dora@example.com", "dora-pass") is True
+        with open(passwd, "a") as f:
+            f.write("broken\n")
+        wait_for(lambda: site.rcpt("bert@example.com")[0] == 250 and "files_broken" in site.log(), "the warning")
+        assert site.rcpt("dora@example.com")[0] == 250
+    finally:
+        site.stop()
+
+
+def test_wrong_settings_are_told():
+    site = Site(source="mysql")
+    try:
+        for settings, text in (({}, "directory.url is missing"), ({"url": "http://x/y"}, "directory.url"),
+                               ({"url": "mysql://u@localhost/x", "query_user": "SELECT ?"}, "query_user"),
+                               ({"url": "mysql://u@localhost/x", "upgrade_hashes": "yes"}, "directory.changes"),
+                               ({"source": "files"}, "directory.folder"), ):
+            site.directory = {"source": "mysql", **settings}
+            site.write(site.section("directory", {name: '"%s"' % value for name, value in site.directory.items()}))
+            done = site.run("--check-config")
+            assert done.returncode != 0 and text in done.stderr, (settings, done.stderr)
+    finally:
+        site.stop()
