@@ -320,6 +320,11 @@ static struct login_bucket login_bucket(const struct guard_client *c, struct str
     return b;
 }
 
+bool guard_login_known(const struct guard_client *c, struct str account)
+{
+    return c->guard && !c->trusted && pairs_known(c->guard, account, c->ip);
+}
+
 bool guard_login_ask(struct guard_client *c, struct str account, struct guard_text *why)
 {
     int64_t until;

@@ -78,6 +78,8 @@ bool guard_login_ask(struct guard_client *c, struct str account, struct guard_te
 void guard_login_ok(struct guard_client *c, struct str asked, struct str account);
 uint64_t guard_login_failed(struct guard_client *c, struct str asked); /* answer after so many ms */
 void guard_login_undecided(struct guard_client *c, struct str asked);
+/* Has this account logged in from the client's network before? */
+bool guard_login_known(const struct guard_client *c, struct str account);
 
 enum guard_fault {
     GUARD_UNKNOWN_RECIPIENT, /* an address that doesn't exist here */

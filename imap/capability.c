@@ -21,13 +21,21 @@ static const char *const always[] = {
     "QUOTA=RES-MESSAGE",
 };
 
-static void put_mechanisms(struct buf *b)
+static void put_mechanisms(struct buf *b, const struct imap_session *s)
 {
-    struct str rest = STR("PLAIN LOGIN"), one;
+    struct sasl_offer offer;
+    struct str rest, one;
+    struct buf words;
+    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn, NULL,
+                    &offer);
+    buf_init(&words, 200);
+    sasl_mechanisms(&offer, &words);
+    rest = buf_str(&words);
     while (rest.n) {
         str_cut(rest, ' ', &one, &rest);
         buf_printf(b, " AUTH=" STR_FMT, STR_ARG(one));
     }
+    buf_fini(&words);
 }
 
 void imap_put_capabilities(struct buf *b, const struct imap_session *s)
@@ -39,7 +47,7 @@ void imap_put_capabilities(struct buf *b, const struct imap_session *s)
     if (s->server->conf.tls && !s->port->no_starttls && !conn_has_tls(s->conn))
         buf_add_z(b, " STARTTLS");
     if (imap_session_secure(s))
-        put_mechanisms(b);
+        put_mechanisms(b, s);
     else
         buf_add_z(b, " LOGINDISABLED"); /* RFC 3501 6.2.3 */
 }

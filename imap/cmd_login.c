@@ -14,6 +14,7 @@ struct login {
     bool own_quota;       /* the directory names one */
     bool opened;          /* the account is in the store */
     bool set_quota;
+    bool asked; /* the guard has let it be tried, and waits for how it ends */
     struct account_info info;
     struct store_op op;
     uint64_t id;
@@ -62,29 +63,49 @@ static void failed(struct imap_session *s, struct str user)
     imap_session_after(s, mine > theirs ? mine : theirs, after_delay);
 }
 
+static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str challenge,
+                      const struct err *err);
+
+/* The guard hears of each attempt that it let pass how it ended. */
+static void end_attempt(struct imap_command *cmd)
+{
+    struct login *l = cmd->data;
+    if (l->asked)
+        guard_login_undecided(&cmd->session->guard, l->sasl.user);
+    l->asked = false;
+}
+
+static void decided(struct imap_command *cmd, const struct directory_login *answer)
+{
+    struct imap_session *s = cmd->session;
+    struct login *l = cmd->data;
+    struct str challenge;
+    if (answer->verifier) {
+        sasl_next(cmd, sasl_verifier(&l->sasl, answer->verifier, &challenge), challenge, NULL);
+    } else if (answer->failed) {
+        imap_count_login(IMAP_LOGIN_UNDECIDED);
+        end_attempt(cmd);
+        log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
+        imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
+        imap_go_on(cmd);
+    } else if (!answer->ok) {
+        sasl_next(cmd, sasl_refuse(&l->sasl, &challenge), challenge, NULL);
+    } else {
+        l->asked = false;
+        l->account = arena_str(cmd->arena, answer->account);
+        guard_login_ok(&s->guard, l->sasl.user, l->account);
+        l->own_quota = answer->quota_bytes != 0;
+        l->quota_bytes = answer->quota_bytes ? answer->quota_bytes
+                                             : store_conf(imap_session_store(s))->quota_bytes;
+        imap_go_on(cmd);
+    }
+}
+
 static void on_login(void *ctx, const struct directory_login *answer)
 {
     struct imap_session *s = ctx, *of_login = s;
-    if (s->conn) {
-        struct imap_command *cmd = s->cmd;
-        struct login *l = cmd->data;
-        if (answer->failed) {
-            imap_count_login(IMAP_LOGIN_UNDECIDED);
-            guard_login_undecided(&s->guard, l->sasl.user);
-            log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
-            imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
-            imap_go_on(cmd);
-        } else if (!answer->ok) {
-            failed(s, l->sasl.user);
-        } else {
-            l->account = arena_str(cmd->arena, answer->account);
-            guard_login_ok(&s->guard, l->sasl.user, l->account);
-            l->own_quota = answer->quota_bytes != 0;
-            l->quota_bytes = answer->quota_bytes ? answer->quota_bytes
-                                                 : store_conf(imap_session_store(s))->quota_bytes;
-            imap_go_on(cmd);
-        }
-    }
+    if (s->conn)
+        decided(s->cmd, answer);
     imap_session_unref(&of_login);
 }
 
@@ -94,13 +115,15 @@ static int ask_directory(struct imap_command *cmd)
     struct imap_session *s = cmd->session;
     struct login *l = cmd->data;
     struct guard_text why;
-    if (!guard_login_ask(&s->guard, l->sasl.user, &why)) {
+    if (!l->asked && !guard_login_ask(&s->guard, l->sasl.user, &why)) { /* SCRAM asks twice */
         s->failed_logins++;
         imap_no(cmd, "LIMIT", why.z);
         return -1;
     }
-    if (directory_login(s->server->conf.directory, l->sasl.user, l->sasl.password, on_login, s)) {
-        guard_login_undecided(&s->guard, l->sasl.user);
+    l->asked = true;
+    bool known = guard_login_known(&s->guard, l->sasl.user);
+    if (directory_sasl(s->server->conf.directory, &l->sasl, known, on_login, s)) {
+        end_attempt(cmd);
         imap_no(cmd, "INUSE", "Too many logins at the moment, try again later");
         return -1;
     }
@@ -119,19 +142,33 @@ void login_parse(struct imap_command *cmd, struct imap_cursor *args)
         imap_bad(cmd, "Expected user name and password");
         return;
     }
-    l->sasl.user = arena_str(cmd->arena, user);
-    l->sasl.password = arena_str(cmd->arena, password);
+    sasl_init_password(&l->sasl, cmd->arena, user, password);
     if (ask_directory(cmd) == 0)
         imap_hold(cmd);
 }
 
 static void on_response(struct imap_command *cmd, struct str line, bool too_big);
 
+/* Somebody who stands between the client and us can't be told from a client with an error; either
+ * way nobody is let in. */
+static void malformed(struct imap_command *cmd, const struct err *err)
+{
+    struct imap_session *s = cmd->session;
+    end_attempt(cmd);
+    if (err->why != ERR_WHY_UNTRUSTED) {
+        imap_bad(cmd, err->text);
+        return;
+    }
+    log_warn(&s->log, "login_downgraded", L_Z("ip", conn_peer(s->conn)->ip));
+    imap_no(cmd, "AUTHENTICATIONFAILED", err->text);
+}
+
 /* The command is held, or (at its begin) becomes it unless it ended. */
 static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str challenge,
                       const struct err *err)
 {
     struct imap_session *s = cmd->session;
+    struct login *l = cmd->data;
     switch (step) {
     case SASL_CHALLENGE:
         buf_printf(&cmd->out, "+ " STR_FMT "\r\n", STR_ARG(challenge));
@@ -139,14 +176,20 @@ static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str 
         imap_want_line(cmd, on_response);
         break;
     case SASL_READY:
+        if (l->sasl.scram.misbound)
+            log_warn(&s->log, "login_misbound", L_Z("ip", conn_peer(s->conn)->ip));
         ask_directory(cmd);
         break;
     case SASL_REFUSED:
+        l->asked = false;
+        failed(s, l->sasl.user);
+        break;
     case SASL_CANCELLED:
+        end_attempt(cmd);
         imap_bad(cmd, "Authentication cancelled");
         break;
     case SASL_ERROR:
-        imap_bad(cmd, err->text);
+        malformed(cmd, err);
         break;
     }
 }
@@ -156,11 +199,15 @@ static void on_response(struct imap_command *cmd, struct str line, bool too_big)
     struct login *l = cmd->data;
     struct str challenge = STR_NULL;
     struct err err = {0};
-    if (too_big)
+    enum sasl_step step = SASL_CANCELLED;
+    if (too_big) {
+        end_attempt(cmd);
         imap_bad(cmd, "Response is too long");
-    else
-        sasl_next(cmd, sasl_feed(&l->sasl, line, &challenge, &err), challenge, &err);
-    if (cmd->ended)
+    } else {
+        step = sasl_feed(&l->sasl, line, &challenge, &err);
+        sasl_next(cmd, step, challenge, &err);
+    }
+    if (cmd->ended && step != SASL_REFUSED) /* that goes on after its delay */
         imap_go_on(cmd);
 }
 
@@ -168,6 +215,7 @@ void authenticate_parse(struct imap_command *cmd, struct imap_cursor *args)
 {
     struct login *l = login_new(cmd);
     struct str mechanism, initial = STR_NULL, challenge = STR_NULL;
+    struct sasl_offer offer;
     struct err err = {0};
     if (imap_space(args) || imap_atom(args, &mechanism)) {
         imap_bad(cmd, "Expected the name of a mechanism");
@@ -179,7 +227,10 @@ void authenticate_parse(struct imap_command *cmd, struct imap_cursor *args)
     }
     if (!imap_at_end(args) || refuse_plain(cmd))
         return;
-    if (sasl_init(&l->sasl, cmd->arena, mechanism, NULL, &err)) {
+    directory_offer(cmd->session->server->conf.directory,
+                    (enum directory_scram)cmd->session->port->scram, cmd->session->conn, cmd->arena,
+                    &offer);
+    if (sasl_init(&l->sasl, cmd->arena, mechanism, &offer, &err)) {
         imap_no(cmd, "CANNOT", "Mechanism not supported");
         return;
     }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* cmd_auth.c - AUTH PLAIN and LOGIN. RFC 4954. Only under TLS. No name or password is ever logged
- * from here. */
+/* cmd_auth.c - AUTH. RFC 4954. Only under TLS. No name or password is ever logged from here. */
 #include "appliance/base/mem.h"
 #include "smtp/commands.h"
 #include "smtp/counts.h"
@@ -72,50 +71,109 @@ void smtp_auth_accept(struct smtp_session *s)
     smtp_reply(s, 235, "2.7.0", "Authenticated");
 }
 
+/* The guard hears of each attempt that it let pass how it ended. */
+static void end_attempt(struct smtp_session *s)
+{
+    if (s->auth_open)
+        guard_login_undecided(&s->guard, str_from(s->auth_asked));
+    s->auth_open = false;
+}
+
+static void refused(struct smtp_session *s)
+{
+    finish(s);
+    s->auth_open = false;
+    s->auth_failed = true;
+    s->auth_delay = guard_login_failed(&s->guard, str_from(s->auth_asked));
+    smtp_session_enter(s, SMTP_READY);
+    smtp_filter_command(s);
+}
+
+static void step(struct smtp_session *s, enum sasl_step step, struct str challenge,
+                 const struct err *err);
+
+static void decided(struct smtp_session *s, const struct directory_login *l)
+{
+    struct str challenge;
+    if (l->verifier) {
+        step(s, sasl_verifier(&s->sasl, l->verifier, &challenge), challenge, NULL);
+    } else if (l->failed) {
+        finish(s);
+        smtp_session_enter(s, SMTP_READY);
+        smtp_count_login(SMTP_LOGIN_UNDECIDED);
+        end_attempt(s);
+        smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
+    } else if (!l->ok) {
+        step(s, sasl_refuse(&s->sasl, &challenge), challenge, NULL);
+    } else {
+        finish(s);
+        s->auth_open = s->auth_failed = false;
+        set_name(s->auth_name, l->account);
+        smtp_session_enter(s, SMTP_READY);
+        smtp_filter_command(s);
+    }
+}
+
 static void on_login(void *ctx, const struct directory_login *l)
 {
     struct smtp_session *s = ctx;
-    if (smtp_session_back(s)) {
-        smtp_session_enter(s, SMTP_READY);
-        if (l->failed) {
-            smtp_count_login(SMTP_LOGIN_UNDECIDED);
-            guard_login_undecided(&s->guard, str_from(s->auth_asked));
-            smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
-        } else {
-            s->auth_failed = !l->ok;
-            if (l->ok)
-                set_name(s->auth_name, l->account);
-            else
-                s->auth_delay = guard_login_failed(&s->guard, str_from(s->auth_asked));
-            smtp_filter_command(s);
-        }
-    }
+    if (smtp_session_back(s))
+        decided(s, l);
     smtp_session_unref(&s);
+}
+
+static bool may_try(struct smtp_session *s)
+{
+    struct guard_text why;
+    if (s->auth_open) /* SCRAM asks twice */
+        return true;
+    set_name(s->auth_name, s->sasl.user);
+    set_name(s->auth_asked, s->sasl.user);
+    s->auth_open = guard_login_ask(&s->guard, str_from(s->auth_asked), &why);
+    if (s->auth_open)
+        return true;
+    finish(s);
+    smtp_session_enter(s, SMTP_READY);
+    smtp_count_error(s);
+    smtp_reply_after(s, s->conf->auth_delay, 454, "4.7.0", why.z);
+    return false;
 }
 
 static void ask_directory(struct smtp_session *s)
 {
-    struct guard_text why;
-    set_name(s->auth_name, s->sasl.user);
-    set_name(s->auth_asked, s->sasl.user);
-    if (!guard_login_ask(&s->guard, str_from(s->auth_asked), &why)) {
-        smtp_session_enter(s, SMTP_READY);
-        smtp_count_error(s);
-        smtp_reply_after(s, s->conf->auth_delay, 454, "4.7.0", why.z);
-    } else if (directory_login(s->server->conf.directory, s->sasl.user, s->sasl.password, on_login,
-                               smtp_session_ref(s)) == 0) {
+    struct smtp_session *mine = s;
+    if (!may_try(s))
+        return;
+    bool known = guard_login_known(&s->guard, str_from(s->auth_asked));
+    if (directory_sasl(s->server->conf.directory, &s->sasl, known, on_login, smtp_session_ref(s)) ==
+        0) {
+        if (sasl_kind(&s->sasl) != SASL_SCRAM && sasl_kind(&s->sasl) != SASL_SCRAM_PLUS)
+            sasl_wipe(&s->sasl);
         smtp_session_wait(s, SMTP_WAIT_WORK);
-    } else {
-        struct smtp_session *mine = s;
-        smtp_session_unref(&mine);
-        guard_login_undecided(&s->guard, str_from(s->auth_asked));
-        smtp_session_enter(s, SMTP_READY);
-        smtp_reply(s, 454, "4.7.0", "Too busy at the moment");
+        return;
     }
+    smtp_session_unref(&mine);
     finish(s);
+    end_attempt(s);
+    smtp_session_enter(s, SMTP_READY);
+    smtp_reply(s, 454, "4.7.0", "Too busy at the moment");
 }
 
-static void step(struct smtp_session *s, enum sasl_step step, struct str challenge)
+/* Somebody who stands between the client and us can't be told from a client with an error; either
+ * way nobody is let in. */
+static void malformed(struct smtp_session *s, const struct err *err)
+{
+    if (err->why == ERR_WHY_UNTRUSTED)
+        log_warn(&s->log, "login_downgraded", L_Z("ip", conn_peer(s->conn)->ip));
+    smtp_session_enter(s, SMTP_READY);
+    if (err->why == ERR_WHY_UNTRUSTED)
+        smtp_reply(s, 535, "5.7.8", "%s", err->text);
+    else
+        smtp_reply(s, 501, "5.5.2", "This response can't be understood");
+}
+
+static void step(struct smtp_session *s, enum sasl_step step, struct str challenge,
+                 const struct err *err)
 {
     switch (step) {
     case SASL_CHALLENGE:
@@ -123,19 +181,23 @@ static void step(struct smtp_session *s, enum sasl_step step, struct str challen
         smtp_reply(s, 334, NULL, STR_FMT, STR_ARG(challenge));
         return;
     case SASL_READY:
+        if (s->sasl.scram.misbound)
+            log_warn(&s->log, "login_misbound", L_Z("ip", conn_peer(s->conn)->ip));
         smtp_session_enter(s, SMTP_SASL);
         ask_directory(s);
         return;
     case SASL_REFUSED:
+        refused(s);
+        return;
     case SASL_CANCELLED:
         smtp_session_enter(s, SMTP_READY);
         smtp_reply(s, 501, "5.7.0", "Cancelled"); /* RFC 4954 4 */
         break;
     case SASL_ERROR:
-        smtp_session_enter(s, SMTP_READY);
-        smtp_reply(s, 501, "5.5.2", "This response can't be understood");
+        malformed(s, err);
         break;
     }
+    end_attempt(s);
     finish(s);
 }
 
@@ -143,15 +205,34 @@ void smtp_auth_proceed(struct smtp_session *s)
 {
     struct err err = {0};
     struct str challenge = STR_NULL;
-    if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, NULL, &err))
-        smtp_reply(s, 504, "5.5.4", "Mechanism not known here");
-    else
-        step(s, sasl_begin(&s->sasl, s->pending.auth.initial, &challenge, &err), challenge);
+    struct sasl_offer offer;
+    s->auth_open = false;
+    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn,
+                    s->command, &offer);
+    if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, &offer, &err)) {
+        struct str words = smtp_auth_words(s);
+        smtp_reply(s, 504, "5.5.4", "Mechanisms here: " STR_FMT, STR_ARG(words));
+    } else {
+        step(s, sasl_begin(&s->sasl, s->pending.auth.initial, &challenge, &err), challenge, &err);
+    }
 }
 
 void smtp_auth_line(struct smtp_session *s, struct str line)
 {
     struct err err = {0};
     struct str challenge = STR_NULL;
-    step(s, sasl_feed(&s->sasl, line, &challenge, &err), challenge);
+    step(s, sasl_feed(&s->sasl, line, &challenge, &err), challenge, &err);
+}
+
+struct str smtp_auth_words(struct smtp_session *s)
+{
+    struct sasl_offer offer;
+    struct buf b;
+    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn, NULL,
+                    &offer);
+    buf_init(&b, 200);
+    sasl_mechanisms(&offer, &b);
+    struct str words = arena_str(s->command, buf_str(&b));
+    buf_fini(&b);
+    return words;
 }

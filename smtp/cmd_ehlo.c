@@ -37,13 +37,15 @@ static const char *limits(struct smtp_session *s)
 
 void smtp_ehlo_accept(struct smtp_session *s)
 {
+    const char *auth = "";
     hello(s, true);
+    if (smtp_offers_auth(s))
+        auth = arena_printf(s->command, "\nAUTH " STR_FMT, STR_ARG(smtp_auth_words(s))).p;
     smtp_reply(s, 250, NULL,
                "%s\nPIPELINING\nSIZE %" PRIu64
                "%s%s%s%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\n%s",
                s->server->hostname, s->conf->message_limit, smtp_offers_tls(s) ? "\nSTARTTLS" : "",
-               smtp_offers_auth(s) ? "\nAUTH PLAIN LOGIN" : "",
-               smtp_offers_dsn(s) ? "\nDSN" : "", smtp_is_private(s) ? "\nREQUIRETLS" : "",
+               auth, smtp_offers_dsn(s) ? "\nDSN" : "", smtp_is_private(s) ? "\nREQUIRETLS" : "",
                smtp_offers_etrn(s) ? "\nETRN" : "", limits(s));
 }
 

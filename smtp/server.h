@@ -96,6 +96,7 @@ struct smtp_port {
     enum smtp_role role;
     bool no_starttls;  /* a port that never has TLS, and so no AUTH */
     bool implicit_tls; /* words for a client that isn't let in can't be said */
+    int scram;         /* enum directory_scram */
     const char *name;  /* "smtp", "submission", "submissions": for the log */
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);

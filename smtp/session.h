@@ -123,7 +123,8 @@ struct smtp_session {
     char ip[64];
     /* the login under way: who it is for, and as it was typed */
     char auth_name[SMTP_LOGIN_NAME_MAX], auth_asked[SMTP_LOGIN_NAME_MAX];
-    bool auth_failed;
+    bool auth_failed,
+        auth_open; /* auth_open: the guard has let it be tried, and waits for how it ends */
     struct smtp_line line;
     union { /* what check() found, for proceed() */
         struct smtp_mail_args mail;
@@ -213,6 +214,7 @@ void smtp_receive_put(void *session, struct str run); /* octets of the message, 
 void smtp_data_input(struct smtp_session *s, struct str in);
 void smtp_chunk_input(struct smtp_session *s, struct str in);
 void smtp_auth_line(struct smtp_session *s, struct str line);
+struct str smtp_auth_words(struct smtp_session *s); /* mechanisms, in s->command */
 
 /* deliver.c: the message is complete; answers it */
 void smtp_deliver(struct smtp_session *s);

@@ -110,10 +110,12 @@ static int start_port(struct appliance *a, struct appliance_port *p, struct err 
                                  .role = p->role,
                                  .no_starttls = p->no_starttls,
                                  .implicit_tls = p->implicit_tls,
+                                 .scram = p->scram,
                                  .name = p->name};
     p->imap = (struct imap_port){.server = a->imap,
                                  .no_starttls = p->no_starttls,
                                  .implicit_tls = p->implicit_tls,
+                                 .scram = p->scram,
                                  .name = p->name};
     conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
     conf.admit = p->service == APPLIANCE_SMTP ? smtp_admit : imap_admit;
@@ -173,6 +175,7 @@ static void on_revoked(void *ctx, struct str account)
 {
     struct appliance *a = ctx;
 
+    directory_forget(a->directory, account);
     smtp_server_end_account(a->smtp, account);
     imap_server_end_account(a->imap, account);
 }

@@ -24,6 +24,7 @@ struct appliance_port {
     enum appliance_service service;
     enum smtp_role role;
     bool implicit_tls, no_starttls;
+    int scram; /* enum directory_scram */
     unsigned max_conns;       /* of each address; 0: 20000 */
     const char *const *hosts; /* NULL: those of appliance_listen() */
     const struct cidr_set

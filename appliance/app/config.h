@@ -46,7 +46,7 @@ enum config_service { SERVICE_SMTP, SERVICE_SUBMISSION, SERVICE_IMAP };
 enum config_port_tls { PORT_STARTTLS, PORT_IMPLICIT, PORT_NO_TLS };
 struct port_conf { /* section "listener", one for each title */
     bool enabled;
-    int service, tls;
+    int service, tls, scram;
     const char *address, *proxy_from; /* lists; address empty: all, as main.inet says */
     int64_t port, max_connections;
     /* not settings */

@@ -12,6 +12,11 @@ static const char *const service_names[] = {
 static const char *const tls_names[] = {
     [PORT_STARTTLS] = "starttls", [PORT_IMPLICIT] = "implicit", [PORT_NO_TLS] = "none", NULL};
 
+static const char *const scram_names[] = {[DIRECTORY_SCRAM_AUTO] = "auto",
+                                          [DIRECTORY_SCRAM_ON] = "on",
+                                          [DIRECTORY_SCRAM_OFF] = "off",
+                                          NULL};
+
 // clang-format off
 const struct ph_setting main_settings[] = {
     PH_SETTING(TEXT, main_conf, hostname, 0, "", 0, 0,
@@ -71,6 +76,9 @@ const struct ph_setting port_settings[] = {
         "Port number. 0: one that the kernel chooses."),
     PH_SETTING_ENUM(port_conf, tls, 0, "starttls", tls_names,
         "implicit: TLS from the first byte. starttls: the client asks for it. none: never, and so no logins."),
+    PH_SETTING_ENUM(port_conf, scram, 0, "auto", scram_names,
+        "Offer logins by SCRAM-SHA-256 (under TLS -PLUS too), which never send the password. auto: when every account that can log in "
+        "has what it needs (directory.scram_verifiers); posthouse doctor counts the missing. on: whoever has none can't log in with it."),
     PH_SETTING(TEXT, port_conf, proxy_from, PH_LIST | PH_RELOAD, "", 0, 0,
         "Addresses and networks of proxies that begin each connection with the client's address in the PROXY protocol, "
         "version 1 or 2. They must send it; from others it is not understood."),

@@ -14,6 +14,7 @@ static const char help[] =
     "  posthouse domain ...       add, list, show, remove the domains mail is received for\n"
     "  posthouse user ...         add, list, show, remove users\n"
     "  posthouse alias ...        add, list, show, remove aliases and catch-alls\n"
+    "  posthouse app-password ... add, list, remove passwords of single devices\n"
     "  posthouse forward ...      set, show, remove where a user's mail is sent on to\n"
     "  posthouse vacation ...     set, show, remove what is answered while a user is away\n"
     "  posthouse password ...     set and remove passwords\n"

@@ -9,7 +9,9 @@
 
 int directory_admin_open(const char *dir, struct directory_admin **out, struct err *err)
 {
-    static const struct directory_conf own = {.source = DIRECTORY_FROM_OWN};
+    static const struct directory_conf own = {.source = DIRECTORY_FROM_OWN,
+                                              .scram_verifiers = true,
+                                              .scram_iterations = DIRECTORY_SCRAM_ITERATIONS};
     return directory_admin_open_as(dir, &own, out, err);
 }
 
@@ -38,6 +40,7 @@ int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
     (*out)->read_only = read_only;
     (*out)->scratch = arena_new(0);
     (*out)->source = source;
+    (*out)->scram_iterations = conf->scram_verifiers ? (unsigned)conf->scram_iterations : 0;
     return 0;
 }
 

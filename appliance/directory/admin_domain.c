@@ -70,7 +70,7 @@ int directory_domain_remove(struct directory_admin *a, struct str domain, bool f
         sql_begin(a->db, true, err) < 0)
         return -1;
     if (remove_domain(a, name, force, err) == 0)
-        return sql_commit(a->db, err);
+        return sql_commit(a->db, err) < 0 ? -1 : admin_users_gone(a, admin_pattern(a, name), err);
     sql_rollback(a->db);
     return -1;
 }

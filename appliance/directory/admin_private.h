@@ -13,10 +13,18 @@ struct directory_admin {
     bool read_only;
     struct sql *own; /* admin_own() */
     struct rows_from *source;
-    struct arena *scratch; /* of one call: cleared when the next begins */
+    unsigned scram_iterations; /* 0: no verifiers are made */
+    struct arena *scratch;     /* of one call: cleared when the next begins */
 };
 /* The connection to our own tables (own.h), opened when it is first asked for. NULL: err. */
 struct sql *admin_own(struct directory_admin *a, struct err *err);
+/* The user has another password, of which hash is stored; or is gone: our own tables follow. */
+int admin_password_changed(struct directory_admin *a, struct str id, struct str password,
+                           struct str hash, struct err *err) __attribute__((warn_unused_result));
+int admin_user_gone(struct directory_admin *a, struct str id, struct err *err)
+    __attribute__((warn_unused_result));
+int admin_users_gone(struct directory_admin *a, struct str pattern, struct err *err)
+    __attribute__((warn_unused_result)); /* all like it */
 /* Folds and checks what is going to be stored; sentences for a person. Memory in scratch. */
 int admin_domain_name(struct directory_admin *a, struct str in, struct str *out, struct err *err)
     __attribute__((warn_unused_result));

@@ -72,8 +72,13 @@ int directory_user_add(struct directory_admin *a, struct str address, struct str
         return -1;
     if (sql_begin(a->db, true, err) < 0)
         return -1;
-    if (admin_need_domain(a, id, err) == 0 && insert_user(a, id, name, hash, quota_bytes, err) == 0)
-        return sql_commit(a->db, err);
+    if (admin_need_domain(a, id, err) == 0 &&
+        insert_user(a, id, name, hash, quota_bytes, err) == 0) {
+        /* A new user of an old name inherits nothing. */
+        if (sql_commit(a->db, err) < 0 || admin_user_gone(a, id, err) < 0)
+            return -1;
+        return password.p ? admin_password_changed(a, id, password, str_from(hash), err) : 0;
+    }
     sql_rollback(a->db);
     return -1;
 }
@@ -104,7 +109,9 @@ int directory_user_remove(struct directory_admin *a, struct str address, struct 
         return -1;
     /* Who gets the address next inherits nothing. */
     own = admin_address(a, address, &id, err) < 0 ? NULL : admin_own(a, err);
-    return own ? options_remove(own, id, err) : -1;
+    if (!own || options_remove(own, id, err) < 0)
+        return -1;
+    return admin_user_gone(a, id, err);
 }
 
 int directory_user_set_hash(struct directory_admin *a, struct str address, struct str hash,
@@ -127,7 +134,11 @@ int directory_user_set_password(struct directory_admin *a, struct str address, s
     char hash[PASSWORD_HASH_MAX];
     if (hash_password(password, hash, err) < 0)
         return -1;
-    return directory_user_set_hash(a, address, str_from(hash), err);
+    struct str id;
+    if (directory_user_set_hash(a, address, str_from(hash), err) < 0 ||
+        admin_address(a, address, &id, err) < 0)
+        return -1;
+    return admin_password_changed(a, id, password, str_from(hash), err);
 }
 
 int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled,

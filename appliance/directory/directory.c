@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/directory.h"
 
+#include "appliance/directory/credential.h"
+#include "appliance/directory/hash_queue.h"
+#include "appliance/directory/oauth.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 #include "appliance/directory/rows_from.h"
 #include "appliance/directory/schema.h"
+#include "appliance/directory/writer.h"
 
-enum { LOOKUP_THREADS = 2, LOOKUP_DEPTH = 1000, AUTH_DEPTH = 200, CACHE_ENTRIES = 1000 };
+enum {
+    LOOKUP_THREADS = 2,
+    LOOKUP_DEPTH = 1000,
+    AUTH_DEPTH = HASH_QUEUE_FAVOURED + HASH_QUEUE_STRANGERS + 64,
+    CACHE_ENTRIES = 10000,
+    COUNT_AT_OPEN = 1000
+};
 
 const struct log_ctx directory_log = {.module = "directory"};
 
@@ -32,6 +42,9 @@ void directory_unref(struct directory **d)
         return;
     auth_cache_free(&dead->cache);
     rows_from_free(&dead->source);
+    hash_queue_free(&dead->hashes);
+    writer_free(&dead->writer);
+    explicit_bzero(dead->secret, sizeof dead->secret);
     mem_free(dead->dir);
     mem_free(dead->origin);
     mem_free(dead->postmaster);
@@ -52,7 +65,10 @@ static int start_lanes(struct directory *d, const struct directory_conf *conf, s
     if (!d->rows)
         return -1;
     d->auth = lane_new(d->loop, &auth, err);
-    return d->auth ? 0 : -1;
+    if (!d->auth)
+        return -1;
+    d->hashes = hash_queue_new(d->auth, (unsigned)conf->auth_threads);
+    return writer_new(d, &d->writer, err);
 }
 
 int directory_check(const struct directory_conf *conf, struct err *err)
@@ -64,7 +80,8 @@ int directory_check(const struct directory_conf *conf, struct err *err)
     return 0;
 }
 
-static int make_tables(const struct rows_from *s, struct err *err)
+/* And the secret in them. */
+static int make_tables(const struct rows_from *s, unsigned char secret[SCRAM_HASH], struct err *err)
 {
     struct sql *db;
     if (s->kind == DIRECTORY_FROM_OWN) {
@@ -74,27 +91,33 @@ static int make_tables(const struct rows_from *s, struct err *err)
     }
     if (own_open(s->dir, s->own, false, &db, err) < 0)
         return -1;
+    int r = credential_secret(db, secret, err);
     sql_close(&db);
-    return 0;
+    return r;
 }
 
 int directory_open(const char *dir, const struct directory_conf *conf, struct loop *l,
                    struct directory **out, struct err *err)
 {
     struct rows_from *source;
+    unsigned char secret[SCRAM_HASH];
     size_t tag = conf->tag_delimiter ? strlen(conf->tag_delimiter) : 0;
     *out = NULL;
     if (tag > 1)
         return ERR(err, ERR_PERM, "directory.tag_delimiter is one character or empty");
     if (rows_from_new(dir, conf, &source, err) < 0)
         return -1;
-    if (make_tables(source, err) < 0) {
+    if (make_tables(source, secret, err) < 0) {
         rows_from_free(&source);
         return err_context(err, "directory");
     }
     struct directory *d = MEM_NEW(struct directory);
     d->source = source;
     d->system = conf->system;
+    memcpy(d->secret, secret, sizeof secret);
+    explicit_bzero(secret, sizeof secret);
+    d->scram_iterations = (unsigned)conf->scram_iterations;
+    d->scram_verifiers = conf->scram_verifiers;
     d->refs = 1;
     d->dir = str_dup_z(str_from(dir));
     d->loop = l;
@@ -105,11 +128,12 @@ int directory_open(const char *dir, const struct directory_conf *conf, struct lo
         d->limits.origin = d->origin = str_dup_z(str_from(conf->origin));
     if (conf->postmaster && conf->postmaster[0])
         d->limits.postmaster = d->postmaster = str_dup_z(str_from(conf->postmaster));
-    d->cache = auth_cache_new(conf->auth_cache, CACHE_ENTRIES);
+    d->cache = auth_cache_new(conf->auth_cache, conf->auth_cache_stale, CACHE_ENTRIES);
     if (start_lanes(d, conf, err) < 0) {
         directory_close(&d);
         return -1;
     }
+    writer_count_now(d->writer, COUNT_AT_OPEN);
     *out = d;
     return 0;
 }
@@ -118,11 +142,46 @@ void directory_close(struct directory **d)
 {
     if (!*d)
         return;
+    oauth_free(&(*d)->oauth);
     if ((*d)->rows)
         lane_free(&(*d)->rows);
+    if ((*d)->hashes)
+        hash_queue_stop((*d)->hashes);
     if ((*d)->auth)
         lane_free(&(*d)->auth);
+    writer_stop((*d)->writer);
     directory_unref(d);
+}
+
+static struct str binding(const struct conn *c, enum conn_binding kind, struct arena *m)
+{
+    unsigned char bytes[CONN_BINDING_MAX];
+    return arena_str(m, str_of(bytes, conn_channel_binding(c, kind, bytes)));
+}
+
+void directory_offer(const struct directory *d, enum directory_scram scram, const struct conn *c,
+                     struct arena *m, struct sasl_offer *out)
+{
+    bool has_all = d->scram_verifiers && writer_complete(d->writer);
+    *out = (struct sasl_offer){.oauth = d->oauth != NULL};
+    out->scram = scram == DIRECTORY_SCRAM_ON || (scram == DIRECTORY_SCRAM_AUTO && has_all);
+    out->plus = out->scram && conn_has_tls(c);
+    if (!m || !out->plus)
+        return;
+    out->channel = (struct scram_channel){.exporter = binding(c, CONN_BIND_EXPORTER, m),
+                                          .end_point = binding(c, CONN_BIND_END_POINT, m)};
+}
+
+void directory_set_oauth(struct directory *d, const struct oauth_conf *conf,
+                         struct http_client *http)
+{
+    oauth_free(&d->oauth);
+    d->oauth = oauth_new(conf, d->loop, http);
+}
+
+void directory_forget(struct directory *d, struct str account)
+{
+    auth_cache_forget(d->cache, account);
 }
 
 static void lookup_run(struct job *j, void *worker)

@@ -11,6 +11,8 @@
 #include "appliance/base/arena.h"
 #include "appliance/base/err.h"
 #include "appliance/base/settings.h"
+#include "appliance/directory/sasl.h"
+#include "appliance/io/conn.h"
 #include "appliance/io/lanes.h"
 
 struct directory;
@@ -35,7 +37,10 @@ struct directory_conf {
     int64_t alias_targets;     /* most destinations of one address */
     const char *tag_delimiter; /* "+"; empty = none */
     uint64_t auth_cache;       /* how long a successful login is remembered; 0 = not */
-    int source;                /* enum directory_source */
+    uint64_t auth_cache_stale; /* the same while the database can't be asked */
+    bool scram_verifiers;      /* made and kept */
+    int64_t scram_iterations;
+    int source; /* enum directory_source */
     const char *url, *changes, *password, *ca;
     int tls;    /* enum sql_tls */
     int preset; /* enum directory_preset */
@@ -124,13 +129,37 @@ struct directory_login {
     bool ok;              /* right password of an enabled user */
     struct str account;   /* its folded address; valid during the callback only */
     uint64_t quota_bytes; /* users.quota; 0 = the store's default */
+    /* SCRAM: neither yet: what sasl_verifier() makes the next challenge of. Else NULL. */
+    const struct scram_verifier *verifier;
 };
 typedef void (*directory_login_fn)(void *ctx, const struct directory_login *l);
-/* Takes as long for an unknown user as for a wrong password. The password is copied, and wiped
- * after use. A success may be answered from the positive-only cache: HMAC under a boot key over
- * password and the stored hash, so a changed hash misses; the user's row is always read. */
+/* Answers an exchange at SASL_READY, of whichever mechanism; what it needs is copied, and wiped
+ * after use. device: this account has logged in from there before, so it needn't wait behind
+ * strangers. Takes as long, and says as much, for an unknown user as for a wrong password. A
+ * success may be answered from the positive-only cache: HMAC under a boot key over password and the
+ * stored hash, so a changed hash misses; the user's row is always read. While that can't be, a
+ * password that was right lately (auth_cache_stale) still is. An app password does where a password
+ * is sent: not with SCRAM, whose verifier is of the main password. -1: a lane is full, on_login
+ * won't come. */
+int directory_sasl(struct directory *d, const struct sasl *s, bool device,
+                   directory_login_fn on_login, void *ctx) __attribute__((warn_unused_result));
+/* The same of a name and a password. */
 int directory_login(struct directory *d, struct str user, struct str password,
                     directory_login_fn on_login, void *ctx) __attribute__((warn_unused_result));
+/* What may be offered on this connection; m: with its channel's bytes, for sasl_init(), which lie
+ * there; else NULL. auto: SCRAM when every account that can log in has a verifier. */
+enum { DIRECTORY_SCRAM_ITERATIONS = 10000 }; /* where the settings aren't known */
+enum directory_scram { DIRECTORY_SCRAM_AUTO, DIRECTORY_SCRAM_ON, DIRECTORY_SCRAM_OFF };
+void directory_offer(const struct directory *d, enum directory_scram scram, const struct conn *c,
+                     struct arena *m, struct sasl_offer *out);
+/* Access tokens are asked about there; conf and http live as long as the directory. */
+struct oauth_conf;
+struct http_client;
+void directory_set_oauth(struct directory *d, const struct oauth_conf *conf,
+                         struct http_client *http);
+/* Logins of this account ("@domain": of all in it) hold no more: nothing is answered from memory.
+ */
+void directory_forget(struct directory *d, struct str account);
 
 /* ---- May this account send as this address (MAIL FROM, From)? Its own address, +tags of it, and
  * every address whose alias or catch-all leads to it. The answer's kind is LOCAL when it may,

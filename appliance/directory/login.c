@@ -1,33 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-#include "appliance/directory/directory.h"
+/* login.c - a login: (the token's server,) the row on lane `directory`, the cache on the loop, the
+ * hash on lane `auth`. */
+#include "appliance/directory/login.h"
 
 #include "appliance/base/clock.h"
-#include "appliance/directory/password.h"
-#include "appliance/directory/private.h"
+#include "appliance/directory/oauth.h"
+#include "appliance/directory/writer.h"
+#include <openssl/crypto.h>
 
-/* A login: the row on lane `directory`, the cache on the loop, the hash on lane `auth`. */
-struct login {
-    struct job row_job, hash_job;
-    struct directory *d;
-    struct arena *m;
-    struct str user, account;
-    char password[PASSWORD_MAX + 1]; /* one more than is valid, so that longer ones stay invalid */
-    size_t n_password;
-    struct rows_login row;
-    bool failed, ok;
-    struct err err;
-    directory_login_fn on_login;
-    void *ctx;
-};
-
-static struct str password_of(const struct login *op)
-{
-    return str_of(op->password, op->n_password);
-}
+enum { NOTE_USE_S = 600 }; /* the last use of an app password is known to ten minutes */
 
 static void login_free(struct login *op)
 {
     explicit_bzero(op->password, sizeof op->password);
+    explicit_bzero(&op->verifier, sizeof op->verifier);
+    explicit_bzero(&op->tried, sizeof op->tried);
+    if (op->token.n)
+        explicit_bzero((void *)(uintptr_t)op->token.p, op->token.n); /* ours, in the arena */
     directory_unref(&op->d);
     arena_free(&op->m);
     mem_free(op);
@@ -36,65 +25,62 @@ static void login_free(struct login *op)
 static void answer(struct login *op)
 {
     struct directory_login l = {.failed = op->failed, .err = op->err, .ok = op->ok && !op->failed};
+    if (l.failed)
+        l.err.kind = ERR_TEMP;
     if (l.ok) {
         l.account = op->account;
         l.quota_bytes = op->row.quota_bytes;
+    } else if (!l.failed && op->kind == LOGIN_SCRAM && !op->proving) {
+        l.verifier = &op->verifier;
     }
     op->on_login(op->ctx, &l);
     login_free(op);
 }
 
-/* The address that is logging in; a user without domain is in the domain that is set as
- * origin, or in the only one there is. */
-static int find_account(struct login *op, struct rows *rows, bool *found_out, struct err *err)
+static void answer_failed(struct login *op, enum err_why why, const char *text)
 {
-    struct str domain, name = op->user;
-    size_t at;
-    bool only;
-    *found_out = false;
-    if (!str_chr(name, '@', &at)) {
-        domain = str_from(op->d->origin);
-        if (!domain.n) {
-            if (rows_first_domain(rows, op->m, &domain, &only, err) < 0)
-                return -1;
-            if (!only)
-                return 0;
-        }
-        name = arena_printf(op->m, STR_FMT "@" STR_FMT, STR_ARG(name), STR_ARG(domain));
-    }
-    *found_out = resolve_fold(op->m, name, &op->account) && op->account.p[0] != '@';
-    return 0;
+    op->failed = true;
+    err_set(&op->err, ERR_TEMP, why, "%s", text);
+    answer(op);
 }
 
-static int read_row(struct login *op, struct rows *rows, struct err *err)
+/* ---- the password was right: what is noted of it */
+
+static void remember(struct login *op)
 {
-    bool found;
-    if (find_account(op, rows, &found, err) < 0)
-        return -1;
-    return found ? rows_login(rows, op->m, op->account, &op->row, err) : 0;
+    struct directory *d = op->d;
+    bool app = op->app.p != NULL;
+    int64_t now = clock_wall_ms() / 1000;
+    /* What the system says of a password may change without its row. */
+    if (app || !op->row.system)
+        auth_cache_add(d->cache, op->account, login_password(op),
+                       app ? op->app_data : op->row.stored, app, op->row.quota_bytes,
+                       clock_mono_ms());
+    if (app && (op->app_used > now || now - op->app_used >= NOTE_USE_S))
+        writer_used(d->writer, op->account, op->app);
+    /* A verifier is of what is stored: of the new hash, when the old one is replaced. */
+    if (!app && !login_upgrade(d, &op->row, op->account, login_password(op)) && op->wants_verifier)
+        writer_verifier(d->writer, op->account, op->row.stored, login_password(op));
 }
 
-static void row_run(struct job *j, void *worker)
-{
-    struct login *op = CONTAINER_OF(j, struct login, row_job);
-    struct rows *rows = worker_begin(worker, &op->err);
-    op->failed = !rows || read_row(op, rows, &op->err) < 0;
-    worker_end(worker, op->failed);
-}
+/* ---- the hash */
 
-static void hash_run(struct job *j, void *worker)
+static void hash_run(struct hash_job *j)
 {
     struct login *op = CONTAINER_OF(j, struct login, hash_job);
-    (void)worker;
     if (op->row.found)
-        op->ok = login_check(op->d, &op->row, op->account, password_of(op), &op->err);
+        op->ok = login_check(op->d, &op->row, op->account, login_password(op), &op->err);
     else
-        password_check_nobody(password_of(op));
+        password_check_nobody(login_password(op));
 }
 
-static void hash_done(struct job *j)
+static void hash_done(struct hash_job *j)
 {
     struct login *op = CONTAINER_OF(j, struct login, hash_job);
+    if (j->skipped) {
+        answer_failed(op, ERR_WHY_CANCELLED, "we are stopping");
+        return;
+    }
     if (op->err.kind == ERR_TEMP) { /* it could not be found out */
         directory_failure(&op->err, "password");
         op->failed = true;
@@ -104,53 +90,200 @@ static void hash_done(struct job *j)
                  L_Z("error", op->err.text));
         err_clear(&op->err);
     }
-    /* What the system says of a password may change without its row. */
-    if (op->ok && !op->row.system)
-        auth_cache_add(op->d->cache, op->account, password_of(op), op->row.stored, clock_mono_ms());
     if (op->ok)
-        login_upgrade(op->d, &op->row, op->account, password_of(op));
+        remember(op);
+    else if (op->undecided && !op->failed) {
+        answer_failed(op, ERR_WHY_OTHER, "app passwords can't be read");
+        return;
+    }
     answer(op);
+}
+
+static void check_password(struct login *op)
+{
+    struct directory *d = op->d;
+    uint64_t now = clock_mono_ms();
+    err_clear(&op->err);
+    if (op->app.p) {
+        op->ok = true;
+        remember(op);
+        log_info(&directory_log, "app_password", L_STR("account", op->account),
+                 L_STR("name", op->app));
+        answer(op);
+        return;
+    }
+    if (op->row.found && !op->row.system &&
+        auth_cache_knows(d->cache, op->account, login_password(op), op->row.stored, now)) {
+        op->ok = true;
+        if (op->wants_verifier)
+            writer_verifier(d->writer, op->account, op->row.stored, login_password(op));
+        answer(op);
+        return;
+    }
+    op->hash_job = (struct hash_job){.run = hash_run, .done = hash_done, .account = op->account};
+    bool recent = op->row.found && auth_cache_recent(d->cache, op->account, now);
+    if (hash_queue_submit(d->hashes, &op->hash_job, op->device, recent) < 0)
+        answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
+}
+
+/* ---- the database can't be asked */
+
+static bool scram_from_memory(struct login *op, uint64_t now)
+{
+    struct scram_verifier v;
+    if (!auth_cache_verifier(op->d->cache, op->account, &v, &op->row.quota_bytes, now))
+        return false;
+    op->verifier = v;
+    op->ok = op->proving && op->proved &&
+             CRYPTO_memcmp(v.server_key, op->tried.server_key, SCRAM_HASH) == 0;
+    explicit_bzero(&v, sizeof v);
+    return op->ok || !op->proving;
+}
+
+/* Only a yes is ever answered from memory, or SCRAM's challenge. */
+static bool from_memory(struct login *op)
+{
+    uint64_t now = clock_mono_ms();
+    if (!login_account(op->m, op->d->origin, op->user, &op->account) || !op->account.n)
+        return false;
+    if (op->kind == LOGIN_SCRAM)
+        return scram_from_memory(op, now);
+    op->ok =
+        op->kind == LOGIN_PASSWORD &&
+        auth_cache_stale(op->d->cache, op->account, login_password(op), &op->row.quota_bytes, now);
+    return op->ok;
+}
+
+static void row_failed(struct login *op)
+{
+    if (from_memory(op)) {
+        if (op->ok)
+            log_warn(&directory_log, "login_from_memory", L_STR("account", op->account),
+                     L_Z("error", op->err.text));
+        op->failed = false;
+        answer(op);
+        return;
+    }
+    directory_failure(&op->err, "login");
+    answer(op);
+}
+
+/* ---- the row */
+
+static void check_proof(struct login *op)
+{
+    if (op->proving) {
+        op->ok = op->proved && op->row.found &&
+                 CRYPTO_memcmp(op->verifier.server_key, op->tried.server_key, SCRAM_HASH) == 0;
+        if (op->ok)
+            auth_cache_add_verifier(op->d->cache, op->account, &op->verifier, op->row.quota_bytes,
+                                    clock_mono_ms());
+    }
+    answer(op);
+}
+
+static void row_run(struct job *j, void *worker)
+{
+    login_read(CONTAINER_OF(j, struct login, row_job), worker);
 }
 
 static void row_done(struct job *j)
 {
     struct login *op = CONTAINER_OF(j, struct login, row_job);
-    struct directory *d = op->d;
     if (op->failed) {
-        directory_failure(&op->err, "login");
-        op->err.kind = ERR_TEMP;
-        answer(op);
+        row_failed(op);
         return;
     }
-    if (op->row.found && !op->row.system &&
-        auth_cache_knows(d->cache, op->account, password_of(op), op->row.stored, clock_mono_ms())) {
-        op->ok = true;
+    if (op->undecided)
+        log_warn(&directory_log, "own_tables_failed", L_Z("error", op->err.text));
+    if (op->kind == LOGIN_PASSWORD) {
+        check_password(op);
+    } else if (op->kind == LOGIN_SCRAM) {
+        check_proof(op);
+    } else {
+        op->ok = op->row.found && !op->other;
         answer(op);
-        return;
     }
-    if (d->auth && lane_submit(d->auth, &op->hash_job) == 0)
-        return;
-    op->failed = true;
-    err_set(&op->err, ERR_TEMP, ERR_WHY_BUSY, "too many logins are being checked");
-    answer(op);
+}
+
+/* ---- the token's server */
+
+static void on_token(void *ctx, const struct oauth_answer *a)
+{
+    struct login *op = ctx;
+    if (a->failed) {
+        answer_failed(op, ERR_WHY_OTHER, a->err.text);
+    } else if (!a->active) {
+        answer(op);
+    } else {
+        op->named = arena_str(op->m, str_take(a->user, DIRECTORY_NAME_MAX + 1));
+        if (!op->d->rows || lane_submit(op->d->rows, &op->row_job) < 0)
+            answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
+    }
+}
+
+/* ---- */
+
+static enum login_kind kind_of(const struct sasl *s)
+{
+    switch (sasl_kind(s)) {
+    case SASL_SCRAM:
+    case SASL_SCRAM_PLUS:
+        return LOGIN_SCRAM;
+    case SASL_BEARER:
+    case SASL_XOAUTH2:
+        return LOGIN_TOKEN;
+    default:
+        return LOGIN_PASSWORD;
+    }
+}
+
+static void take_secret(struct login *op, const struct sasl *s)
+{
+    if (op->kind == LOGIN_TOKEN) {
+        op->token = arena_str(op->m, s->password);
+    } else if (op->kind == LOGIN_PASSWORD) {
+        op->n_password = s->password.n < sizeof op->password ? s->password.n : sizeof op->password;
+        if (op->n_password)
+            memcpy(op->password, s->password.p, op->n_password);
+    } else {
+        op->proving = s->proving;
+        op->proved = s->proved;
+        op->tried = s->scram.verifier;
+    }
+}
+
+int directory_sasl(struct directory *d, const struct sasl *s, bool device,
+                   directory_login_fn on_login, void *ctx)
+{
+    struct login *op = MEM_NEW(struct login);
+    op->row_job = (struct job){.run = row_run, .done = row_done};
+    op->m = arena_new(0);
+    op->kind = kind_of(s);
+    op->device = device;
+    op->user = arena_str(op->m, str_take(s->user, DIRECTORY_NAME_MAX + 1));
+    take_secret(op, s);
+    op->on_login = on_login;
+    op->ctx = ctx;
+    op->d = directory_ref(d);
+    if (op->kind == LOGIN_TOKEN && d->oauth) {
+        oauth_ask(d->oauth, op->token, on_token, op);
+        return 0;
+    }
+    if (op->kind != LOGIN_TOKEN && d->rows && lane_submit(d->rows, &op->row_job) == 0)
+        return 0;
+    login_free(op);
+    return -1;
 }
 
 int directory_login(struct directory *d, struct str user, struct str password,
                     directory_login_fn on_login, void *ctx)
 {
-    struct login *op = MEM_NEW(struct login);
-    op->row_job = (struct job){.run = row_run, .done = row_done};
-    op->hash_job = (struct job){.run = hash_run, .done = hash_done};
-    op->m = arena_new(0);
-    op->user = arena_str(op->m, str_take(user, DIRECTORY_NAME_MAX + 1));
-    op->n_password = password.n < sizeof op->password ? password.n : sizeof op->password;
-    if (op->n_password)
-        memcpy(op->password, password.p, op->n_password);
-    op->on_login = on_login;
-    op->ctx = ctx;
-    op->d = directory_ref(d);
-    if (d->rows && lane_submit(d->rows, &op->row_job) == 0)
-        return 0;
-    login_free(op);
-    return -1;
+    struct arena *m = arena_new(0);
+    struct sasl s;
+    sasl_init_password(&s, m, user, password);
+    int r = directory_sasl(d, &s, false, on_login, ctx);
+    sasl_wipe(&s);
+    arena_free(&m);
+    return r;
 }

@@ -13,11 +13,20 @@
 /* Longest address or user name that is looked up at all; anything longer is unknown. */
 enum { DIRECTORY_NAME_MAX = 1000 };
 
+struct hash_queue;
+struct oauth;
+struct writer;
 struct directory {
     unsigned refs;
     char *dir;
     struct lane *rows, *auth; /* NULL after directory_close() */
     struct auth_cache *cache;
+    struct hash_queue *hashes; /* in front of `auth` */
+    struct writer *writer;
+    struct oauth *oauth; /* NULL: no access tokens */
+    unsigned char secret[SCRAM_HASH];
+    unsigned scram_iterations;
+    bool scram_verifiers;
     struct loop *loop;
     struct resolve_limits limits;
     char *origin, *postmaster;
@@ -43,8 +52,8 @@ void worker_drop_writer(struct directory_worker *w);
 bool login_check(struct directory *d, const struct rows_login *row, struct str account,
                  struct str password, struct err *err);
 /* Loop: the password was right. Replaces a hash of an old scheme by today's, where the settings
- * allow it, later and by itself. */
-void login_upgrade(struct directory *d, const struct rows_login *row, struct str account,
+ * allow it, later and by itself, and makes a verifier of it. false: it is today's, or stays. */
+bool login_upgrade(struct directory *d, const struct rows_login *row, struct str account,
                    struct str password);
 /* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
 void directory_failure(struct err *err, const char *what);

@@ -29,6 +29,14 @@ const struct ph_setting directory_settings[] = {
     PH_SETTING(TIME, directory_conf, auth_cache, 0, "1h", 0, 86400000,
                "How long a successful login is remembered, so that the next one costs no hashing. A changed "
                "password counts at once. 0 remembers nothing."),
+    PH_SETTING(TIME, directory_conf, auth_cache_stale, 0, "1d", 0, 30LL * 86400000,
+               "While the database can't be asked, who logged in within this time with the same password still gets in. "
+               "0: nobody does."),
+    PH_SETTING(BOOL, directory_conf, scram_verifiers, 0, "yes", 0, 0,
+               "Keep what SCRAM-SHA-256 needs of each password, beside its hash: made when the password is set, or at a login "
+               "that sends it."),
+    PH_SETTING(INT, directory_conf, scram_iterations, 0, "10000", SCRAM_ITERATIONS_MIN, SCRAM_ITERATIONS_MAX,
+               "Iterations of new verifiers: more cost a thief of the database more, and each login's device too."),
     PH_SETTING_ENUM(directory_conf, source, 0, "own", source_names,
                "Where domains, users and aliases are. own: our tables, which commands manage. mysql: the tables of a mail system "
                "that stands (Postfix and Dovecot after Flurdy's guide, PostfixAdmin), used as they are. files: passwd/DOMAIN with "

@@ -5,6 +5,7 @@
 #include "appliance/directory/private.h"
 #include "appliance/directory/rows_from.h"
 #include "appliance/directory/rows_sql.h"
+#include "appliance/directory/writer.h"
 #include "appliance/mail/address.h"
 
 bool login_check(struct directory *d, const struct rows_login *row, struct str account,
@@ -22,7 +23,7 @@ bool login_check(struct directory *d, const struct rows_login *row, struct str a
     return d->system->check(d->system->ctx, local, password, err) == 1;
 }
 
-/* The hash is made on lane `auth`, the row changed on lane `directory`. */
+/* The hash is made on lane `accounts`, the row changed on lane `directory`. */
 struct upgrade {
     struct job hash_job, row_job;
     struct directory *d;
@@ -39,8 +40,12 @@ static void finish(struct upgrade *u)
     if (u->err.kind != ERR_NONE)
         log_warn(&directory_log, "hash_not_upgraded", L_STR("account", u->account),
                  L_Z("error", u->err.text));
-    else if (u->changed)
+    else if (u->changed) {
         log_info(&directory_log, "hash_upgraded", L_STR("account", u->account));
+        if (u->d->scram_verifiers)
+            writer_verifier(u->d->writer, u->account, str_from(u->hash),
+                            str_of(u->password, u->n_password));
+    }
     explicit_bzero(u->password, sizeof u->password);
     directory_unref(&u->d);
     arena_free(&u->m);
@@ -69,7 +74,6 @@ static void hash_run(struct job *j, void *worker)
     (void)worker;
     if (password_hash(str_of(u->password, u->n_password), u->hash, &u->err) == 0)
         err_clear(&u->err);
-    explicit_bzero(u->password, sizeof u->password);
 }
 
 static void hash_done(struct job *j)
@@ -79,12 +83,12 @@ static void hash_done(struct job *j)
         finish(u);
 }
 
-void login_upgrade(struct directory *d, const struct rows_login *row, struct str account,
+bool login_upgrade(struct directory *d, const struct rows_login *row, struct str account,
                    struct str password)
 {
     if (!d->source->upgrades || row->system || password.n >= PASSWORD_MAX ||
         password_is_current(row->stored))
-        return;
+        return false;
     struct upgrade *u = MEM_NEW(struct upgrade);
     u->hash_job = (struct job){.run = hash_run, .done = hash_done};
     u->row_job = (struct job){.run = row_run, .done = row_done};
@@ -95,6 +99,7 @@ void login_upgrade(struct directory *d, const struct rows_login *row, struct str
     memcpy(u->password, password.p, password.n);
     u->d = directory_ref(d);
     /* A lane that is full has more urgent things to do: it is for the next login then. */
-    if (!d->auth || lane_submit(d->auth, &u->hash_job) < 0)
+    if (!writer_lane(d->writer) || lane_submit(writer_lane(d->writer), &u->hash_job) < 0)
         finish(u);
+    return true;
 }

@@ -106,6 +106,16 @@ bool conn_has_tls(const struct conn *c);
 void conn_tls_text(const struct conn *c, char *out,
                    size_t cap);          /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; "" without TLS */
 int conn_tls_bits(const struct conn *c); /* 0 without TLS */
+/* What both ends know of this TLS connection and nobody else can have with one of them: how many
+ * octets were written to out; 0: there are none (yet), or not with this version of TLS or this
+ * certificate. */
+enum conn_binding {
+    CONN_BIND_EXPORTER, /* "tls-exporter", TLS 1.3 (RFC 9266) */
+    CONN_BIND_END_POINT /* "tls-server-end-point": the server's certificate (RFC 5929 4) */
+};
+enum { CONN_BINDING_MAX = 64 };
+size_t conn_channel_binding(const struct conn *c, enum conn_binding kind,
+                            unsigned char out[CONN_BINDING_MAX]);
 
 void conn_set_timeout(
     struct conn *c,
