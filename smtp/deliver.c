@@ -261,9 +261,10 @@ static void note_outcome(struct smtp_session *s)
                  : s->tx.hold == QUEUE_HELD       ? "held until it can be judged"
                  : s->tx.hold == QUEUE_QUARANTINE ? "in quarantine"
                  : !s->tx.accounts.n              ? "queued for other hosts"
-                 : s->tx.junk                     ? "delivered to Junk"
-                 : s->tx.leaves.n_to              ? "delivered, and queued for other hosts"
-                                                  : "delivered");
+                 : s->tx.withhold    ? "delivered to Junk, in quarantine for other hosts"
+                 : s->tx.junk        ? "delivered to Junk"
+                 : s->tx.leaves.n_to ? "delivered, and queued for other hosts"
+                                     : "delivered");
 }
 
 static void answer(struct smtp_session *s)
@@ -300,6 +301,7 @@ static const struct {
     {"edit", smtp_step_edit},         /* what they want: head, */
     {"body", smtp_step_body},         /* body, */
     {"envelope", smtp_step_envelope}, /* recipients, sender */
+    {"junk", smtp_step_junk},         /* isn't sent on by aliases */
     {"room", step_room},              /* quota, by the size it has */
     {"trace", step_trace},            /* Received; Date, Message-ID */
     {"circle", smtp_step_circle},     /* mail that was forwarded by the same address before */

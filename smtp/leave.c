@@ -14,6 +14,30 @@ static bool leaves(const struct smtp_session *s)
     return s->tx.remotes.n && !s->tx.discard && !s->server->conf.capture_account && s->relay;
 }
 
+/* ---- Junk: who sends it on is taken for its source */
+
+enum smtp_step smtp_step_junk(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (!tx->junk || !leaves(s) || s->relay->forward_junk || smtp_may_relay(s))
+        return SMTP_STEP_NEXT;
+    if (!tx->accounts.n) /* one reply, for all (DESIGN.md 4) */
+        return smtp_step_refuse(s, 550, "5.7.1",
+                                "The message looks like junk, which isn't forwarded from here");
+    tx->withhold = true;
+    return SMTP_STEP_NEXT;
+}
+
+static void withhold(struct smtp_session *s, struct queue_entry *e)
+{
+    const struct chain_answer *a = chain_answer(s->chain);
+    const struct filters_conf *conf = filters_settings(s->server->conf.filters);
+    e->held = QUEUE_QUARANTINE;
+    e->until_ms = e->since_ms + (int64_t)conf->quarantine_time;
+    e->stage = arena_str(s->tx.arena, str_from(a->stage));
+    e->reason = arena_printf(s->tx.arena, "junk isn't forwarded: %s", a->reason);
+}
+
 /* ---- Loops: RFC 9228, a forwarder's mark in the header */
 
 static bool was_here(struct str head, struct str address)
@@ -203,6 +227,8 @@ enum smtp_step smtp_step_leave(struct smtp_session *s)
             if (!taken(tx, to, r->remotes[k]))
                 add_row(s, &to[tx->leaves.n_to], r, r->remotes[k]);
     }
+    if (tx->withhold)
+        withhold(s, &tx->leaves.entry);
     return SMTP_STEP_NEXT;
 }
 

@@ -82,6 +82,7 @@ struct smtp_transaction {
     int fd; /* of large data, for the stages */
     bool fd_open;
     struct smtp_list accounts; /* who gets a copy, each once */
+    bool withhold;             /* what is for other hosts goes into quarantine */
     struct smtp_list remotes;  /* recipients elsewhere; captured, the capture account gets theirs */
     /* of leave.c, outbound.c */
     bool sender_asked;     /* the directory, whether the sender's domain is ours */

@@ -42,6 +42,7 @@ struct relay_conf { /* section "relay": mail to other hosts */
     const char *trusted_networks; /* list: who may relay without a login */
     const char *bind_ipv4, *bind_ipv6, *ca_file;
     bool dane, mta_sts, srs;
+    bool forward_junk; /* what the filters call junk */
     bool local_hosts; /* DNS and address literals may lead to this host and into private networks */
     const char *srs_domain;                           /* empty: main.hostname */
     int64_t mx_port;                                  /* 25 */
