@@ -33,13 +33,18 @@ def packages():
     """A folder with the packages and check.mjs."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node or npm is not installed")
-    folder = ROOT / "build" / "integration-node"
+    return provide(HERE, FILES, "integration-node")
+
+
+def provide(here, files, name):
+    """A folder of the build with these files, and the packages that they ask for."""
+    folder = ROOT / "build" / name
     folder.mkdir(parents=True, exist_ok=True)
     version = subprocess.run(["node", "--version"], capture_output=True, timeout=WAIT).stdout
-    wanted = hashlib.sha256(version + (HERE / "package-lock.json").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(version + (here / "package-lock.json").read_bytes()).hexdigest()
     stamp = folder / "stamp"
-    for name in FILES:
-        shutil.copyfile(HERE / name, folder / name)
+    for one in files:
+        shutil.copyfile(here / one, folder / one)
     if not stamp.exists() or stamp.read_text() != wanted:
         install(folder)
         stamp.write_text(wanted)
