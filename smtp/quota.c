@@ -16,7 +16,6 @@ struct ask {
     struct job job;
     struct smtp_session *session;
     struct arena *arena;
-    const struct store_conf *defaults;
     smtp_room_fn on_room;
     uint64_t size;
     struct str *accounts;
@@ -34,17 +33,17 @@ static int read_one(struct ask *q, struct store_reader *r, size_t i)
 {
     struct account_info info = {0};
     struct err err = {0};
-    if (account_find(r, q->arena, q->accounts[i], &info, &err)) {
-        if (err.why != ERR_WHY_NOT_FOUND)
-            return -1;
-        info = (struct account_info){.quota_bytes = q->defaults->quota_bytes,
-                                     .quota_messages = (uint64_t)q->defaults->quota_messages};
-    }
-    q->rooms[i].bytes = left(info.quota_bytes, info.used_bytes);
+    /* One that isn't there yet: what will hold for it. */
+    if (account_find(r, q->arena, q->accounts[i], &info, &err) && err.why != ERR_WHY_NOT_FOUND)
+        return -1;
+    uint64_t own = left(info.quota_bytes, info.used_bytes);
+    uint64_t all = left(info.domain_quota, info.domain_used);
+    q->rooms[i].bytes = own < all ? own : all;
     q->rooms[i].messages = left(info.quota_messages, info.used_messages);
     if (q->verdict == SMTP_ROOM_OK && account_check_quota(&info, q->size, &err))
         q->verdict = SMTP_ROOM_FULL;
-    if (info.quota_bytes && q->size > info.quota_bytes)
+    if ((info.quota_bytes && q->size > info.quota_bytes) ||
+        (info.domain_quota && q->size > info.domain_quota))
         q->verdict = SMTP_ROOM_NEVER;
     return 0;
 }
@@ -130,7 +129,6 @@ enum smtp_room smtp_quota_ask(struct smtp_session *s, uint64_t size, smtp_room_f
     struct ask *q = MEM_NEW(struct ask);
     q->arena = arena_new(0);
     q->job = (struct job){.run = run, .done = done};
-    q->defaults = store_conf(store);
     q->on_room = on_room;
     q->size = size;
     q->n = s->n_dests;

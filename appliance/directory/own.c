@@ -21,14 +21,11 @@ static const char *const options[] = {
     " subject VARCHAR(500) NOT NULL, text LONGBLOB NOT NULL) %CLUSTERED%",
     "CREATE TABLE vacation_sent (account VARCHAR(320) NOT NULL, sender VARCHAR(320) NOT NULL,"
     " at BIGINT NOT NULL, PRIMARY KEY (account, sender)) %CLUSTERED%",
-    /* 0: no limit. quota_user: of an account without an own one */
-    "CREATE TABLE domain_option (domain VARCHAR(255) NOT NULL PRIMARY KEY, quota BIGINT NOT NULL,"
-    " quota_user BIGINT NOT NULL, users BIGINT NOT NULL) %CLUSTERED%",
     NULL};
 
 static const struct sql_migration migrations[] = {
     {"credentials", credentials},
-    {"what accounts and domains may", options},
+    {"what accounts may", options},
 };
 
 int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,

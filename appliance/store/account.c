@@ -18,6 +18,42 @@ static struct account_info info_read(const struct store_conf *conf, struct sql_s
         .used_messages = (uint64_t)sql_int(st, 6)};
 }
 
+static struct str domain_of(struct str name)
+{
+    size_t at;
+
+    return str_rchr(name, '@', &at) ? str_skip(name, at + 1) : STR("");
+}
+
+static int domain_quota(struct sql *db, struct str domain, uint64_t *quota_out, uint64_t *used_out,
+                        struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    *quota_out = *used_out = 0;
+    if (sql_prepare(
+            db,
+            "SELECT q.bytes, (SELECT COALESCE(SUM(a.used_bytes), 0) FROM account a WHERE "
+            "a.domain = q.domain AND a.detached = 0) FROM domain_quota q WHERE q.domain = ?",
+            &st, err) != 0)
+        return -1;
+    sql_bind_text(st, 1, domain);
+    rc = sql_step(st, err);
+    if (rc == 1) {
+        *quota_out = (uint64_t)sql_int(st, 0);
+        *used_out = (uint64_t)sql_int(st, 1);
+    }
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int account_domain_quota(struct store_reader *r, struct str domain, uint64_t *quota_out,
+                         uint64_t *used_out, struct err *err)
+{
+    return domain_quota(r->db, domain, quota_out, used_out, err);
+}
+
 int account_find(struct store_reader *r, struct arena *a, struct str name, struct account_info *out,
                  struct err *err)
 {
@@ -32,10 +68,15 @@ int account_find(struct store_reader *r, struct arena *a, struct str name, struc
     rc = sql_step(st, err);
     if (rc == 1)
         *out = info_read(r->store->conf, st, a);
+    else
+        *out = (struct account_info){.name = name,
+                                     .quota_bytes = r->store->conf->quota_bytes,
+                                     .quota_messages = (uint64_t)r->store->conf->quota_messages};
     sql_reset(st);
-    if (rc == 0)
-        return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND, "no such account");
-    return rc < 0 ? -1 : 0;
+    if (rc < 0 ||
+        domain_quota(r->db, domain_of(name), &out->domain_quota, &out->domain_used, err) != 0)
+        return -1;
+    return rc == 1 ? 0 : ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND, "no such account");
 }
 
 static int count_accounts(struct store_reader *r, size_t *out, struct err *err)
@@ -151,13 +192,14 @@ static int make_account(struct store_tx *tx, struct str name, uint64_t *id_out, 
     if (uidvalidity_start(tx, &start, err) != 0 ||
         sql_prepare(
             tx->db,
-            "INSERT INTO account(id, name, detached, used_bytes, used_messages, uidvalidity_next) "
-            "VALUES (?, ?, 0, 0, 0, ?)",
+            "INSERT INTO account(id, name, detached, used_bytes, used_messages, uidvalidity_next, "
+            "domain) VALUES (?, ?, 0, 0, 0, ?, ?)",
             &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     sql_bind_text(st, 2, name);
     sql_bind_int(st, 3, start);
+    sql_bind_text(st, 4, domain_of(name));
     if (sql_run(st, err) != 0)
         return -1;
     *id_out = id;
@@ -208,6 +250,67 @@ int account_set_quota_tx(struct store_tx *tx, uint64_t id, bool own, uint64_t by
     return sql_run(st, err);
 }
 
+int account_set_domain_quota_tx(struct store_tx *tx, struct str domain, uint64_t bytes,
+                                struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db, "DELETE FROM domain_quota WHERE domain = ?", &st, err) != 0)
+        return -1;
+    sql_bind_text(st, 1, domain);
+    if (sql_run(st, err) != 0)
+        return -1;
+    if (bytes == 0)
+        return 0;
+    if (sql_prepare(tx->db, "INSERT INTO domain_quota(domain, bytes) VALUES (?, ?)", &st, err) != 0)
+        return -1;
+    sql_bind_text(st, 1, domain);
+    sql_bind_int(st, 2, (int64_t)bytes);
+    return sql_run(st, err);
+}
+
+/* Empty: it has no limit. */
+static int limited_domain(struct store_tx *tx, uint64_t account, struct str *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    *out = STR("");
+    if (sql_prepare(tx->db,
+                    "SELECT q.domain FROM account a JOIN domain_quota q ON q.domain = a.domain "
+                    "WHERE a.id = ?",
+                    &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)account);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        *out = arena_str(tx->arena, sql_text(st, 0));
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+static int check_domain(uint64_t quota, uint64_t used, uint64_t more, struct err *err)
+{
+    if (quota && (used >= quota || more > quota - used))
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_QUOTA, "the domain is over its quota of bytes");
+    return 0;
+}
+
+int account_domain_room_tx(struct store_tx *tx, uint64_t account, uint64_t more_bytes,
+                           struct err *err)
+{
+    struct str domain;
+    uint64_t quota, used;
+
+    if (limited_domain(tx, account, &domain, err) != 0)
+        return -1;
+    if (!domain.n)
+        return 0;
+    return domain_quota(tx->db, domain, &quota, &used, err) != 0
+               ? -1
+               : check_domain(quota, used, more_bytes, err);
+}
+
 int account_check_quota(const struct account_info *info, uint64_t more_bytes, struct err *err)
 {
     if (info->quota_bytes && (info->used_bytes >= info->quota_bytes ||
@@ -215,7 +318,7 @@ int account_check_quota(const struct account_info *info, uint64_t more_bytes, st
         return ERR_WHY(err, ERR_PERM, ERR_WHY_QUOTA, "the account is over its quota of bytes");
     if (info->quota_messages && info->used_messages >= info->quota_messages)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_QUOTA, "the account is over its quota of messages");
-    return 0;
+    return check_domain(info->domain_quota, info->domain_used, more_bytes, err);
 }
 
 /* ---- Detach, attach, remove. */
@@ -225,12 +328,13 @@ static int set_detached(struct store_tx *tx, uint64_t id, struct str name, uint6
 {
     struct sql_stmt *st;
 
-    if (sql_prepare(tx->db, "UPDATE account SET name = ?, detached = ? WHERE id = ?", &st, err) !=
-        0)
+    if (sql_prepare(tx->db, "UPDATE account SET name = ?, detached = ?, domain = ? WHERE id = ?",
+                    &st, err) != 0)
         return -1;
     sql_bind_text(st, 1, name);
     sql_bind_int(st, 2, (int64_t)detached);
-    sql_bind_int(st, 3, (int64_t)id);
+    sql_bind_text(st, 3, domain_of(name));
+    sql_bind_int(st, 4, (int64_t)id);
     if (sql_run(st, err) == 0)
         return 0;
     if (err->why == ERR_WHY_EXISTS)

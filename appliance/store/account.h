@@ -13,10 +13,11 @@ struct account_info {
     struct str name;                      /* the name it had, when detached */
     uint64_t quota_bytes, quota_messages; /* as in force; 0 = unlimited */
     uint64_t used_bytes, used_messages;
+    uint64_t domain_quota, domain_used; /* of all accounts of its domain, octets; 0 = unlimited */
     bool detached;
 };
-/* ERR_WHY_NOT_FOUND: not opened yet (no mail yet: reads as empty with the standard folders) -
- * callers open it by op. */
+/* ERR_WHY_NOT_FOUND: not opened yet (no mail yet: reads as empty with the standard folders; *out is
+ * what holds for it then, id 0) - callers open it by op. */
 int account_find(struct store_reader *r, struct arena *a, struct str name, struct account_info *out,
                  struct err *err) __attribute__((warn_unused_result));
 int account_list(struct store_reader *r, struct arena *a, struct account_info **out, size_t *n_out,
@@ -28,6 +29,15 @@ int account_open_tx(struct store_tx *tx, struct str name, uint64_t *id_out, stru
 int account_set_quota_tx(struct store_tx *tx, uint64_t id, bool own, uint64_t bytes,
                          uint64_t messages, struct err *err)
     __attribute__((warn_unused_result)); /* own = false: back to the settings' default */
+/* What the accounts of a domain may hold together; folded. 0: no limit. */
+int account_set_domain_quota_tx(struct store_tx *tx, struct str domain, uint64_t bytes,
+                                struct err *err) __attribute__((warn_unused_result));
+int account_domain_quota(struct store_reader *r, struct str domain, uint64_t *quota_out,
+                         uint64_t *used_out, struct err *err) __attribute__((warn_unused_result));
+/* The same for the domain of an account, in an operation that is going to add to it. -1
+ * ERR_WHY_QUOTA: there is no room for as much. */
+int account_domain_room_tx(struct store_tx *tx, uint64_t account, uint64_t more_bytes,
+                           struct err *err) __attribute__((warn_unused_result));
 int account_detach_tx(struct store_tx *tx, struct str name, struct err *err)
     __attribute__((warn_unused_result));
 int account_attach_tx(struct store_tx *tx, uint64_t id, struct str name, struct err *err)

@@ -82,7 +82,7 @@ static int check_quota(struct copying *c, uint64_t bytes, uint64_t messages)
         (a->quota_messages && a->used_messages + messages > a->quota_messages))
         return ERR_WHY(c->err, ERR_PERM, ERR_WHY_QUOTA,
                        "the copies would exceed the account's quota");
-    return 0;
+    return account_domain_room_tx(c->tx, c->to->row.account, bytes, c->err);
 }
 
 static void count_in(struct copying *c, uint64_t messages, uint64_t bytes, uint64_t unseen)

@@ -148,12 +148,22 @@ static const char *const version_5[] = {
     "ALTER TABLE queue_to ADD COLUMN owner BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE queue ADD COLUMN owner BIGINT NOT NULL DEFAULT 0", NULL};
 
+static const char *const version_6[] = {
+    "ALTER TABLE account ADD COLUMN domain VARCHAR(255) NOT NULL DEFAULT ''",
+    "UPDATE account SET domain = SUBSTR(name, INSTR(name, '@') + 1) WHERE INSTR(name, '@') > 0",
+    "CREATE INDEX account_domain ON account(domain)",
+    /* What all accounts of a domain may hold together */
+    "CREATE TABLE domain_quota(domain VARCHAR(255) NOT NULL PRIMARY KEY, bytes BIGINT NOT NULL) "
+    "%CLUSTERED%",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
     {"held mail", version_3},
     {"mail that leaves", version_4},
     {"several nodes", version_5},
+    {"quotas of domains", version_6},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

@@ -190,3 +190,39 @@ def test_who_comes_after_inherits_nothing(server):
     run(server, "user", "remove", "berta@example.com")
     run(server, "user", "add", "berta@example.com", stdin="berta-pass\n")
     assert run(server, "forward", "show", "berta@example.com")["destinations"] == []
+
+
+# ---- quota
+def test_quota_of_a_domain(server):
+    for name in ("one@quota.test", "two@quota.test"):
+        if name.startswith("one"):
+            run(server, "domain", "add", "quota.test")
+        run(server, "user", "add", name, stdin="quota-pass\n")
+        server.passwords[name] = "quota-pass"
+    text = "Subject: x\r\n\r\n" + ("x" * 70 + "\r\n") * 700  # some 50 KB
+
+    def deliver(to):
+        with server.smtp() as client:
+            return client.sendmail("someone@example.org", to, text)
+
+    assert deliver("one@quota.test") == {}
+    run(server, "domain", "quota", "quota.test", "120K")
+    shown = run(server, "domain", "show", "quota.test")
+    assert shown["quota"] == 120 << 10 and 50000 < shown["used"] < 60000
+    assert deliver("two@quota.test") == {}
+    # Two of them fill it: neither gets more, by SMTP or by IMAP; what they remove makes room.
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as e:
+        deliver("two@quota.test")
+    assert e.value.recipients["two@quota.test"][0] == 452
+    with server.imap("two@quota.test") as client:
+        kind, said = client.append("INBOX", None, None, text.encode())
+        assert kind == "NO" and b"OVERQUOTA" in said[0]
+        client.select("INBOX")
+        kind, said = client.copy("1", "Archive")
+        assert kind == "NO" and b"OVERQUOTA" in said[0]
+        client.store("1", "+FLAGS", "\\Deleted")
+        client.expunge()
+        assert client.append("INBOX", None, None, text.encode())[0] == "OK"
+    run(server, "domain", "quota", "quota.test", "0")
+    assert deliver("one@quota.test") == {}
+    assert "no domain" in run(server, "domain", "quota", "nowhere.test", "1M", code=1)["error"]

@@ -83,7 +83,7 @@ def test_domains(admin, server):
     try:
         assert "letters.example" in [d["domain"] for d in admin.json("domain", "list")]
         assert admin.json("domain", "show", "letters.example") == {"domain": "letters.example", "enabled": True,
-                                                                   "users": 0, "aliases": 0}
+                                                                   "users": 0, "aliases": 0, "quota": 0}
         assert "exists" in admin.fails(1, "domain", "add", "letters.example")
         assert rcpt(server, "nobody@letters.example") == 550  # ours now: no longer captured
         admin("user", "add", "ann@letters.example", stdin="secret\n")

@@ -255,6 +255,9 @@ static void older_store(void **state)
                                        "DROP TABLE node",
                                        "DROP TABLE stage",
                                        "ALTER TABLE queue DROP COLUMN owner",
+                                       "DROP TABLE domain_quota",
+                                       "DROP INDEX account_domain",
+                                       "ALTER TABLE account DROP COLUMN domain",
                                        "UPDATE schema_version SET version = 3 WHERE what = 'store'",
                                        NULL};
     struct bed *b = *state;
