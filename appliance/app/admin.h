@@ -17,9 +17,11 @@ enum {
     ADMIN_TEMPFAIL = 75
 }; /* exit codes; 75: EX_TEMPFAIL */
 
+struct directory_conf;
 struct guard;
 struct admin_call {
-    const char *dir; /* the data folder */
+    const char *dir;                        /* the data folder */
+    const struct directory_conf *directory; /* NULL: in that folder */
     struct store *store;
     struct guard *guard;     /* for admin_on_loop() */
     const char *const *args; /* after group and verb */

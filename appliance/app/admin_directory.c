@@ -11,7 +11,8 @@ enum { FOLDED_MAX = 512 };
 int admin_begin(struct admin_call *c, struct admin_session *s)
 {
     s->mem = arena_new(0);
-    if (directory_admin_open(c->dir, &s->dir, &c->err) == 0)
+    if ((c->directory ? directory_admin_open_as(c->dir, c->directory, &s->dir, &c->err)
+                      : directory_admin_open(c->dir, &s->dir, &c->err)) == 0)
         return 0;
     arena_free(&s->mem);
     return -1;

@@ -259,6 +259,7 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .tls = a->tls,
                                                          .guard = a->guard});
     a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
+    control_set_directory(a->control, &a->config->directory);
     control_on_revoked(a->control, on_revoked, a);
     control_on_queue(a->control, on_queue_command, a);
     for (size_t i = 0; i < a->n_ports; i++)

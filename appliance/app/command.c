@@ -174,10 +174,12 @@ static int answer_here(const struct command_line *cl, struct datadir *d, json_t 
         return -1;
     const struct config *c = cl->configured ? cl->configured : &config;
     loop = loop_new();
-    if (store_open(d->path, &c->store, loop, &store, err) == 0) {
+    if (database_check_folder(d, &c->database, false, err) == 0 &&
+        store_open(d->path, &c->store, loop, &store, err) == 0) {
         const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
         if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
-            while (take_page(request, control_answer(d->path, store, guard, request), reply_out))
+            while (take_page(request, control_answer(d->path, &c->directory, store, guard, request),
+                             reply_out))
                 ;
         guard_close(&guard);
         store_close(&store);

@@ -18,6 +18,8 @@ const struct settings_section config_own_sections[] = {
 const struct settings_section config_sections[] = {
     SECTION(smtp, "Receiving and submitting mail."),
     SECTION(imap, "Reading mail."),
+    SECTION(database,
+            "A database server for mail and accounts, instead of files in the data folder."),
     SECTION(store, "Where messages are kept."),
     SECTION(directory, "Domains, users, aliases and logging in."),
     SECTION(
@@ -144,6 +146,7 @@ void config_free(struct config *c)
     for (size_t i = 0; i < n_extras; i++)
         mem_free(c->extra[i]);
     config_titled_free(c);
+    database_fini(&c->database);
     relay_fini(&c->relay);
     memset(c, 0, sizeof *c);
 }

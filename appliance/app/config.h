@@ -9,6 +9,7 @@
  * config_extra(). */
 #ifndef PH_APP_CONFIG_H
 #define PH_APP_CONFIG_H
+#include "appliance/app/database.h"
 #include "appliance/app/monitor.h"
 #include "appliance/base/cidr.h"
 #include "appliance/base/conf.h"
@@ -61,6 +62,7 @@ struct config {
     struct snapshot snapshot; /* of config_new() */
     struct smtp_conf smtp;
     struct imap_conf imap;
+    struct database_conf database;
     struct store_conf store;
     struct directory_conf directory;
     struct guard_conf guard;

@@ -77,6 +77,18 @@ static void hand_over_programs(struct config *c)
     }
 }
 
+/* Whoever shares a database shares the rules for that: another node may come at any time. */
+static void settle_database(struct config *c, const char *path, struct buf *errors, struct err *err)
+{
+    const struct sql_server *server;
+    struct err one;
+
+    if (database_settle(&c->database, &server, &one)) /* its texts begin with the setting */
+        note(errors, path, &one, err);
+    c->store.server = c->directory.database = server;
+    c->store.shared = server != NULL;
+}
+
 bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err)
 {
     struct err one;
@@ -113,6 +125,7 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         note(errors, path, &one, err);
     }
     hand_over_programs(c);
+    settle_database(c, path, errors, err);
     c->directory.origin = c->main.origin;
     c->directory.postmaster = c->main.postmaster;
     if (directory_check(&c->directory, &one)) /* its texts begin with the section */

@@ -16,6 +16,7 @@ struct control {
     struct loop *loop;
     struct lane *misc;
     const char *dir;
+    const struct directory_conf *directory;
     struct store *store;
     struct guard *guard;
     void (*on_revoked)(void *ctx, struct str account);
@@ -105,9 +106,10 @@ static json_t *answer_call(struct admin_call *call, json_t *request)
     return answer;
 }
 
-json_t *control_answer(const char *dir, struct store *store, struct guard *guard, json_t *request)
+json_t *control_answer(const char *dir, const struct directory_conf *directory, struct store *store,
+                       struct guard *guard, json_t *request)
 {
-    struct admin_call call = {.dir = dir, .store = store, .guard = guard};
+    struct admin_call call = {.dir = dir, .directory = directory, .store = store, .guard = guard};
     json_t *answer = answer_call(&call, request);
 
     mem_free(call.revoked);
@@ -125,7 +127,10 @@ bool control_on_loop(json_t *request)
 static void request_answer(struct request *r, struct guard *guard)
 {
     json_t *request = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL), *answer;
-    struct admin_call call = {.dir = r->control->dir, .store = r->control->store, .guard = guard};
+    struct admin_call call = {.dir = r->control->dir,
+                              .directory = r->control->directory,
+                              .store = r->control->store,
+                              .guard = guard};
 
     answer = answer_call(&call, request);
     r->revoked = call.revoked;
@@ -188,10 +193,12 @@ static void begin_stream(struct request *r, size_t line)
     r->conn = NULL;
     request_free(r);
     conn_consume(conn, line + 1);
-    st->session = import_session_start(
-        &(struct import_server_env){
-            .loop = c->loop, .store = c->store, .misc = c->misc, .dir = c->dir},
-        conn, on_stream_end, st);
+    st->session = import_session_start(&(struct import_server_env){.loop = c->loop,
+                                                                   .store = c->store,
+                                                                   .misc = c->misc,
+                                                                   .dir = c->dir,
+                                                                   .directory = c->directory},
+                                       conn, on_stream_end, st);
 }
 
 /* ---- reading it */
@@ -291,6 +298,11 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
     c->defer.fn = report_stopped;
     c->defer.ctx = c;
     return c;
+}
+
+void control_set_directory(struct control *c, const struct directory_conf *directory)
+{
+    c->directory = directory;
 }
 
 void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* posthouse dev: the sealed test appliance. */
 #include "appliance/app/appliance.h"
+#include "appliance/app/dev_accounts.h"
 #include "appliance/app/modes.h"
 #include "appliance/app/programs.h"
 #include "appliance/app/seal.h"
@@ -8,7 +9,7 @@
 #include "appliance/app/stages.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
-#include "appliance/directory/directory_admin.h"
+#include "appliance/sql/sql_url.h"
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -17,15 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PORT_BASE = 1000, HOSTS_MAX = 6, CAPTURE = 3 };
-
-struct dev_account {
-    const char *address, *password;
-};
-static const struct dev_account accounts[] = {{"xandros@example.com", "xandros-pass"},
-                                              {"vivita@example.com", "vivita-pass"},
-                                              {"karl@example.com", "karl-pass"},
-                                              [CAPTURE] = {"capture@example.com", "capture-pass"}};
+enum { PORT_BASE = 1000, HOSTS_MAX = 6 };
 
 struct dev_options {
     const char *data, *password;
@@ -40,6 +33,8 @@ const char dev_help[] =
     "posthouse dev - a sealed test mail server: nothing it receives leaves this machine\n\n"
     "  --data DIR         keep everything in DIR (default: a temporary folder, removed at the "
     "end)\n"
+    "  --database URL     keep mail and accounts in this empty MySQL database:\n"
+    "                     mysql://USER@/NAME?socket=/PATH\n"
     "  --port-base N      ports N+25 SMTP, N+465 submissions, N+587 submission, N+143 IMAP, N+993 "
     "IMAPS\n"
     "                     (default 1000; 0: free ports chosen by the kernel)\n"
@@ -101,7 +96,16 @@ static int parse_host(const char *text, struct dev_options *o, struct err *err)
     return 0;
 }
 
+static int parse_database(const char *url, struct dev_options *o, struct err *err)
+{
+    char assignment[SQL_URL_MAX + 32];
+
+    snprintf(assignment, sizeof assignment, "database.url=%s", url);
+    return config_assign(&o->config, assignment, err);
+}
+
 static const struct option long_options[] = {{"data", required_argument, NULL, 'd'},
+                                             {"database", required_argument, NULL, 'b'},
                                              {"port-base", required_argument, NULL, 'p'},
                                              {"listen", required_argument, NULL, 'l'},
                                              {"strict", no_argument, NULL, 's'},
@@ -123,6 +127,8 @@ static int take_option(int c, struct dev_options *o, struct err *err)
         return 0;
     case 'p':
         return parse_base(optarg, o, err);
+    case 'b':
+        return parse_database(optarg, o, err);
     case 'l':
         return parse_host(optarg, o, err);
     case 's':
@@ -158,6 +164,10 @@ static int settle(struct config *c, struct err *err)
     buf_init(&errors, 1 << 16);
     bool good = config_settle(c, "--set", &errors, err);
     buf_fini(&errors);
+    if (good && c->database.server.database && !c->database.server.socket)
+        return ERR(err, ERR_PROTO,
+                   "posthouse dev can't reach other hosts: name the database's socket, "
+                   "mysql://USER@/NAME?socket=/PATH");
     return good ? 0 : -1;
 }
 
@@ -260,50 +270,6 @@ static int make_tls(struct dev *d, struct err *err)
     return rc;
 }
 
-static const char *password_of(const struct dev *d, size_t i)
-{
-    return d->options.password ? d->options.password : accounts[i].password;
-}
-
-static int added(int rc, struct err *err) /* what an earlier start added is as good */
-{
-    if (rc && err->why == ERR_WHY_EXISTS) {
-        err_clear(err);
-        return 0;
-    }
-    return rc;
-}
-
-static int seed_accounts(struct dev *d, struct directory_admin *admin, struct err *err)
-{
-    struct str xandros = STR("xandros@example.com");
-
-    if (added(directory_domain_add(admin, STR("example.com"), err), err) ||
-        added(directory_domain_add(admin, STR("example.net"), err), err))
-        return -1;
-    for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
-        struct str address = str_from(accounts[i].address), password = str_from(password_of(d, i));
-        int rc = directory_user_add(admin, address, STR(""), password, 0, err);
-        if (rc && err->why == ERR_WHY_EXISTS)
-            rc = directory_user_set_password(admin, address, password, err);
-        if (rc)
-            return -1;
-    }
-    return added(directory_alias_add(admin, STR("@example.net"), &xandros, 1, false, err), err);
-}
-
-static int seed(struct dev *d, struct err *err)
-{
-    struct directory_admin *admin;
-    int rc;
-
-    if (directory_admin_open(d->data.path, &admin, err))
-        return -1;
-    rc = seed_accounts(d, admin, err);
-    directory_admin_close(&admin);
-    return rc;
-}
-
 static int open_submit(struct dev *d, struct err *err)
 {
     struct buf path;
@@ -336,19 +302,21 @@ static int start(struct dev *d, struct err *err)
 
     *a = (struct appliance){.config = &d->options.config,
                             .data = &d->data,
-                            .capture_account = accounts[CAPTURE].address,
+                            .capture_account = dev_accounts[DEV_CAPTURE].address,
                             .ports = d->ports,
                             .n_ports = ARRAY_LEN(d->ports)};
     d->runner.fd = -1;
     set_ports(d);
     if (make_tls(d, err) || open_ports(d, err))
         return -1;
-    d->sealed = seal_process(&seal_err) == 0;
+    d->sealed = seal_process(d->options.config.database.server.socket != NULL, &seal_err) == 0;
     if (!d->sealed)
         log_warn(&(struct log_ctx){.module = "app"}, "seal_in_code_only",
                  L_Z("why", seal_err.text));
     /* After the seal, so that programs are sealed as well. */
-    if (programs_start(&d->runner, NULL, &d->options.config, NULL, err) || seed(d, err))
+    if (programs_start(&d->runner, NULL, &d->options.config, NULL, err) ||
+        database_await(&d->options.config.database, err) ||
+        dev_seed(d->data.path, &d->options.config.directory, d->options.password, err))
         return -1;
     a->runner = &d->runner;
     return appliance_start(a, err);
@@ -382,9 +350,9 @@ static void print_json(const struct dev *d)
     json_object_set_new(o, "ca", json_sprintf("%s/ca.pem", d->data.path));
     json_object_set_new(o, "sendmail_socket", json_sprintf("%s/" SUBMIT_SOCKET, d->data.path));
     json_object_set_new(o, "data", json_string(d->data.path));
-    for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
-        json_array_append_new(list, json_pack("{ss ss}", "address", accounts[i].address, "password",
-                                              password_of(d, i)));
+    for (size_t i = 0; i < DEV_ACCOUNTS; i++)
+        json_array_append_new(list, json_pack("{ss ss}", "address", dev_accounts[i].address,
+                                              "password", dev_password(i, d->options.password)));
     json_object_set_new(o, "accounts", list);
     json_object_set_new(o, "seal", json_string(d->sealed ? "kernel" : "code"));
     text = json_dumps(o, JSON_COMPACT);
@@ -413,16 +381,18 @@ static void print_text(const struct dev *d)
            d->data.path);
     printf("  certificate  %s/ca.pem\n  data         %s%s\n", d->data.path, d->data.path,
            d->data.temporary ? " (removed at the end)" : "");
-    for (size_t i = 0; i < ARRAY_LEN(accounts); i++)
-        printf("  %-12s %s  password %s%s\n", i ? "" : "accounts", accounts[i].address,
-               password_of(d, i), i == CAPTURE ? "  (mail for other domains lands here)" : "");
+    for (size_t i = 0; i < DEV_ACCOUNTS; i++)
+        printf("  %-12s %s  password %s%s\n", i ? "" : "accounts", dev_accounts[i].address,
+               dev_password(i, d->options.password),
+               i == DEV_CAPTURE ? "  (mail for other domains lands here)" : "");
     printf(
         "\nSend a message and read it:\n"
         "  printf 'Subject: Hello\\n\\nA first message.\\n' | curl -sS --crlf smtp://localhost:%d "
         "--mail-from you@example.org --mail-rcpt %s -T -\n"
         "  curl -sS --cacert %s/ca.pem -u %s:%s 'imaps://localhost:%d/INBOX;MAILINDEX=1'\n\n"
         "Ctrl-C stops it.\n",
-        smtp, accounts[0].address, d->data.path, accounts[0].address, password_of(d, 0), imaps);
+        smtp, dev_accounts[0].address, d->data.path, dev_accounts[0].address,
+        dev_password(0, d->options.password), imaps);
 }
 
 static void print_config(const struct config *c)
@@ -442,6 +412,8 @@ static int run(struct dev *d, struct err *err)
     if (datadir_open(d->options.data, true, &d->data, err))
         return -1;
     rc = datadir_lock(&d->data, err);
+    if (rc == 0)
+        rc = database_check_folder(&d->data, &d->options.config.database, true, err);
     if (rc == 0)
         rc = start(d, err);
     if (rc == 0) {

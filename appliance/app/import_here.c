@@ -24,14 +24,17 @@ static int serve_stream(const struct config *c, const struct datadir *d, int fd,
     struct loop *loop = loop_new();
     struct store *store = NULL;
     struct conn *conn;
-    int rc = store_open(d->path, &c->store, loop, &store, err);
+    int rc = database_check_folder(d, &c->database, false, err);
 
+    if (rc == 0)
+        rc = store_open(d->path, &c->store, loop, &store, err);
     if (rc == 0) {
         conn = conn_adopt(loop, fd, NULL);
         if (conn) {
             import_session_start(
-                &(struct import_server_env){.loop = loop, .store = store, .dir = d->path}, conn,
-                on_end, loop);
+                &(struct import_server_env){
+                    .loop = loop, .store = store, .dir = d->path, .directory = &c->directory},
+                conn, on_end, loop);
             loop_run(loop);
         }
         store_close(&store);

@@ -23,11 +23,13 @@
 #include "appliance/io/lanes.h"
 #include "appliance/store/store.h"
 
+struct directory_conf;
 struct import_server_env {
     struct loop *loop;
     struct store *store;
     struct lane *misc; /* for commands; NULL: they run at once */
     const char *dir;
+    const struct directory_conf *directory; /* NULL: in that folder */
 };
 struct import_session;
 /* Takes the connection over. on_end on the loop, once, when all is over: the session is freed. */

@@ -244,7 +244,8 @@ static void command_work(struct job *j, void *worker)
     struct import_session *s = CONTAINER_OF(j, struct import_session, ask.job);
 
     (void)worker;
-    s->ask.answer = control_answer(s->env.dir, s->env.store, NULL, s->ask.request);
+    s->ask.answer =
+        control_answer(s->env.dir, s->env.directory, s->env.store, NULL, s->ask.request);
     s->ask.more = false;
 }
 

@@ -7,20 +7,26 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define DENY SCMP_ACT_ERRNO(EACCES)
 
-static int add_rules(scmp_filter_ctx ctx)
+static int add_rules(scmp_filter_ctx ctx, bool local_sockets)
 {
-    static const int whole[] = {SCMP_SYS(connect), SCMP_SYS(io_uring_setup), SCMP_SYS(ptrace),
-                                SCMP_SYS(pidfd_getfd)};
+    static const int whole[] = {SCMP_SYS(io_uring_setup), SCMP_SYS(ptrace), SCMP_SYS(pidfd_getfd)};
     static const struct {
         int call;
         unsigned flags_arg;
     } sends[] = {{SCMP_SYS(sendto), 3}, {SCMP_SYS(sendmsg), 2}, {SCMP_SYS(sendmmsg), 3}};
+    const struct scmp_arg_cmp not_local = {
+        .arg = 2, .op = SCMP_CMP_NE, .datum_a = sizeof(struct sockaddr_un)};
     int rc = seccomp_rule_add(ctx, DENY, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
 
+    if (local_sockets)
+        rc |= seccomp_rule_add_array(ctx, DENY, SCMP_SYS(connect), 1, &not_local);
+    else
+        rc |= seccomp_rule_add(ctx, DENY, SCMP_SYS(connect), 0);
     for (size_t i = 0; i < ARRAY_LEN(whole); i++)
         rc |= seccomp_rule_add(ctx, DENY, whole[i], 0);
     /* With MSG_FASTOPEN a send connects (RFC 7413). */
@@ -31,14 +37,14 @@ static int add_rules(scmp_filter_ctx ctx)
     return rc;
 }
 
-static int load_filter(struct err *err)
+static int load_filter(bool local_sockets, struct err *err)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
     int rc;
 
     if (!ctx)
         return ERR(err, ERR_TEMP, "seccomp is not available");
-    rc = add_rules(ctx);
+    rc = add_rules(ctx, local_sockets);
     if (rc == 0)
         rc = seccomp_load(ctx);
     seccomp_release(ctx);
@@ -88,7 +94,7 @@ static int probe_check(const struct probe *p, struct err *err)
     return 0;
 }
 
-int seal_process(struct err *err)
+int seal_process(bool local_sockets, struct err *err)
 {
     struct probe probes[] = {{"TCP/IPv4", AF_INET, SOCK_STREAM, -1},
                              {"UDP/IPv4", AF_INET, SOCK_DGRAM, -1},
@@ -98,7 +104,7 @@ int seal_process(struct err *err)
 
     for (size_t i = 0; i < ARRAY_LEN(probes); i++)
         probes[i].fd = socket(probes[i].family, probes[i].type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    rc = load_filter(err);
+    rc = load_filter(local_sockets, err);
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         if (rc == 0)
             rc = probe_check(&probes[i], err);

@@ -121,6 +121,8 @@ static int take_data_folder(struct serve *s, struct err *err)
 {
     if (datadir_open(s->boot->main.data, true, &s->data, err) || datadir_lock(&s->data, err))
         return -1;
+    if (database_check_folder(&s->data, &s->boot->database, true, err))
+        return -1;
     s->appliance.data = &s->data;
     /* Where SQLite puts what doesn't fit into memory: the sandbox knows no /tmp. */
     setenv("SQLITE_TMPDIR", s->data.path, 1);
@@ -170,6 +172,7 @@ static void enter_sandbox(struct serve *s)
     add_folders(s->boot->tls.key, readable, &n);
     add_folders(s->boot->relay.ca_file, readable, &n);
     add_folders(s->boot->dns.trust_anchor, readable, &n);
+    add_folders(s->boot->database.ca, readable, &n);
     add_folders(s->boot->directory.ca, readable, &n);
     add_folder(s->boot->directory.folder, readable, &n);
     add_folder(clamav_folder(filters_section_own(config_extra(s->boot, "clamav"))), readable, &n);
@@ -199,6 +202,8 @@ static int start(struct serve *s, struct err *err)
     if (open_ports(s, err) || drop(s, err) || take_data_folder(s, err))
         return -1;
     enter_sandbox(s);
+    if (database_await(&s->boot->database, err))
+        return -1;
     return appliance_start(&s->appliance, err);
 }
 
