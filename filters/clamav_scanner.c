@@ -181,10 +181,10 @@ int clamav_scanner(int argc, char **argv, void (*enter)(const char *folder, cons
     if (enter)
         enter(argv[1], argv[2]);
     if (!receive(&q) || q.packet.kind != CLAMAV_LOAD)
-        return EXIT_REQUEST;
+        _exit(EXIT_REQUEST);
     e = load(&q, argv);
     if (!e)
-        return EXIT_LOAD;
+        _exit(EXIT_LOAD); /* in its sandbox there is nothing to tidy up */
     for (unsigned i = 1; i < q.packet.threads; i++)
         if (pthread_create(&thread, NULL, serve, e) == 0)
             pthread_detach(thread);

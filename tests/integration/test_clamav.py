@@ -43,13 +43,18 @@ def synthetic(folder, count, seed):
     new.rename(folder / "many.hdb")
 
 
+@pytest.fixture(params=("thread", "process"))
+def isolation(request):
+    return request.param
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, isolation):
     servers = []
 
     def start(*settings, folder=None, trouble=False, settle=True):
         where = folder or database(tmp_path / "signatures")
-        server = Server(settings=FAST + QUICK + ("clamav.database=%s" % where,) + settings)
+        server = Server(settings=FAST + QUICK + ("clamav.database=%s" % where, "clamav.isolation=" + isolation) + settings)
         server.trouble_expected = trouble
         servers.append(server)
         if settle:
@@ -300,7 +305,7 @@ def test_nothing_to_unpack_into(run):
     assert folder_of(server) == []
 
 
-def test_in_the_sandbox():
+def test_in_the_sandbox(isolation):
     """`posthouse serve` reads signatures outside its folders, unpacks into its own, and looks again at SIGHUP."""
     from test_serve import Appliance
     server = Appliance()
@@ -308,7 +313,7 @@ def test_in_the_sandbox():
     try:
         signatures.chmod(0o755)
         database(signatures)
-        server.start("clamav {\n    database = %s\n    check = 1h\n}\n" % signatures)
+        server.start("clamav {\n    database = %s\n    isolation = %s\n    check = 1h\n}\n" % (signatures, isolation))
         server.seed()
         wait_for(lambda: "signatures of" in server.log(), "signatures are loaded")
         assert judged(server) == 554
@@ -364,7 +369,7 @@ class MirrorHandler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def updating():
+def updating(isolation):
     from test_serve import Appliance
     server = Appliance()
     mirrors = []
@@ -372,7 +377,8 @@ def updating():
     def start(files, settings):
         mirrors.append(Mirror(files))
         server.trouble_expected = True  # until the first signatures are here
-        server.start("clamav {\n    database = own\n    check = 100ms\n    %s\n}\n" % "\n    ".join(settings).replace("URL", mirrors[0].url))
+        lines = ("database = own", "check = 100ms", "isolation = " + isolation) + settings
+        server.start("clamav {\n    %s\n}\n" % "\n    ".join(lines).replace("URL", mirrors[0].url))
         server.seed()
         return server, mirrors[0]
     yield start

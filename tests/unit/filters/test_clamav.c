@@ -316,6 +316,33 @@ static void no_process_without_a_runner(void **state)
     assert_non_null(strstr(err.text, "set isolation to thread"));
 }
 
+static void where_auto_runs(void **state)
+{
+    const uint64_t mb = 1 << 20;
+    const struct {
+        enum clamav_isolation isolation;
+        bool runner, process;
+        uint64_t need, total;
+    } cases[] = {{CLAMAV_AUTO, true, true, 300 * mb, 4095 * mb},
+                 {CLAMAV_AUTO, true, false, 299 * mb, 4095 * mb},
+                 {CLAMAV_AUTO, true, false, 1300 * mb, 4096 * mb},
+                 {CLAMAV_AUTO, true, true, 1300 * mb, 1024 * mb},
+                 {CLAMAV_AUTO, false, false, 1300 * mb, 1024 * mb},
+                 {CLAMAV_AUTO, true, false, 1300 * mb, UINT64_MAX},
+                 {CLAMAV_THREAD, true, false, 1300 * mb, 1024 * mb},
+                 {CLAMAV_PROCESS, true, true, 8 * mb, 64000 * mb}};
+    struct clamav *c = MEM_NEW(struct clamav);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        c->isolation = cases[i].isolation;
+        c->runner = cases[i].runner ? &runner : NULL;
+        c->total = cases[i].total;
+        assert_int_equal(clamav_need_process(c, cases[i].need), cases[i].process);
+    }
+    mem_free(c);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], CLAMAV_SCANNER_WORD) == 0)
@@ -332,6 +359,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(both_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closed_while_it_loads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_process_without_a_runner, set_up, tear_down),
+        cmocka_unit_test(where_auto_runs),
     };
     int failed = cmocka_run_group_tests_name("in a thread", tests, NULL, NULL);
     process = true;
