@@ -25,7 +25,7 @@ struct mbox_out {
     long began;    /* where the message begins in the file */
     uint64_t size; /* written of it */
     /* the line that is written */
-    bool line_begins, cr;
+    bool line_begins, cr, cr_before;
     size_t matched; /* of "From " after any '>' */
     char last;
 };
@@ -181,7 +181,7 @@ static void put_head(struct mbox_out *o)
     o->in_head = false;
     o->line_begins = true;
     o->matched = 0;
-    o->cr = false;
+    o->cr = o->cr_before = false;
 }
 
 /* ---- The rest. */
@@ -234,8 +234,9 @@ static int text(void *ctx, struct str bytes, struct err *err)
     }
     for (size_t i = 0; i < bytes.n; i++) {
         char c = bytes.p[i];
-        if (o->cr && c != '\n')
+        if (o->cr && (c != '\n' || o->cr_before)) /* CR CR LF stays, as in export_maildir.c */
             put_body(o, '\r');
+        o->cr_before = c == '\r' && o->cr;
         o->cr = c == '\r';
         if (!o->cr)
             put_body(o, c);

@@ -26,7 +26,7 @@ static const char help[] =
     "  posthouse quarantine ...   list, show, release, delete mail that a filter stage has kept\n"
     "  posthouse policy ...       list, add, remove who is always let in, and who never\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
-    "  posthouse import ...       bring mail from a Maildir\n"
+    "  posthouse import ...       bring mail from a Maildir or an mbox\n"
     "  posthouse export ...       write mail as Maildirs or mbox files\n"
     "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"

@@ -379,6 +379,26 @@ static uint32_t number_of(struct str value)
     return str_to_u64(word, UINT32_MAX, &v) == 0 ? (uint32_t)v : 0;
 }
 
+/* Four hexadecimal digits: 1 read, 2 answered, 4 flagged, 8 expunged. */
+static unsigned mozilla_flags(struct str value)
+{
+    static const unsigned flags[] = {MBOX_SEEN, MBOX_ANSWERED, MBOX_FLAGGED, MBOX_EXPUNGED};
+    struct str digits = str_trim(value);
+    unsigned all = 0, low;
+    char c;
+
+    if (digits.n == 0)
+        return 0;
+    c = ascii_lower(digits.p[digits.n - 1]);
+    low = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+          : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
+                                 : 0;
+    for (unsigned i = 0; i < 4; i++)
+        if (low & 1u << i)
+            all |= flags[i];
+    return all;
+}
+
 void mbox_status_read(struct str fields, struct mbox_status *out)
 {
     static const unsigned status[] = {MBOX_SEEN, MBOX_OLD},
@@ -389,6 +409,8 @@ void mbox_status_read(struct str fields, struct mbox_status *out)
     *out = (struct mbox_status){.flags = 0};
     out->flags = letters_of(fields, STR("Status"), "RO", status) |
                  letters_of(fields, STR("X-Status"), "AFDT", x_status);
+    if (header_find(fields, STR("X-Mozilla-Status"), 0, &f))
+        out->flags |= mozilla_flags(f.value) | MBOX_OLD;
     if (header_find(fields, STR("X-UID"), 0, &f))
         out->uid = number_of(f.value);
     if (header_find(fields, STR("X-IMAPbase"), 0, &f) ||

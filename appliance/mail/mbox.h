@@ -50,7 +50,8 @@ enum mbox_flag {
     MBOX_ANSWERED = 1u << 2, /* X-Status: A */
     MBOX_FLAGGED = 1u << 3,
     MBOX_DELETED = 1u << 4,
-    MBOX_DRAFT = 1u << 5 /* X-Status: T */
+    MBOX_DRAFT = 1u << 5,   /* X-Status: T */
+    MBOX_EXPUNGED = 1u << 6 /* X-Mozilla-Status: gone, but for the space it takes */
 };
 struct mbox_status {
     unsigned flags;                     /* enum mbox_flag */

@@ -250,7 +250,7 @@ def many(path, n):
 @pytest.mark.parametrize("whom", ["command", "daemon"])
 def test_killed_and_run_again(start, folder, whom):
     """Whichever end dies: what had come is there once, and the next run brings the rest."""
-    n = 6000
+    n = 3000
     server = start(data=folder / "data")
     maildir = many(folder / "Maildir", n)
     running = subprocess.Popen([BINARY, "import", "maildir", str(maildir), "--account", USER, "--data", str(server.data)],
@@ -278,7 +278,7 @@ def test_killed_and_run_again(start, folder, whom):
 
 def test_a_maildir_in_use(start, folder):
     """Files that are renamed and removed while they are read: none is missed, none comes twice."""
-    n = 2000
+    n = 1000
     server = start()
     maildir = many(folder / "Maildir", n)
     running = subprocess.Popen([BINARY, "import", "maildir", str(maildir), "--account", USER, "--data", str(server.data)],
@@ -300,3 +300,63 @@ def test_a_maildir_in_use(start, folder):
         ok(client.select("INBOX", readonly=True))
         deleted = ok(client.uid("SEARCH", "DELETED"))[0].split()
         assert len(deleted) == sum(1 for i in range(n) if i % 3 == 0 and i % 50)
+
+
+# ---- mbox
+def mbox(path, *options, data, account=USER):
+    return posthouse("import", "mbox", str(path), "--account", account, *options, "--json", data=data, timeout=IMPORT)
+
+
+def test_mbox(start, folder):
+    server = start()
+    path = folder / "old.mbox"
+    text = (b"From a@b Fri Nov 20 06:29:08 2026 +0000\nSubject: one\nX-IMAPbase: 1150000000 0000000040 work\nStatus: RO\n"
+            b"X-Status: AF\nX-Keywords: work  \nX-UID: 5\nContent-Length: 9999\n\n>From here\n>>From there\n> From\n\n"
+            b"From a@b Fri Nov 20 06:29:09 2026 +0000\nSubject: two\nX-UID: 9\n\nthe same\n\n"
+            b"From a@b Fri Nov 20 06:29:10 2026 +0000\nSubject: two\nX-UID: 10\n\nthe same\n\n"
+            b"From a@b Fri Nov 20 06:29:11 2026 +0000\nSubject: gone\nX-Mozilla-Status: 0009\n\nexpunged there\n")
+    path.write_bytes(text)
+    result = mbox(path, "--mailbox", "Old", data=server.data)
+    assert result.code == 0 and result.json["imported"] == 3, result.out
+    with server.imap() as client:
+        uidvalidity, have = content(client, "Old")
+        assert client.response("UIDNEXT")[1] in ([None], [b"41"])
+    assert uidvalidity == b"1150000000" and sorted(have) == [5, 9, 10]
+    assert have[5][0] == {r"\Seen", r"\Answered", r"\Flagged", "work"}
+    assert have[5][2] == b"Subject: one\r\n\r\nFrom here\r\n>From there\r\n> From\r\n"
+    assert have[9][2] == have[10][2] == b"Subject: two\r\n\r\nthe same\r\n"
+    # again: one was read there, one is gone
+    path.write_bytes(text.replace(b"X-UID: 9", b"X-UID: 9\nStatus: RO")
+                     .replace(b"From a@b Fri Nov 20 06:29:10 2026 +0000\nSubject: two\nX-UID: 10\n\nthe same\n\n", b""))
+    result = mbox(path, "--mailbox", "Old", "--delete", data=server.data)
+    counts = [result.json[name] for name in ("imported", "updated", "unchanged", "removed")]
+    assert result.code == 0 and counts == [0, 1, 1, 1], result.out
+    with server.imap() as client:
+        assert content(client, "Old")[1][9][0] == {r"\Seen"}
+    (folder / "none").write_text("no mbox\n")
+    assert mbox(folder / "none", data=server.data).code == 1
+
+
+def test_mbox_folder_from_our_own_export(start, folder):
+    server, other = start(), start()
+    with server.imap() as client:
+        for name in ("Lists", "Lists/B&APY-rse"):
+            ok(client.create('"%s"' % name))
+        for n, text in enumerate(TEXTS):
+            for name in ("INBOX", "Sent", "Lists/B&APY-rse"):
+                date = imaplib.Time2Internaldate(1500000000 + 86400 * n)
+                ok(client.append('"%s"' % name, FLAGS[n % len(FLAGS)], date, text))
+        before = everything(client)
+    assert posthouse("export", "mbox", str(folder / "out"), "--account", USER, data=server.data, timeout=IMPORT).code == 0
+    result = mbox(folder / "out", data=other.data)
+    assert result.code == 0 and result.json["imported"] == 3 * len(TEXTS), result.out
+    with other.imap() as client:
+        after = everything(client)
+    for name, (uidvalidity, messages) in before.items():
+        assert not messages or after[name][0] == uidvalidity, name
+        assert after[name][1].keys() == messages.keys()
+        for uid, (flags, date, text) in messages.items():
+            have = after[name][1][uid]
+            assert have[:2] == (flags, date)
+            assert have[2] in (text, text + b"\r\n"), (name, uid)  # an mbox's lines end
+    assert mbox(folder / "out", data=other.data).json["unchanged"] == 3 * len(TEXTS)

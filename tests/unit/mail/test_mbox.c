@@ -139,6 +139,8 @@ static void test_status(void **state)
     mbox_status_read(STR("Subject: R\nX-UID: x\n\n"), &s);
     assert_int_equal(s.flags, 0);
     assert_int_equal(s.uid, 0);
+    mbox_status_read(STR("X-Mozilla-Status: 0019\nX-Mozilla-Status2: 00000000\n\n"), &s);
+    assert_int_equal(s.flags, MBOX_SEEN | MBOX_EXPUNGED | MBOX_OLD);
     assert_true(mbox_own_field(STR("x-imapbase")));
     assert_false(mbox_own_field(STR("Subject")));
 }
