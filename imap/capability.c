@@ -26,8 +26,7 @@ static void put_mechanisms(struct buf *b, const struct imap_session *s)
     struct sasl_offer offer;
     struct str rest, one;
     struct buf words;
-    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn, NULL,
-                    &offer);
+    directory_offer(s->server->conf.directory, &s->port->logins, s->conn, NULL, &offer);
     buf_init(&words, 200);
     sasl_mechanisms(&offer, &words);
     rest = buf_str(&words);

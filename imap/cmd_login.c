@@ -227,9 +227,8 @@ void authenticate_parse(struct imap_command *cmd, struct imap_cursor *args)
     }
     if (!imap_at_end(args) || refuse_plain(cmd))
         return;
-    directory_offer(cmd->session->server->conf.directory,
-                    (enum directory_scram)cmd->session->port->scram, cmd->session->conn, cmd->arena,
-                    &offer);
+    directory_offer(cmd->session->server->conf.directory, &cmd->session->port->logins,
+                    cmd->session->conn, cmd->arena, &offer);
     if (sasl_init(&l->sasl, cmd->arena, mechanism, &offer, &err)) {
         imap_no(cmd, "CANNOT", "Mechanism not supported");
         return;

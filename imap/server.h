@@ -43,8 +43,8 @@ struct imap_port {
     struct imap_server *server;
     bool no_starttls;  /* a port that never has TLS, and so no login */
     bool implicit_tls; /* words for a client that isn't let in can't be said */
-    int scram;         /* enum directory_scram */
-    const char *name;  /* "imap", "imaps" */
+    struct directory_port logins;
+    const char *name; /* "imap", "imaps" */
 };
 void imap_on_accept(void *imap_port, struct conn *c);
 bool imap_admit(void *imap_port, const char *ip, struct listener_farewell *bye);

@@ -207,8 +207,7 @@ void smtp_auth_proceed(struct smtp_session *s)
     struct str challenge = STR_NULL;
     struct sasl_offer offer;
     s->auth_open = false;
-    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn,
-                    s->command, &offer);
+    directory_offer(s->server->conf.directory, &s->port->logins, s->conn, s->command, &offer);
     if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, &offer, &err)) {
         struct str words = smtp_auth_words(s);
         smtp_reply(s, 504, "5.5.4", "Mechanisms here: " STR_FMT, STR_ARG(words));
@@ -228,8 +227,7 @@ struct str smtp_auth_words(struct smtp_session *s)
 {
     struct sasl_offer offer;
     struct buf b;
-    directory_offer(s->server->conf.directory, (enum directory_scram)s->port->scram, s->conn, NULL,
-                    &offer);
+    directory_offer(s->server->conf.directory, &s->port->logins, s->conn, NULL, &offer);
     buf_init(&b, 200);
     sasl_mechanisms(&offer, &b);
     struct str words = arena_str(s->command, buf_str(&b));

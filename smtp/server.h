@@ -96,8 +96,8 @@ struct smtp_port {
     enum smtp_role role;
     bool no_starttls;  /* a port that never has TLS, and so no AUTH */
     bool implicit_tls; /* words for a client that isn't let in can't be said */
-    int scram;         /* enum directory_scram */
-    const char *name;  /* "smtp", "submission", "submissions": for the log */
+    struct directory_port logins;
+    const char *name; /* "smtp", "submission", "submissions": for the log */
 };
 void smtp_on_accept(void *smtp_port, struct conn *c);
 bool smtp_admit(void *smtp_port, const char *ip, struct listener_farewell *bye); /* its admit */

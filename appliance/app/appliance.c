@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DRAIN_MS = 10000, CONNECTIONS_MAX = 20000, SUBMIT_MAX = 200 };
+enum { DRAIN_MS = 10000, CONNECTIONS_MAX = 20000, SUBMIT_MAX = 200, OAUTH_REQUESTS = 50 };
 
 static const struct log_ctx log_app = {.module = "app"};
 
@@ -110,12 +110,12 @@ static int start_port(struct appliance *a, struct appliance_port *p, struct err 
                                  .role = p->role,
                                  .no_starttls = p->no_starttls,
                                  .implicit_tls = p->implicit_tls,
-                                 .scram = p->scram,
+                                 .logins = p->logins,
                                  .name = p->name};
     p->imap = (struct imap_port){.server = a->imap,
                                  .no_starttls = p->no_starttls,
                                  .implicit_tls = p->implicit_tls,
-                                 .scram = p->scram,
+                                 .logins = p->logins,
                                  .name = p->name};
     conf.on_accept = p->service == APPLIANCE_SMTP ? smtp_on_accept : imap_on_accept;
     conf.admit = p->service == APPLIANCE_SMTP ? smtp_admit : imap_admit;
@@ -215,6 +215,24 @@ static void on_queue_command(void *ctx, struct str site_or_domain, bool flush)
         delivery_wake(outgoing_delivery(a->outgoing), site_or_domain);
 }
 
+static int open_oauth(struct appliance *a, struct err *err)
+{
+    const struct oauth_conf *oauth = &a->config->oauth;
+    const struct http_client_conf conf = {.loop = a->loop,
+                                          .resolver = a->resolver,
+                                          .ca_file = oauth->ca_file,
+                                          .requests = OAUTH_REQUESTS,
+                                          .inet = a->config->relay.inet};
+
+    if (!oauth->introspection[0])
+        return 0;
+    a->http = http_client_new(&conf, err);
+    if (!a->http)
+        return err_context(err, "oauth");
+    directory_set_oauth(a->directory, oauth, a->http);
+    return 0;
+}
+
 static int open_outgoing(struct appliance *a, struct err *err)
 {
     struct outgoing_env env = {.config = a->config,
@@ -229,6 +247,8 @@ static int open_outgoing(struct appliance *a, struct err *err)
     if (resolver_open(&a->config->dns, a->loop, &a->resolver, err))
         return -1;
     env.resolver = a->resolver;
+    if (open_oauth(a, err))
+        return -1;
     return a->config->relay.enabled ? outgoing_open(&env, &a->outgoing, err) : 0;
 }
 
@@ -377,10 +397,12 @@ void appliance_stop(struct appliance *a)
     guard_close(&a->guard);
     live_close(&a->aliases);
     filters_close(&a->filters);
-    if (a->resolver)
-        resolver_close(&a->resolver);
     if (a->directory)
         directory_close(&a->directory);
+    if (a->http)
+        http_client_free(&a->http);
+    if (a->resolver)
+        resolver_close(&a->resolver);
     if (a->store)
         store_close(&a->store);
     if (a->loop) {

@@ -14,6 +14,7 @@
 struct callout;
 struct control;
 struct outgoing;
+struct http_client;
 struct resolver;
 struct runner;
 struct filters;
@@ -24,7 +25,7 @@ struct appliance_port {
     enum appliance_service service;
     enum smtp_role role;
     bool implicit_tls, no_starttls;
-    int scram; /* enum directory_scram */
+    struct directory_port logins;
     unsigned max_conns;       /* of each address; 0: 20000 */
     const char *const *hosts; /* NULL: those of appliance_listen() */
     const struct cidr_set
@@ -59,6 +60,7 @@ struct appliance {
     struct live *aliases;
     struct resolver *resolver; /* NULL: sealed */
     struct outgoing *outgoing; /* NULL: nothing leaves */
+    struct http_client *http;  /* of access tokens; NULL: there are none */
     struct callout *callout;   /* NULL: as well */
     struct smtp_server *smtp;
     struct imap_server *imap;

@@ -22,6 +22,7 @@ const struct settings_section config_sections[] = {
             "A database server for mail and accounts, instead of files in the data folder."),
     SECTION(store, "Where messages are kept."),
     SECTION(directory, "Domains, users, aliases and logging in."),
+    SECTION(oauth, "Logins with an access token, OAUTHBEARER and XOAUTH2."),
     SECTION(
         guard,
         "Who may connect and try to log in, and who is banned. The stage `limits` says how much "

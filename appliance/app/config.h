@@ -15,6 +15,7 @@
 #include "appliance/base/conf.h"
 #include "appliance/base/snapshot.h"
 #include "appliance/directory/directory.h"
+#include "appliance/directory/oauth.h"
 #include "appliance/io/listener.h"
 #include "appliance/io/resolver.h"
 #include "appliance/store/store.h"
@@ -48,6 +49,7 @@ enum config_port_tls { PORT_STARTTLS, PORT_IMPLICIT, PORT_NO_TLS };
 struct port_conf { /* section "listener", one for each title */
     bool enabled;
     int service, tls, scram;
+    bool channel_binding;
     const char *address, *proxy_from; /* lists; address empty: all, as main.inet says */
     int64_t port, max_connections;
     /* not settings */
@@ -66,6 +68,7 @@ struct config {
     struct store_conf store;
     struct directory_conf directory;
     struct guard_conf guard;
+    struct oauth_conf oauth;
     /* Of `serve` only. */
     struct main_conf main;
     struct tls_conf tls;
@@ -74,7 +77,7 @@ struct config {
     struct port_conf *ports;
     size_t n_ports;
     struct resolver_conf dns;
-    struct relay_conf relay; /* its routes: sections "route" */
+    struct relay_conf relay;       /* its routes: sections "route" */
     struct exec_program *programs; /* sections "program" */
     size_t n_programs;
     void *extra[CONFIG_EXTRA_MAX];
@@ -112,9 +115,9 @@ const void *config_extra(const struct config *c, const char *name);
 /* The i-th section with a struct: own, the rooms', added; NULL: no more. */
 const struct settings_section *config_section_at(struct config *c, size_t i, void **conf_out);
 int config_defaults(struct config *c, struct err *err) __attribute__((warn_unused_result));
-int config_assign(struct config *c, const char *assignment, struct err *err) __attribute__((
-    warn_unused_result)); /* "smtp.rcpt_limit=50": sections of rooms, added ones, and
-                             "program.NAME.command=..." */
+int config_assign(struct config *c, const char *assignment, struct err *err)
+    __attribute__((warn_unused_result)); /* "smtp.rcpt_limit=50": sections of rooms, added ones, and
+                                            "program.NAME.command=..." */
 /* Once all is set: the rules over several settings, and what rooms take over from one another. A
  * line in errors for each that is broken, path before it. False: some are; err the first. */
 bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err);

@@ -117,6 +117,8 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
     } else {
         cidr_set_free(&trusted);
     }
+    if (oauth_check(&c->oauth, &one)) /* its texts begin with the setting */
+        note(errors, path, &one, err);
     if (check_domain(c->main.origin, "main.origin", &one) ||
         check_postmaster(c->main.postmaster, &one))
         note(errors, path, &one, err);

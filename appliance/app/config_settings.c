@@ -77,8 +77,11 @@ const struct ph_setting port_settings[] = {
     PH_SETTING_ENUM(port_conf, tls, 0, "starttls", tls_names,
         "implicit: TLS from the first byte. starttls: the client asks for it. none: never, and so no logins."),
     PH_SETTING_ENUM(port_conf, scram, 0, "auto", scram_names,
-        "Offer logins by SCRAM-SHA-256 (under TLS -PLUS too), which never send the password. auto: when every account that can log in "
+        "Offer logins by SCRAM-SHA-256, which never send the password. auto: when every account that can log in "
         "has what it needs (directory.scram_verifiers); posthouse doctor counts the missing. on: whoever has none can't log in with it."),
+    PH_SETTING(BOOL, port_conf, channel_binding, 0, "yes", 0, 0,
+        "With SCRAM offer SCRAM-SHA-256-PLUS under TLS, which finds out who stands between the client and us. Some clients choose it and "
+        "then can't do it: mutt with gsasl, as in Debian 12, unless its smtp_authenticators says SCRAM-SHA-256."),
     PH_SETTING(TEXT, port_conf, proxy_from, PH_LIST | PH_RELOAD, "", 0, 0,
         "Addresses and networks of proxies that begin each connection with the client's address in the PROXY protocol, "
         "version 1 or 2. They must send it; from others it is not understood."),

@@ -228,7 +228,7 @@ static void set_port(struct dev *d, size_t i, const char *name, enum appliance_s
         .service = service,
         .role = role,
         .implicit_tls = implicit_tls,
-        .scram = DIRECTORY_SCRAM_ON,
+        .logins = {.scram = DIRECTORY_SCRAM_ON},
         .number = d->options.kernel_ports ? 0 : (uint16_t)(d->options.base + offset)};
 }
 

@@ -171,6 +171,7 @@ static void enter_sandbox(struct serve *s)
     add_folders(s->boot->tls.certificate, readable, &n);
     add_folders(s->boot->tls.key, readable, &n);
     add_folders(s->boot->relay.ca_file, readable, &n);
+    add_folders(s->boot->oauth.ca_file, readable, &n);
     add_folders(s->boot->dns.trust_anchor, readable, &n);
     add_folders(s->boot->database.ca, readable, &n);
     add_folders(s->boot->directory.ca, readable, &n);

@@ -50,7 +50,7 @@ static int make_port(const struct config *c, const struct port_conf *pc, struct 
         .role = pc->service == SERVICE_SUBMISSION ? SMTP_SUBMISSION : SMTP_RECEPTION,
         .implicit_tls = pc->tls == PORT_IMPLICIT,
         .no_starttls = pc->tls == PORT_NO_TLS,
-        .scram = pc->scram,
+        .logins = {.scram = pc->scram, .no_binding = !pc->channel_binding},
         .max_conns = (unsigned)pc->max_connections,
         .hosts = (const char *const *)hosts,
         .number = (uint16_t)pc->port};

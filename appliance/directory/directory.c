@@ -159,13 +159,14 @@ static struct str binding(const struct conn *c, enum conn_binding kind, struct a
     return arena_str(m, str_of(bytes, conn_channel_binding(c, kind, bytes)));
 }
 
-void directory_offer(const struct directory *d, enum directory_scram scram, const struct conn *c,
-                     struct arena *m, struct sasl_offer *out)
+void directory_offer(const struct directory *d, const struct directory_port *port,
+                     const struct conn *c, struct arena *m, struct sasl_offer *out)
 {
     bool has_all = d->scram_verifiers && writer_complete(d->writer);
     *out = (struct sasl_offer){.oauth = d->oauth != NULL};
-    out->scram = scram == DIRECTORY_SCRAM_ON || (scram == DIRECTORY_SCRAM_AUTO && has_all);
-    out->plus = out->scram && conn_has_tls(c);
+    out->scram =
+        port->scram == DIRECTORY_SCRAM_ON || (port->scram == DIRECTORY_SCRAM_AUTO && has_all);
+    out->plus = out->scram && !port->no_binding && conn_has_tls(c);
     if (!m || !out->plus)
         return;
     out->channel = (struct scram_channel){.exporter = binding(c, CONN_BIND_EXPORTER, m),

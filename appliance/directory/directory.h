@@ -150,8 +150,12 @@ int directory_login(struct directory *d, struct str user, struct str password,
  * there; else NULL. auto: SCRAM when every account that can log in has a verifier. */
 enum { DIRECTORY_SCRAM_ITERATIONS = 10000 }; /* where the settings aren't known */
 enum directory_scram { DIRECTORY_SCRAM_AUTO, DIRECTORY_SCRAM_ON, DIRECTORY_SCRAM_OFF };
-void directory_offer(const struct directory *d, enum directory_scram scram, const struct conn *c,
-                     struct arena *m, struct sasl_offer *out);
+struct directory_port { /* of a listener; zeroed: auto */
+    int scram;          /* enum directory_scram */
+    bool no_binding;    /* no -PLUS */
+};
+void directory_offer(const struct directory *d, const struct directory_port *port,
+                     const struct conn *c, struct arena *m, struct sasl_offer *out);
 /* Access tokens are asked about there; conf and http live as long as the directory. */
 struct oauth_conf;
 struct http_client;

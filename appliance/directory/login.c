@@ -172,6 +172,8 @@ static void row_failed(struct login *op)
 
 static void check_proof(struct login *op)
 {
+    if (op->wants_verifier)
+        writer_missing(op->d->writer);
     if (op->proving) {
         op->ok = op->proved && op->row.found &&
                  CRYPTO_memcmp(op->verifier.server_key, op->tried.server_key, SCRAM_HASH) == 0;

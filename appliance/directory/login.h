@@ -28,7 +28,7 @@ struct login {
     struct rows_login row;
     bool other;     /* the token is somebody else's */
     bool undecided; /* the password looks like an app password, and these couldn't be read */
-    bool wants_verifier;
+    bool wants_verifier; /* LOGIN_SCRAM: there should be one */
     struct str app, app_data; /* it is this app password; .p NULL: none */
     int64_t app_used;
     struct scram_verifier verifier; /* real or not */

@@ -75,6 +75,7 @@ static int read_scram(struct login *op, struct sql *own, struct err *err)
     bool found;
     if (read_verifier(op, own, &found, err) < 0)
         return -1;
+    op->wants_verifier = !found && op->row.found && op->row.stored.n;
     if (!found)
         scram_fake(op->d->secret, name_of(op), op->d->scram_iterations, &op->verifier);
     return 0;

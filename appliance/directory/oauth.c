@@ -62,8 +62,13 @@ struct ask {
 static bool is_local(struct str url)
 {
     static const char *const hosts[] = {"http://localhost", "http://127.0.0.1", "http://[::1]"};
+    struct str path;
+    size_t at;
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        struct str host = str_from(hosts[i]), rest = str_skip(url, host.n);
+        struct str host = str_from(hosts[i]), rest = str_skip(url, host.n), authority;
+        str_cut(rest, '/', &authority, &path);
+        if (str_chr(authority, '@', &at)) /* that was a user, and a password */
+            continue;
         if (str_istarts(url, host) && (rest.n == 0 || rest.p[0] == ':' || rest.p[0] == '/'))
             return true;
     }

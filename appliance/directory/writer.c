@@ -230,6 +230,14 @@ bool writer_complete(const struct writer *w)
     return w->complete;
 }
 
+void writer_missing(struct writer *w)
+{
+    if (!w->complete || w->soon)
+        return;
+    w->soon = true;
+    count_later(w, COUNT_SOON_MS);
+}
+
 bool writer_count_now(struct writer *w, size_t most)
 {
     struct directory_worker *reader = worker_new(w->d);

@@ -19,6 +19,8 @@ void writer_used(struct writer *w, struct str account, struct str label);
 /* Does every enabled account that has a password have a verifier? Looked at now and then, and after
  * verifiers were made; false until it was. */
 bool writer_complete(const struct writer *w);
+/* Somebody has none: it is looked at again soon, if that was not known. */
+void writer_missing(struct writer *w);
 
 /* The same at once, when there are at most so many users; else false. Before the loop runs. */
 bool writer_count_now(struct writer *w, size_t most);

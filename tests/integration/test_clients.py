@@ -306,7 +306,7 @@ def mutt(server, folder):
         set smtp_url="smtps://%s@localhost:%d/" from="%s" realname="Karl" use_from=yes hostname="client.example.org"
         set header_cache="" message_cachedir="" imap_check_subscribed=no mail_check=60 timeout=5 quit=yes confirmappend=no
         set confirmcreate=no delete=yes move=no wait_key=no record="=Sent" sleep_time=0 imap_keepalive=60 imap_idle=no
-        set beep=no tmpdir="%s" abort_noattach=no copy=yes postponed="" signature="" editor="true"
+        set smtp_authenticators="SCRAM-SHA-256" beep=no tmpdir="%s" abort_noattach=no copy=yes postponed="" signature="" editor="true"
         """ % (KARL, server.password("karl"), server.password("karl"), server.ports["imaps"], server.ca,
                KARL.replace("@", "%40"), server.ports["submissions"], KARL, folder)))
 
