@@ -172,7 +172,9 @@ static enum commit_end commit_tx(struct store *s, struct store_tx *tx, struct ba
     uint64_t began = clock_mono_us(), mark;
     enum commit_end end = COMMIT_UNDONE;
 
-    if (tx_flush(tx, err) == 0 && node_mark_tx(tx, &mark, err) == 0) {
+    if (!sql_in_transaction(tx->db)) {
+        err_set(err, ERR_TEMP, ERR_WHY_OTHER, "the transaction was lost");
+    } else if (tx_flush(tx, err) == 0 && node_mark_tx(tx, &mark, err) == 0) {
         if (sql_commit(tx->db, err) == 0)
             end = COMMIT_DONE;
         else if (err->why == ERR_WHY_UNKNOWN)
@@ -201,8 +203,10 @@ static int tend_node(struct store *s, struct store_tx *tx, struct batch *b, stru
 
     if (node_tend(s, tx->db, &changed, err) != 0)
         return -1;
-    if (changed)
+    if (changed) {
         buf_add(&b->changed, &neighbours, sizeof neighbours);
+        sweeper_soon(s); /* what the others left unfinished */
+    }
     return 0;
 }
 
@@ -281,7 +285,7 @@ static void commit_members(struct store *s, struct store_tx *tx, struct batch *b
 {
     struct err err = {0};
 
-    if (!sql_in_transaction(tx->db))
+    if (list_empty(&b->members) && !sql_in_transaction(tx->db))
         return;
     enum commit_end end = commit_tx(s, tx, b, &err);
     if (end == COMMIT_DONE) {

@@ -44,6 +44,7 @@ struct bed {
 
 /* ---- The clock. */
 
+static bool bed_shared; /* of the next bed: other nodes may open its store */
 static _Atomic uint64_t bed_offset_ms; /* workers stamp what they write */
 
 static inline uint64_t bed_real_ms(void)
@@ -162,6 +163,7 @@ static inline struct bed *bed_new(void)
     assert_int_equal(settings_defaults(relay_settings, &b->relay, &b->err), 0);
     assert_int_equal(relay_settle(&b->relay, 0, &b->err), 0);
     b->store_conf.min_free = 1;
+    b->store_conf.shared = bed_shared;
     b->relay.local_hosts = true;
     b->relay.idle = 300000; /* a slow machine is no reason to close one */
     b->loop = loop_new();

@@ -318,9 +318,11 @@ static void another_nodes_stage_stays(void **state)
     bed_reopen(n->b); /* recovers what is left over */
     bed_sweep(n->a);
     assert_int_equal(bed_int(n->a, "SELECT MAX(stage_first) FROM mailbox"), 5000);
-    bed_call(n->a, run_text, &dies);
-    bed_reopen(n->b);
-    assert_int_equal(bed_int(n->a, "SELECT MAX(stage_first) FROM mailbox"), 0);
+    bed_call(n->a, run_text, &dies); /* and somebody notices, and cleans up */
+    while (bed_int(n->a, "SELECT MAX(stage_first) FROM mailbox") != 0) {
+        bed_turn(n->a);
+        bed_turn(n->b);
+    }
     assert_int_equal(bed_int(n->a, "SELECT COUNT(*) FROM stage"), 0);
 }
 
