@@ -427,7 +427,7 @@ int node_open(struct store *s, struct sql *db, struct err *err)
     char host[64] = "";
     bool changed;
 
-    if (!s->conf->shared)
+    if (!s->conf->shared && !s->conf->server)
         return 0;
     s->node = MEM_NEW(struct node);
     buf_init(&s->node->alive, 4096);

@@ -45,7 +45,8 @@ struct store_conf {
     int64_t quota_messages;
     /* Not a setting. The database is there; NULL: store.db in the store's folder */
     const struct sql_server *server;
-    bool shared; /* not a setting: other processes may have the same database open, as this one */
+    bool shared; /* not a setting: other processes may have the same database open, as this one;
+                    with a server they always may */
     /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed
      */
     const struct store_disk *disk;
@@ -148,7 +149,7 @@ uint64_t store_owner(const struct store *s);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
-enum { /* instead of a mailbox */
+enum {                        /* instead of a mailbox */
        STORE_WATCH_QUEUE = 0, /* held mail was released, and leaves */
        STORE_WATCH_NODES = 1  /* another process ended, or this one is another node now */
 };
