@@ -10,13 +10,8 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/appliance/setup.sh"
 
-<<<<<<< HEAD
-test_packages="ca-certificates curl libcmocka-dev python3 python3-pytest openssl swaks libnet-ssleay-perl
- libio-socket-ssl-perl msmtp isync mutt e2fsprogs util-linux procps iproute2 nsd ldnsutils python3-yaml opendkim opendkim-tools
-=======
 test_packages="ca-certificates curl libcmocka-dev python3 python3-pytest openssl swaks gsasl libnet-ssleay-perl
- libio-socket-ssl-perl msmtp isync mutt e2fsprogs util-linux procps iproute2 nsd ldnsutils python3-yaml opendkim
->>>>>>> 7d5b729 (directory: Logins with an access token)
+ libio-socket-ssl-perl msmtp isync mutt e2fsprogs util-linux procps iproute2 nsd ldnsutils python3-yaml opendkim opendkim-tools
  python3-dkim python3-nacl mariadb-server"
 # A machine that has its own node and npm keeps them.
 command -v npm >/dev/null 2>&1 || test_packages="$test_packages nodejs npm"

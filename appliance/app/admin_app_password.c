@@ -10,7 +10,7 @@ enum { FOLDED_MAX = 512 };
 
 static int begin(struct admin_call *c, struct directory_apps **out)
 {
-    return directory_apps_open(c->dir, NULL, out, &c->err);
+    return directory_apps_open(c->dir, c->directory, out, &c->err);
 }
 
 static struct str arg(const struct admin_call *c, size_t i)
