@@ -224,7 +224,7 @@ void exec_put_variable(struct buf *out, const char *name, struct str value)
 static bool is_field(struct str line, struct str *name_out, struct str *value_out)
 {
     if (!str_istarts(line, STR("X-")) || !str_cut(line, ':', name_out, value_out) ||
-        name_out->n > 70)
+        name_out->n < 3 || name_out->n > 70)
         return false;
     *value_out = str_trim(*value_out);
     for (size_t i = 0; i < name_out->n; i++)

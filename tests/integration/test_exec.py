@@ -13,6 +13,7 @@ import pytest
 from conftest import Server, wait_for
 from test_serve import Appliance
 
+LONG = "%d.5" % (10 ** 6 + os.getpid())  # seconds; a word to find programs of this run by
 TO, FROM = "xandros@example.com", "someone@example.org"
 HEAD = "From: <%s>\r\nTo: <%s>\r\nSubject: Test\r\nMessage-ID: <1@example.org>\r\n\r\n" % (FROM, TO)
 
@@ -190,29 +191,41 @@ def processes(mark):
 
 def test_client_gone(judged, folder):
     """Who hangs up while a program runs takes it along, with what it has started."""
-    judged.program("touch %s/begun; sleep 1234567.5 & sleep 1234567.5\n" % folder)
+    judged.program("touch %s/begun; sleep %s & sleep %s\n" % (folder, LONG, LONG))
     client = socket.create_connection(("127.0.0.1", judged.server.ports["smtp"]))
     client.sendall(("EHLO x\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n" % (FROM, TO)).encode())
     client.sendall((HEAD + "Hello.\r\n.\r\n").encode())
     wait_for((folder / "begun").exists, "the program")
     client.close()
-    wait_for(lambda: not processes("1234567.5"), "the end of the program")
+    wait_for(lambda: not processes(LONG), "the end of the program")
 
 
-def test_timeout_and_several(folder):
-    """One is too slow and is killed, with its children; on_error = junk. Then another one says nothing more."""
-    script(folder, "first", "touch %s/ran; sleep 7654321.5 & exec sleep 7654321.5\n" % folder)
-    script(folder, "second", "touch %s/second-ran; exit 1\n" % folder)
-    j = Judged(folder, "program.first.timeout=300ms", "exec.on_error=junk", programs=("first", "second"))
+def test_timeout(folder):
+    """It is killed, with its children; on_error decides, and no other program is asked."""
+    script(folder, "slow", "sleep %s & exec sleep %s\n" % (LONG, LONG))
+    script(folder, "other", "touch %s/other-ran\n" % folder)
+    j = Judged(folder, "program.slow.timeout=300ms", "exec.on_error=junk", programs=("slow", "other"))
     try:
         assert j.send()[0] == 250
         assert j.server.count("xandros", "Junk") == 1
-        j.log_has("first has taken longer than 300 ms")
-        wait_for(lambda: not processes("7654321.5"), "the end of the program")
-        assert not (folder / "second-ran").exists()
-        j.program("exit 0\n", "first")
+        j.log_has("slow has taken longer than 300 ms")
+        wait_for(lambda: not processes(LONG), "the end of the program")
+        assert not (folder / "other-ran").exists()
+    finally:
+        j.server.stop()
+
+
+def test_several(folder):
+    """One after the other; the worst counts, and the first that refuses ends it."""
+    script(folder, "first", "exit 0\n")
+    script(folder, "second", "touch %s/second-ran; exit 1\n" % folder)
+    j = Judged(folder, "program.first.timeout=1min", "program.second.timeout=1min", programs=("first", "second"))
+    try:
         assert j.send()[0] == 250
-        assert j.server.count("xandros", "Junk") == 2 and (folder / "second-ran").exists()
+        assert j.server.count("xandros", "Junk") == 1 and (folder / "second-ran").exists()
+        j.program("exit 3\n", "first")
+        assert j.send()[0] == 250
+        assert len(j.server.command_line("quarantine", "list", "--json").json) == 1
         j.program("echo no; exit 2\n", "first")
         (folder / "second-ran").unlink()
         assert j.send()[0] == 550
