@@ -259,6 +259,7 @@ static void ask_command(struct import_session *s, json_t *request)
     }
     err_clear(&s->ask.err);
     s->ask.request = json_pack("{sO}", "argv", argv ? argv : json_null());
+    json_object_set(s->ask.request, "file", json_object_get(request, "file"));
     s->ask.job = (struct job){.run = command_work, .done = on_asked};
     s->busy = true;
     if (!s->env.misc) {

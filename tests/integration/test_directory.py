@@ -8,6 +8,7 @@ import re
 import shutil
 import smtplib
 import socket
+import subprocess
 import sys
 import threading
 
@@ -311,5 +312,95 @@ def test_wrong_settings_are_told():
             site.write(site.section("directory", {name: '"%s"' % value for name, value in site.directory.items()}))
             done = site.run("--check-config")
             assert done.returncode != 0 and text in done.stderr, (settings, done.stderr)
+    finally:
+        site.stop()
+
+
+# ---- taking over
+def dump_of(database, name, folder):
+    path = folder / "dump.sql"
+    with open(path, "w") as f:
+        subprocess.run([mariadb.program("mariadb-dump", "mysqldump"), "--no-defaults", "--socket=%s" % database.socket, "--user=root", name],
+                       stdout=f, check=True, timeout=60)
+    return path
+
+
+def people_log_in(site):
+    for address, (_scheme, password) in flurdy.PEOPLE.items():
+        assert site.login(address, password) is True, address
+
+
+@pytest.mark.parametrize("kind", ["flurdy", "postfixadmin"])
+def test_a_dump_is_brought_over(database, kind):
+    name = "dump_" + kind
+    text, tables = ((flurdy.flurdy(), flurdy.FLURDY_TABLES) if kind == "flurdy"
+                    else (flurdy.postfixadmin(), flurdy.POSTFIXADMIN_TABLES))
+    users = "users" if kind == "flurdy" else "mailbox"
+    key, secret = ("id", "crypt") if kind == "flurdy" else ("username", "password")
+    before = fresh(database, name, text, tables)
+    site = Site()
+    try:
+        site.begin()
+        dry = site.command("import", "flurdy", "--json", "--dry-run", str(dump_of(database, name, site.folder)))
+        assert dry.code == 0 and dry.json["dry_run"] and site.login("anna@example.com", "anna-pass") is False
+        first = site.command("import", "flurdy", "--json", str(dump_of(database, name, site.folder))).json
+        assert first["user"]["added"] == len(flurdy.PEOPLE) + (kind == "flurdy") and not first["rows"], first
+        serve_mail(site)
+        # What logged in has a newer hash now: that stays.
+        again = site.command("import", "flurdy", "--json", str(dump_of(database, name, site.folder))).json
+        assert again["user"]["added"] == again["user"]["updated"] == again["user"]["refused"] == 0, again
+        people_log_in(site)
+        # A password changed there, a user more and one less; this time out of the database itself.
+        database.sql("UPDATE %s SET %s = '{PLAIN}other' WHERE %s = 'bert@example.com';" % (users, secret, key)
+                     + "DELETE FROM %s WHERE %s = 'carl@example.com';" % (users, key), name)
+        url = "mysql://reader@127.0.0.1:%d/%s" % (database.port, name)
+        third = site.command("import", "flurdy", "--json", "--password-file=%s" % (site.folder / "password"), url)
+        assert third.code == 0, third.err
+        assert (third.json["user"]["updated"], third.json["user"]["gone"]) == (1, 1), third.json
+        assert {"kind": "user", "name": "carl@example.com", "outcome": "gone"} in third.json["rows"]
+        assert site.login("bert@example.com", "other") is True and site.login("carl@example.com", "carl-pass") is True
+        people = site.command("import", "flurdy", url, stdin="")
+        assert people.code != 0 and "Access denied" in people.err  # no password
+    finally:
+        site.stop()
+    database.sql("SELECT 1;")
+    assert before
+
+
+def test_no_dump(tmp_path):
+    site = Site()
+    try:
+        site.begin()
+        (tmp_path / "x.sql").write_text("CREATE TABLE t (a int);\nINSERT INTO t VALUES (1")
+        broken = site.command("import", "flurdy", str(tmp_path / "x.sql"))
+        assert broken.code == 1 and "tables" in broken.err, broken.err
+        (tmp_path / "x.sql").write_text("INSERT INTO domains (domain) VALUES ('a.example'")
+        broken = site.command("import", "flurdy", str(tmp_path / "x.sql"))
+        assert broken.code == 2 and "line 1 of the dump" in broken.err, broken.err
+        assert site.command("import", "flurdy", str(tmp_path / "missing.sql")).code == 1
+    finally:
+        site.stop()
+
+
+def test_keys_of_opendkim(tmp_path):
+    site = Site()
+    try:
+        site.begin()
+        assert site.command("domain", "add", "example.com").code == 0
+        keys = tmp_path / "keys" / "example.com"
+        keys.mkdir(parents=True)
+        for selector in ("old", "unused"):
+            subprocess.run(["openssl", "genrsa", "-out", keys / (selector + ".private"), "2048"], check=True, capture_output=True)
+        os.chmod(keys / "old.private", 0o600)
+        (tmp_path / "KeyTable").write_text("# keys\nold._domainkey.example.com example.com:old:/etc/opendkim/keys/example.com/old.private\n"
+                                           "unused example.com:unused:%s\nlost any.example:lost:/nonexistent\n" % (keys / "unused.private"))
+        (tmp_path / "SigningTable").write_text("*@example.com old._domainkey.example.com\nexample.com old._domainkey.example.com\n"
+                                               "*@any.example lost\n*@x.example nokey\n")
+        done = site.command("import", "opendkim", "--json", str(tmp_path))
+        assert done.code == 1 and (done.json["brought"], done.json["refused"]) == (1, 2), (done.out, done.err)
+        listed = site.command("dkim", "list", "--json").json
+        assert [(k["domain"], k["selector"], k["state"]) for k in listed] == [("example.com", "old", "active")], listed
+        done = site.command("import", "opendkim", "--json", str(tmp_path / "KeyTable"), str(tmp_path / "SigningTable"))
+        assert (done.json["brought"], done.json["known"]) == (0, 1), done.out
     finally:
         site.stop()

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
+#include "appliance/base/map.h"
+#include "appliance/base/mem.h"
+#include "appliance/base/text.h"
+#include "appliance/directory/takeover_private.h"
+#include <openssl/evp.h>
+
+enum { BATCH = 500, DIGEST_TEXT = 64 };
+
+struct takeover {
+    struct takeover_conf conf;
+    struct directory_admin *admin;
+    struct takeover_report report;
+    struct arena *m;  /* of one row */
+    struct map *seen; /* "kind name" of this run */
+    uint64_t rows;
+    unsigned batch; /* written since the last commit */
+};
+
+struct arena *takeover_arena(struct takeover *t)
+{
+    return t->m;
+}
+
+void takeover_found(struct takeover *t, enum takeover_kind k)
+{
+    t->report.found[k] = true;
+}
+
+void takeover_progress(struct takeover *t, size_t done, size_t all)
+{
+    if (t->conf.progress)
+        t->conf.progress(t->conf.ctx, t->rows, done, all);
+}
+
+static void tell(struct takeover *t, enum takeover_kind k, enum takeover_outcome o, struct str name,
+                 const char *why)
+{
+    t->report.counts[k][o]++;
+    if (t->conf.on_row && o != TAKEOVER_UNCHANGED)
+        t->conf.on_row(t->conf.ctx, k, o, name, why);
+}
+
+/* ---- a row */
+
+static int fold_key(struct takeover *t, enum takeover_kind k, struct str in, struct str *out,
+                    struct err *err)
+{
+    if (k == TAKEOVER_DOMAIN || k == TAKEOVER_BACKUP)
+        return admin_domain_name(t->admin, in, out, err);
+    if (k == TAKEOVER_USER)
+        return admin_address(t->admin, in, out, err);
+    return admin_alias_name(t->admin, in, out, err);
+}
+
+/* As long as our columns, and what a database takes. NULL: good. */
+static const char *check_values(enum takeover_kind k, struct str *values)
+{
+    const struct takeover_own *own = &takeover_own[k];
+    for (size_t i = 1; i < own->n; i++) {
+        bool hash = k == TAKEOVER_USER && (i == 8 || i == 9);
+        bool list = k == TAKEOVER_ALIAS && i == 1;
+        bool number = (k == TAKEOVER_USER && (i == 2 || i == 3));
+        uint64_t n;
+        if (number && str_to_u64(values[i], INT32_MAX, &n) < 0)
+            values[i] = str_from(own->defaults[i]);
+        if (values[i].n > (list ? 1u << 20 : hash ? 511u : 255u))
+            return "a value is too long";
+        if (!text_utf8_valid(values[i]) || memchr(values[i].p, 0, values[i].n))
+            return "a value is no text in UTF-8";
+    }
+    if ((k == TAKEOVER_ALIAS || k == TAKEOVER_MOVED) && !str_trim(values[1]).n)
+        return "there is no destination";
+    return NULL;
+}
+
+static struct str digest_of(struct takeover *t, const struct takeover_own *own,
+                            const struct str *values)
+{
+    unsigned char md[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    struct buf hex;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    for (size_t i = 0; ok && i < own->n; i++) {
+        uint64_t length = values[i].n;
+        ok = EVP_DigestUpdate(ctx, &length, sizeof length) &&
+             EVP_DigestUpdate(ctx, values[i].p, values[i].n);
+    }
+    CHECK(ok && EVP_DigestFinal_ex(ctx, md, &n) && n == DIGEST_TEXT / 2);
+    EVP_MD_CTX_free(ctx);
+    buf_init(&hex, DIGEST_TEXT);
+    text_hex_encode(md, n, &hex);
+    struct str out = arena_str(t->m, buf_str(&hex));
+    buf_fini(&hex);
+    return out;
+}
+
+/* What was read there last; .p NULL: nothing yet. */
+static int last_digest(struct takeover *t, enum takeover_kind k, struct str name, struct str *out,
+                       struct err *err)
+{
+    struct sql_stmt *st;
+    *out = STR_NULL;
+    if (admin_prepare(t->admin, "SELECT digest FROM directory_import WHERE kind = ? AND name = ?",
+                      str_from(takeover_kind_name(k)), &st, err) < 0)
+        return -1;
+    sql_bind_text(st, 2, name);
+    int r = sql_step(st, err);
+    if (r == 1)
+        *out = arena_str(t->m, sql_text(st, 0));
+    sql_reset(st);
+    return r < 0 ? -1 : 0;
+}
+
+static int read_here(struct takeover *t, const struct takeover_own *own, const struct str *values,
+                     bool *exists, bool *same, struct err *err)
+{
+    struct sql_stmt *st;
+    if (admin_prepare(t->admin, own->select, values[0], &st, err) < 0)
+        return -1;
+    int r = sql_step(st, err);
+    *exists = *same = r == 1;
+    for (size_t i = 1; r == 1 && i < own->n; i++) {
+        struct str here = sql_text(st, (int)i);
+        *same = *same && here.n == values[i].n && (!here.n || str_eq(here, values[i]));
+    }
+    sql_reset(st);
+    return r < 0 ? -1 : 0;
+}
+
+static int begin(struct takeover *t, struct err *err)
+{
+    return sql_in_transaction(t->admin->db) ? 0 : sql_begin(t->admin->db, true, err);
+}
+
+static int commit(struct takeover *t, struct err *err)
+{
+    t->batch = 0;
+    return sql_in_transaction(t->admin->db) ? sql_commit(t->admin->db, err) : 0;
+}
+
+static int remember(struct takeover *t, enum takeover_kind k, struct str name, struct str digest,
+                    bool known, struct err *err)
+{
+    struct sql_stmt *st;
+    const char *text = known ? "UPDATE directory_import SET digest = ? WHERE kind = ? AND name = ?"
+                             : "INSERT INTO directory_import (digest, kind, name) VALUES (?, ?, ?)";
+    if (admin_prepare(t->admin, text, digest, &st, err) < 0)
+        return -1;
+    sql_bind_text(st, 2, str_from(takeover_kind_name(k)));
+    sql_bind_text(st, 3, name);
+    return sql_run(st, err);
+}
+
+static int write_row(struct takeover *t, const struct takeover_own *own, const struct str *values,
+                     bool exists, struct err *err)
+{
+    struct sql_stmt *st;
+    if (sql_prepare(t->admin->db, exists ? own->update : own->insert, &st, err) < 0)
+        return -1;
+    for (size_t i = 0; i < own->n; i++)
+        sql_bind_text(st, (int)(exists ? (i ? i : own->n) : i + 1), values[i]);
+    return sql_run(st, err);
+}
+
+/* last: what the source had the last time. */
+static enum takeover_outcome judge(const struct takeover *t, bool exists, bool same,
+                                   struct str last, struct str digest, const char **why)
+{
+    bool moved_on = !last.p || !str_eq(last, digest);
+    if (same)
+        return TAKEOVER_UNCHANGED;
+    if (!exists && (moved_on || t->conf.replace))
+        return TAKEOVER_ADDED;
+    if (exists && ((last.p && moved_on) || t->conf.replace))
+        return TAKEOVER_UPDATED;
+    *why = !exists ? "it was removed here" : last.p ? "it was changed here" : "it was made here";
+    return TAKEOVER_KEPT;
+}
+
+static int settle(struct takeover *t, enum takeover_kind k, const struct str *values,
+                  struct err *err)
+{
+    const struct takeover_own *own = &takeover_own[k];
+    struct str digest = digest_of(t, own, values), last;
+    const char *why = NULL;
+    bool exists, same;
+    if (last_digest(t, k, values[0], &last, err) < 0 ||
+        read_here(t, own, values, &exists, &same, err) < 0)
+        return -1;
+    enum takeover_outcome o = judge(t, exists, same, last, digest, &why);
+    tell(t, k, o, values[0], why);
+    bool known = last.p && str_eq(last, digest);
+    bool writes = o == TAKEOVER_ADDED || o == TAKEOVER_UPDATED;
+    /* What was made here by somebody else is noted too: from now on changes there are seen. */
+    if (t->conf.dry_run || (!writes && known))
+        return 0;
+    if (begin(t, err) < 0 || (writes && write_row(t, own, values, exists, err) < 0) ||
+        (!known && remember(t, k, values[0], digest, last.p != NULL, err) < 0))
+        return -1;
+    return ++t->batch < BATCH ? 0 : commit(t, err);
+}
+
+int takeover_row(struct takeover *t, enum takeover_kind k, struct str *values, struct err *err)
+{
+    const struct takeover_own *own = &takeover_own[k];
+    struct err refused;
+    struct str name;
+    int rc = 0;
+    if (++t->rows % 1000 == 0)
+        takeover_progress(t, 0, 0);
+    arena_clear(t->admin->scratch);
+    name = arena_str(t->m, str_trim(values[0]));
+    for (size_t i = 0; i < own->n; i++)
+        if (!values[i].p)
+            values[i] = str_from(own->defaults[i] ? own->defaults[i] : "");
+    const char *wrong = check_values(k, values);
+    if (fold_key(t, k, name, &values[0], &refused) < 0) {
+        tell(t, k, TAKEOVER_REFUSED, str_take(name, 200), refused.text);
+    } else if (wrong) {
+        tell(t, k, TAKEOVER_REFUSED, values[0], wrong);
+    } else {
+        struct str key =
+            arena_printf(t->m, "%s " STR_FMT, takeover_kind_name(k), STR_ARG(values[0]));
+        if (map_set(t->seen, key, t))
+            tell(t, k, TAKEOVER_REFUSED, values[0], "it is there twice; the first row counts");
+        else
+            rc = settle(t, k, values, err);
+    }
+    arena_clear(t->m);
+    return rc;
+}
+
+/* ---- a run */
+
+int takeover_open(const char *dir, const struct directory_conf *directory,
+                  const struct takeover_conf *conf, struct takeover **out, struct err *err)
+{
+    struct directory_admin *admin;
+    *out = NULL;
+    if (directory_admin_open_as(dir, directory, &admin, err) < 0)
+        return -1;
+    if (directory->source != DIRECTORY_FROM_OWN) {
+        directory_admin_close(&admin);
+        return ERR(err, ERR_PERM,
+                   "accounts are brought into our own tables: directory.source is "
+                   "another one");
+    }
+    struct takeover *t = *out = MEM_NEW(struct takeover);
+    t->conf = *conf;
+    t->admin = admin;
+    t->m = arena_new(0);
+    t->seen = map_new();
+    return 0;
+}
+
+static int find_gone(struct takeover *t, enum takeover_kind k, struct err *err)
+{
+    struct sql_stmt *st;
+    int r;
+    if (admin_prepare(t->admin, "SELECT name FROM directory_import WHERE kind = ? ORDER BY name",
+                      str_from(takeover_kind_name(k)), &st, err) < 0)
+        return -1;
+    while ((r = sql_step(st, err)) == 1) {
+        struct str name = sql_text(st, 0);
+        struct str key = arena_printf(t->m, "%s " STR_FMT, takeover_kind_name(k), STR_ARG(name));
+        if (!map_get(t->seen, key))
+            tell(t, k, TAKEOVER_GONE, name, NULL);
+        arena_clear(t->m);
+    }
+    sql_reset(st);
+    return r < 0 ? -1 : 0;
+}
+
+int takeover_end(struct takeover *t, struct takeover_report *out, struct err *err)
+{
+    int rc = commit(t, err);
+    for (unsigned k = 0; rc == 0 && k < TAKEOVER_KINDS; k++)
+        if (t->report.found[k])
+            rc = find_gone(t, (enum takeover_kind)k, err);
+    *out = t->report;
+    return rc;
+}
+
+void takeover_close(struct takeover **t)
+{
+    if (!*t)
+        return;
+    if (sql_in_transaction((*t)->admin->db))
+        sql_rollback((*t)->admin->db);
+    directory_admin_close(&(*t)->admin);
+    map_free(&(*t)->seen);
+    arena_free(&(*t)->m);
+    mem_free(*t);
+    *t = NULL;
+}
