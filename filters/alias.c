@@ -2,6 +2,7 @@
 #include "filters/alias.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/settings.h"
 #include "appliance/base/text.h"
 #include "appliance/mail/address.h"
 
@@ -106,6 +107,62 @@ struct alias_set *alias_set_new(const struct alias *list, size_t n)
     return s;
 }
 
+/* More targets for an alias of the list, or a new one. */
+static struct alias *alias_named(struct arena *a, struct map *known, struct alias *list, size_t *n,
+                                 struct str name)
+{
+    struct alias *al = map_get(known, name);
+
+    if (al)
+        return al;
+    al = &list[(*n)++];
+    *al = (struct alias){.name = name, .targets = ARENA_ARRAY(a, struct str, ALIAS_TARGETS)};
+    map_set(known, name, al);
+    return al;
+}
+
+static int parse_word(struct arena *a, struct map *known, struct alias *list, size_t *n,
+                      struct str word, struct err *err)
+{
+    static const struct str arrow = {"->", 2};
+    struct str name, target;
+    struct alias *al;
+    size_t at = 0;
+
+    while (at < word.n && !str_starts(str_skip(word, at), arrow))
+        at++;
+    if (at == word.n)
+        return not_one(word, "NAME->TARGET", err);
+    if (alias_name_parse(a, str_trim(str_take(word, at)), &name, err) ||
+        alias_target_parse(a, str_trim(str_skip(word, at + arrow.n)), &target, err))
+        return -1;
+    al = alias_named(a, known, list, n, name);
+    if (al->n == ALIAS_TARGETS)
+        return ERR(err, ERR_PROTO, "an alias has at most %d targets", ALIAS_TARGETS);
+    al->targets[al->n++] = target;
+    return 0;
+}
+
+int alias_set_parse(struct str text, struct alias_set **out, struct err *err)
+{
+    struct arena *a = arena_new(0);
+    struct map *known = map_new();
+    struct str rest = text, word;
+    struct alias *list;
+    size_t n = 0, words = 0;
+    int rc = 0;
+
+    while (settings_list_next(&rest, &word))
+        words++;
+    list = ARENA_ARRAY(a, struct alias, words + 1);
+    while (rc == 0 && settings_list_next(&text, &word))
+        rc = parse_word(a, known, list, &n, word, err);
+    *out = rc == 0 ? alias_set_new(list, n) : NULL;
+    map_free(&known);
+    arena_free(&a);
+    return rc;
+}
+
 void alias_set_free(struct alias_set **sp)
 {
     struct alias_set *s = *sp;
@@ -123,18 +180,35 @@ size_t alias_set_count(const struct alias_set *s)
     return s->n;
 }
 
-/* folded: with a domain. */
-static const struct alias *find(const struct alias_set *s, struct arena *a, struct str folded)
+struct walk {
+    const struct alias_set *set, *more;
+    struct arena *a;
+    struct map *seen; /* folded: visited, or among the results */
+    struct str *out;
+    size_t n;
+    bool too_many, any;
+};
+
+static const struct alias *get(const struct walk *w, struct str name)
 {
-    const struct alias *found = map_get(s->names, folded);
+    const struct alias *found = map_get(w->set->names, name);
+
+    return found || !w->more ? found : map_get(w->more->names, name);
+}
+
+/* folded: with a domain. */
+static const struct alias *find(const struct walk *w, struct str folded)
+{
+    const struct alias *found = get(w, folded);
+    struct arena *a = w->a;
     struct str local, domain;
     size_t at = 0;
 
     address_split(folded, &local, &domain);
     if (!found)
-        found = map_get(s->names, arena_printf(a, "@" STR_FMT, STR_ARG(domain)));
+        found = get(w, arena_printf(a, "@" STR_FMT, STR_ARG(domain)));
     while (!found && domain.n) {
-        found = map_get(s->names, arena_printf(a, "@." STR_FMT, STR_ARG(domain)));
+        found = get(w, arena_printf(a, "@." STR_FMT, STR_ARG(domain)));
         if (!str_chr(domain, '.', &at))
             break;
         domain = str_skip(domain, at + 1);
@@ -143,15 +217,6 @@ static const struct alias *find(const struct alias_set *s, struct arena *a, stru
 }
 
 /* ---- Where they lead */
-
-struct walk {
-    const struct alias_set *set;
-    struct arena *a;
-    struct map *seen; /* folded: visited, or among the results */
-    struct str *out;
-    size_t n;
-    bool too_many, any;
-};
 
 static void result(struct walk *w, struct str address)
 {
@@ -197,7 +262,7 @@ static void visit(struct walk *w, struct str address, size_t depth)
     }
     if (map_set(w->seen, folded, w))
         return;
-    al = find(w->set, w->a, folded);
+    al = find(w, folded);
     w->any |= al != NULL;
     if (al)
         follow(w, al, address, folded, depth);
@@ -205,13 +270,14 @@ static void visit(struct walk *w, struct str address, size_t depth)
         result(w, address);
 }
 
-enum alias_found alias_set_expand(const struct alias_set *s, struct arena *a, struct str address,
-                                  struct str **out, size_t *n_out)
+enum alias_found alias_set_expand(const struct alias_set *s, const struct alias_set *more,
+                                  struct arena *a, struct str address, struct str **out,
+                                  size_t *n_out)
 {
-    struct walk w = {.set = s, .a = a};
+    struct walk w = {.set = s, .more = more, .a = a};
 
     *n_out = 0;
-    if (!s->n)
+    if (!s->n && (!more || !more->n))
         return ALIAS_NONE;
     w.seen = map_new();
     w.out = ARENA_ARRAY(a, struct str, ALIAS_RESULTS);

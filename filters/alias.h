@@ -34,6 +34,10 @@ int alias_target_parse(struct arena *a, struct str word, struct str *out, struct
 
 struct alias_set;
 struct alias_set *alias_set_new(const struct alias *list, size_t n); /* copies them */
+/* A list as settings have it: "name->target, name->target"; those of one name add up. -1: err says
+ * which word is wrong. */
+int alias_set_parse(struct str list, struct alias_set **out, struct err *err)
+    __attribute__((warn_unused_result));
 void alias_set_free(struct alias_set **s);
 size_t alias_set_count(const struct alias_set *s);
 
@@ -43,7 +47,9 @@ enum alias_found {
     ALIAS_CIRCLE,  /* aliases lead only to one another */
     ALIAS_TOO_MANY /* deeper than ALIAS_DEPTH, or more than ALIAS_RESULTS */
 };
-/* address: as the client wrote it, "local@domain". Memory from a. */
-enum alias_found alias_set_expand(const struct alias_set *s, struct arena *a, struct str address,
-                                  struct str **out, size_t *n_out);
+/* address: as the client wrote it, "local@domain". more: a second set, whose aliases count where s
+ * has none of that name; or NULL. Memory from a. */
+enum alias_found alias_set_expand(const struct alias_set *s, const struct alias_set *more,
+                                  struct arena *a, struct str address, struct str **out,
+                                  size_t *n_out);
 #endif

@@ -137,8 +137,8 @@ bool smtp_alias_resolve(struct smtp_session *s, smtp_resolved_fn then)
     s->leads_to = STR_NULL;
     if (!s->server->conf.aliases || s->reversed) /* what we made ourselves is nobody's address */
         return false;
-    switch (
-        alias_set_expand(alias_live_set(s->server->conf.aliases), s->command, s->lookup, &to, &n)) {
+    switch (alias_set_expand(alias_live_set(s->server->conf.aliases), s->server->fixed, s->command,
+                             s->lookup, &to, &n)) {
     case ALIAS_NONE:
         return false;
     case ALIAS_CIRCLE:

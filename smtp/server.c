@@ -3,6 +3,7 @@
 #include "smtp/server.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
+#include "filters/alias.h"
 #include "smtp/session.h"
 #include <unistd.h>
 
@@ -62,6 +63,9 @@ const struct ph_setting smtp_settings[] = {
     PH_SETTING(BOOL, smtp_conf, sender_check, PH_RELOAD, "yes", 0, 0,
                "The envelope sender of submitted mail must belong to the account. The null sender is allowed: "
                "RFC 8098 wants it for receipts."),
+    PH_SETTING(TEXT, smtp_conf, global_aliases, PH_RELOAD | PH_LIST, "", 0, 0,
+               "Global aliases, besides those that posthouse policy alias keeps, which count more: { \"sales@example.com->ann@example.com\", "
+               "\"@old.example->@example.com\" }; several for one name add up."),
     PH_SETTING(BOOL, smtp_conf, from_check, PH_RELOAD, "yes", 0, 0,
                "The addresses in From of submitted mail must belong to the account."),
     PH_SETTING_END};
@@ -120,6 +124,14 @@ static void on_ban(struct guard_watch *w)
     }
 }
 
+static void set_aliases(struct smtp_server *s)
+{
+    struct err err;
+    alias_set_free(&s->fixed);
+    if (alias_set_parse(str_from(s->conf.smtp->global_aliases), &s->fixed, &err)) /* checked before */
+        s->fixed = NULL;
+}
+
 struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
 {
     struct smtp_server *s = MEM_NEW(struct smtp_server);
@@ -128,6 +140,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
     if (s->conf.tls)
         tls_ctx_ref(s->conf.tls);
     set_hostname(s);
+    set_aliases(s);
     bool own = conf->origin && usable_name(conf->origin);
     memcpy(s->origin, own ? conf->origin : s->hostname,
            strlen(own ? conf->origin : s->hostname) + 1);
@@ -149,6 +162,7 @@ void smtp_server_set_conf(struct smtp_server *s, const struct smtp_conf *conf,
     struct snapshot *old = s->conf.snapshot;
     struct tls_ctx *old_tls = s->conf.tls;
     s->conf.smtp = conf;
+    set_aliases(s);
     s->conf.relay = relay;
     s->conf.snapshot = snapshot_ref(snapshot);
     s->conf.tls = tls ? tls_ctx_ref(tls) : NULL;
@@ -196,6 +210,7 @@ void smtp_server_free(struct smtp_server **sp)
     guard_watch_del(&s->watch);
     loop_defer_cancel(&s->defer);
     smtp_quota_free(s);
+    alias_set_free(&s->fixed);
     buf_fini(&s->scratch);
     timer_free(&s->drain);
     tls_ctx_unref(&s->conf.tls);

@@ -30,8 +30,9 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     int64_t junk_commands; /* commands without mail before each counts as an error */
     int64_t auth_failures;
     uint64_t auth_delay;
-    bool sender_check; /* submission: the envelope sender must belong to the account */
-    bool from_check;   /* submission: and so must the addresses in From */
+    bool sender_check;          /* submission: the envelope sender must belong to the account */
+    bool from_check;            /* submission: and so must the addresses in From */
+    const char *global_aliases; /* list: "name->target", besides those of the store */
 };
 enum smtp_early_talker { SMTP_EARLY_IGNORE, SMTP_EARLY_REFUSE };
 enum smtp_unknown_local { SMTP_UNKNOWN_550, SMTP_UNKNOWN_450 };

@@ -163,9 +163,10 @@ struct smtp_server {
     struct smtp_server_conf conf;
     char hostname[256], origin[256]; /* origin: as well, or the host name */
     struct list sessions;
-    unsigned open, alive; /* connections; session structs, which may outlive them */
-    struct map *rooms;    /* quota.c: what accounts have left */
-    unsigned notices;     /* notice.c: under way */
+    unsigned open, alive;    /* connections; session structs, which may outlive them */
+    struct alias_set *fixed; /* aliases of the settings */
+    struct map *rooms;       /* quota.c: what accounts have left */
+    unsigned notices;        /* notice.c: under way */
     struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;

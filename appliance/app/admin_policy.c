@@ -222,7 +222,8 @@ const struct admin_command admin_policy_commands[] = {
      "the "
      "most exact counts. TARGET: an address, or @example.com (the local part is kept). What it "
      "leads "
-     "to is looked up again; an alias that lists its own address leads there and no further."},
+     "to is looked up again; an alias that lists its own address leads there and no further. Those "
+     "of smtp.global_aliases aren't listed."},
     {"policy", "test", "RECIPIENT", 1, 1, test_options, false, cmd_test,
      "Show which rule would decide about mail to this recipient with --sender=, --client= (its "
      "address of IP), --helo=."},

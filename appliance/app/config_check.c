@@ -2,6 +2,7 @@
 /* What one table alone can't tell. */
 #include "appliance/app/config.h"
 #include "appliance/base/text.h"
+#include "filters/alias.h"
 #include "filters/exec.h"
 #include "filters/registry.h"
 
@@ -122,6 +123,12 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
     if (check_domain(c->main.origin, "main.origin", &one) ||
         check_postmaster(c->main.postmaster, &one))
         note(errors, path, &one, err);
+    struct alias_set *aliases;
+    if (alias_set_parse(str_from(c->smtp.global_aliases), &aliases, &one)) {
+        err_context(&one, "smtp.global_aliases");
+        note(errors, path, &one, err);
+    }
+    alias_set_free(&aliases);
     if (!printable(c->smtp.banner)) {
         err_set(&one, ERR_PROTO, ERR_WHY_OTHER, "smtp.banner: only printable ASCII can be sent");
         note(errors, path, &one, err);

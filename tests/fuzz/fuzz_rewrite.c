@@ -88,9 +88,10 @@ static void aliases(struct str line, struct str value)
                 al.n++;
         }
         struct alias_set *s = alias_set_new(&al, 1);
-        if (alias_set_expand(s, a, value, &to, &n) == ALIAS_FOUND && (!n || n > ALIAS_RESULTS))
+        if (alias_set_expand(s, NULL, a, value, &to, &n) == ALIAS_FOUND &&
+            (!n || n > ALIAS_RESULTS))
             abort();
-        (void)alias_set_expand(s, a, al.name, &to, &n);
+        (void)alias_set_expand(s, s, a, al.name, &to, &n);
         alias_set_free(&s);
     }
     arena_free(&a);

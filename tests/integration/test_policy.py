@@ -132,8 +132,13 @@ def test_must_sign(start, wish):
 
 
 def test_global_aliases(start, folder):
-    server = start(settings=FAST, data=folder)
+    server = start(settings=(*FAST, "smtp.global_aliases=fixed@example.com->vivita@example.com"), data=folder)
     data = server.data
+    assert send(server, to=("fixed@example.com",), subject="by a setting")[1][0] == 250
+    assert "Subject: by a setting" in server.newest(VIVITA).decode()
+    policy(data, "alias", "add", "fixed@example.com", XANDROS)
+    wait_for(lambda: send(server, to=("fixed@example.com",), subject="by a command")[1][0] == 250 and server.count(XANDROS), "the new one")
+    policy(data, "alias", "remove", "fixed@example.com")
     assert policy(data, "alias", "list") == []
     added = policy(data, "alias", "add", "Sales@Example.com", XANDROS, VIVITA)
     assert {**added, "since": 0} == {"name": "sales@example.com", "targets": [XANDROS, VIVITA], "since": 0, "replaced": False}

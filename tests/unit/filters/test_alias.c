@@ -47,6 +47,8 @@ static void alias(const char *line)
     }
 }
 
+static struct alias_set *more;
+
 static const char *leads(const char *address)
 {
     static const char *const words[] = {
@@ -55,7 +57,7 @@ static const char *leads(const char *address)
     struct alias_set *s = alias_set_new(list, n_list);
     struct str *to;
     size_t n;
-    enum alias_found found = alias_set_expand(s, a, str_from(address), &to, &n);
+    enum alias_found found = alias_set_expand(s, more, a, str_from(address), &to, &n);
 
     alias_set_free(&s);
     if (found != ALIAS_FOUND)
@@ -176,12 +178,44 @@ static void test_breadth(void **state)
     assert_string_equal(leads("l0@x.example"), "too many");
 }
 
+/* As settings have them. */
+static void test_list(void **state)
+{
+    static const char *const bad[] = {"a@x.example",
+                                      "a@x.example->",
+                                      "->a@x.example",
+                                      "a->b@c",
+                                      "a@x.example->@.y.example",
+                                      "a@x.example=>b@y.example"};
+    struct err err;
+
+    (void)state;
+    assert_int_equal(alias_set_parse(STR("team@x.example->ann@y.example, @x.example -> @z.example, "
+                                         "Team@x.example->bob@y.example"),
+                                     &more, &err),
+                     0);
+    assert_int_equal(alias_set_count(more), 2);
+    assert_string_equal(leads("team@x.example"), "ann@y.example bob@y.example");
+    alias("@x.example @other.example");
+    alias("ann@y.example eve@y.example");
+    assert_string_equal(leads("team@x.example"), "eve@y.example bob@y.example");
+    assert_string_equal(leads("carl@x.example"), "carl@other.example");
+    alias_set_free(&more);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (alias_set_parse(str_from(bad[i]), &more, &err) == 0)
+            fail_msg("'%s'", bad[i]);
+    assert_null(more);
+    assert_int_equal(alias_set_parse(STR(""), &more, &err), 0);
+    assert_string_equal(leads("nobody@q.example"), "none");
+    alias_set_free(&more);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_names),  T(test_exact_first), T(test_many),
-                                       T(test_self),   T(test_circles),     T(test_depth),
-                                       T(test_breadth)};
+    const struct CMUnitTest tests[] = {T(test_names),   T(test_exact_first), T(test_many),
+                                       T(test_self),    T(test_circles),     T(test_depth),
+                                       T(test_breadth), T(test_list)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
