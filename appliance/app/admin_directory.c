@@ -208,6 +208,15 @@ static int user_disable(struct admin_call *c)
         c, admin_end(&s, directory_user_set_enabled(s.dir, admin_arg(c, 0), false, &c->err)));
 }
 
+static int user_name(struct admin_call *c)
+{
+    struct admin_session s;
+
+    if (admin_begin(c, &s))
+        return -1;
+    return admin_end(&s, directory_user_set_name(s.dir, admin_arg(c, 0), admin_arg(c, 1), &c->err));
+}
+
 static int user_quota(struct admin_call *c)
 {
     struct admin_session s;
@@ -254,6 +263,7 @@ const struct admin_command admin_user_commands[] = {
      "Add a user; the password is asked for, or read from standard input."},
     {"user", "list", "[DOMAIN]", 0, 1, NULL, false, user_list, "List the users."},
     {"user", "show", "ADDRESS", 1, 1, NULL, false, user_get, "Show one user."},
+    {"user", "name", "ADDRESS NAME", 2, 2, NULL, false, user_name, "Change a user's name."},
     {"user", "quota", "ADDRESS SIZE", 2, 2, NULL, false, user_quota,
      "Limit what a user may store; 0 returns to the default."},
     {"user", "allow", "ADDRESS both|receive|send|neither", 2, 2, NULL, false, user_allow,

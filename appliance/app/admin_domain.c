@@ -46,6 +46,31 @@ static int domain_add(struct admin_call *c)
                : admin_end(&s, directory_domain_add(s.dir, admin_arg(c, 0), &c->err));
 }
 
+struct set_domain_quota {
+    struct store_op op;
+    struct str domain;
+    uint64_t bytes;
+};
+
+static int set_domain_quota_run(struct store_op *op, struct store_tx *tx)
+{
+    struct set_domain_quota *q = CONTAINER_OF(op, struct set_domain_quota, op);
+
+    return account_set_domain_quota_tx(tx, q->domain, q->bytes, &op->err);
+}
+
+static int set_quota(struct admin_call *c, struct str domain, uint64_t bytes)
+{
+    struct set_domain_quota q = {.op = {.run = set_domain_quota_run, .cls = STORE_INTERACTIVE},
+                                 .domain = domain,
+                                 .bytes = bytes};
+
+    if (store_submit_wait(c->store, &q.op) == 0 && !q.op.failed)
+        return 0;
+    c->err = q.op.err;
+    return -1;
+}
+
 static int domain_remove(struct admin_call *c)
 {
     struct admin_session s;
@@ -56,6 +81,9 @@ static int domain_remove(struct admin_call *c)
         directory_domain_remove(s.dir, admin_arg(c, 0), admin_option(c, "force") != NULL, &c->err);
     if (rc == 0)
         revoke_domain(c, admin_arg(c, 0));
+    /* Who adds it again begins without a limit. */
+    if (rc == 0)
+        rc = set_quota(c, str_skip(str_from(c->revoked ? c->revoked : "@"), 1), 0);
     return admin_end(&s, rc);
 }
 
@@ -103,39 +131,23 @@ static int domain_show(struct admin_call *c)
     return admin_end(&s, rc);
 }
 
-struct set_domain_quota {
-    struct store_op op;
-    struct str domain;
-    uint64_t bytes;
-};
-
-static int set_domain_quota_run(struct store_op *op, struct store_tx *tx)
-{
-    struct set_domain_quota *q = CONTAINER_OF(op, struct set_domain_quota, op);
-
-    return account_set_domain_quota_tx(tx, q->domain, q->bytes, &op->err);
-}
-
 static int domain_quota(struct admin_call *c)
 {
-    struct set_domain_quota q = {.op = {.run = set_domain_quota_run, .cls = STORE_INTERACTIVE}};
     struct directory_domain *list;
+    struct str domain = STR("");
+    uint64_t bytes;
     struct admin_session s;
     size_t n;
 
-    if (admin_size(c, c->args[1], &q.bytes) || admin_begin(c, &s))
+    if (admin_size(c, c->args[1], &bytes) || admin_begin(c, &s))
         return -1;
     int rc = directory_domain_list(s.dir, s.mem, &list, &n, &c->err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         if (str_ieq(list[i].domain, admin_arg(c, 0)))
-            q.domain = list[i].domain;
-    if (rc == 0 && !q.domain.n)
+            domain = list[i].domain;
+    if (rc == 0 && !domain.n)
         rc = ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND, "no domain %s", c->args[0]);
-    if (rc == 0 && (store_submit_wait(c->store, &q.op) || q.op.failed)) {
-        c->err = q.op.err;
-        rc = -1;
-    }
-    return admin_end(&s, rc);
+    return admin_end(&s, rc ? rc : set_quota(c, domain, bytes));
 }
 
 static const char *const domain_remove_options[] = {"force", NULL};

@@ -2,10 +2,7 @@
 /* An administration command as a process: asks the daemon that holds the data folder, or, when none
  * does, takes the lock and does it itself. */
 #include "appliance/app/admin.h"
-#include "appliance/app/config.h"
-#include "appliance/app/control.h"
-#include "appliance/app/datadir.h"
-#include "appliance/app/folder.h"
+#include "appliance/app/command_ask.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -18,8 +15,7 @@
 enum { WORDS_MAX = 64, PASSWORD_LINE = 1024, FILE_ROOM = 32 << 10 };
 
 struct command_line {
-    const char *data, *config; /* as given, or NULL */
-    struct config *configured; /* NULL: none was read */
+    struct command_target target;
     bool json, help;
     const char *words[WORDS_MAX];
     size_t n;
@@ -27,22 +23,16 @@ struct command_line {
 
 static int parse(int argc, char **argv, struct command_line *cl, struct err *err)
 {
-    *cl = (struct command_line){.data = getenv("POSTHOUSE_DATA")};
-    if (cl->data && !cl->data[0])
-        cl->data = NULL;
+    *cl = (struct command_line){0};
+    command_target_init(&cl->target);
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        int taken = command_target_word(&cl->target, argc, argv, i);
+        if (taken)
+            i += taken - 1;
+        else if (strcmp(argv[i], "--json") == 0)
             cl->json = true;
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             cl->help = true;
-        else if (strncmp(argv[i], "--data=", 7) == 0)
-            cl->data = argv[i] + 7;
-        else if (strcmp(argv[i], "--data") == 0 && i + 1 < argc)
-            cl->data = argv[++i];
-        else if (strncmp(argv[i], "--config=", 9) == 0)
-            cl->config = argv[i] + 9;
-        else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
-            cl->config = argv[++i];
         else if (cl->n == WORDS_MAX)
             return ERR(err, ERR_PROTO, "too many words");
         else
@@ -125,110 +115,6 @@ static int read_file(const char *name, char *out, size_t cap, struct err *err)
         return -1;
     out[n] = '\0';
     return 0;
-}
-
-/* ---- long results come in pages */
-
-static void ask_after(json_t *request, const char *id, bool again)
-{
-    json_t *argv = json_object_get(request, "argv"), *after = json_sprintf("--after=%s", id);
-
-    if (again)
-        json_array_set_new(argv, json_array_size(argv) - 1, after);
-    else
-        json_array_append_new(argv, after);
-}
-
-/* Joins a page to what there is, and makes the request the one for the next. False: that was the
- * last. */
-static bool take_page(json_t *request, json_t *page, json_t **all)
-{
-    const char *more = json_string_value(json_object_get(page, "more"));
-    bool first = !*all, goes_on = more != NULL;
-
-    if (more)
-        ask_after(request, more, !first);
-    json_object_del(page, "more");
-    if (first) {
-        *all = page;
-    } else if (json_is_array(json_object_get(page, "result"))) {
-        json_array_extend(json_object_get(*all, "result"), json_object_get(page, "result"));
-        json_decref(page);
-    } else { /* it failed: then as a whole */
-        json_decref(*all);
-        *all = page;
-    }
-    return goes_on;
-}
-
-/* ---- without a daemon */
-static int answer_here(const struct command_line *cl, struct datadir *d, json_t *request,
-                       json_t **reply_out, struct err *err)
-{
-    struct store *store = NULL;
-    struct guard *guard = NULL;
-    struct config config;
-    struct loop *loop;
-
-    if (config_defaults(&config, err))
-        return -1;
-    const struct config *c = cl->configured ? cl->configured : &config;
-    loop = loop_new();
-    if (database_check_folder(d, &c->database, false, err) == 0 &&
-        store_open(d->path, &c->store, loop, &store, err) == 0) {
-        const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
-        if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
-            while (take_page(request, control_answer(d->path, &c->directory, store, guard, request),
-                             reply_out))
-                ;
-        guard_close(&guard);
-        store_close(&store);
-        loop_turn(loop, false);
-    }
-    loop_free(&loop);
-    config_free(&config);
-    return *reply_out ? 0 : -1;
-}
-
-static int ask_daemon(int dirfd, json_t *request, json_t **reply_out, struct err *err)
-{
-    json_t *page;
-
-    do {
-        if (control_ask(dirfd, request, &page, err)) {
-            json_decref(*reply_out);
-            *reply_out = NULL;
-            return -1;
-        }
-    } while (take_page(request, page, reply_out));
-    return 0;
-}
-
-static int ask(struct command_line *cl, json_t *request, json_t **reply_out, struct err *err)
-{
-    const char *data = folder_find(cl->data, cl->config, &cl->configured, err);
-    struct datadir d;
-    int rc;
-
-    if (!data || folder_become_owner(data, err))
-        return -1;
-    if (datadir_open(data, false, &d, err)) {
-        if (cl->data)
-            return -1;
-        if (cl->configured && err->why == ERR_WHY_NOT_FOUND)
-            return ERR(err, ERR_PERM,
-                       "there is no data folder %s yet (main.data): start posthouse serve once, "
-                       "which makes it for its user",
-                       data);
-        return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
-    }
-    rc = datadir_lock(&d, err);
-    if (rc == 0)
-        rc = answer_here(cl, &d, request, reply_out, err);
-    else if (err->why == ERR_WHY_BUSY)
-        rc = ask_daemon(d.fd, request, reply_out, err);
-    datadir_close(&d);
-    return rc;
 }
 
 /* ---- showing it */
@@ -318,12 +204,12 @@ int mode_command(int argc, char **argv)
         json_object_set_new(request, "file", json_string(file));
     explicit_bzero(password, sizeof password);
     explicit_bzero(file, sizeof file);
-    if (ask(&cl, request, &reply, &err))
+    if (command_ask(&cl.target, request, &reply, &err))
         code = fail(&cl, &err, err.kind == ERR_PERM ? ADMIN_REFUSED : ADMIN_TEMPFAIL);
     else
         code = show(&cl, reply);
     json_decref(reply);
     json_decref(request);
-    config_unref(&cl.configured);
+    command_target_fini(&cl.target);
     return code;
 }

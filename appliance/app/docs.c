@@ -256,6 +256,10 @@ static void man8(struct buf *out)
     literal(selftest_help, out);
     buf_add_z(out, ".Ss sendmail\n");
     literal(sendmail_help, out);
+    buf_add_z(out, ".Ss apply\n");
+    literal(apply_help, out);
+    buf_add_z(out, ".Ss completion\n");
+    literal(completion_help, out);
     buf_add_z(out, ".Ss Administration\n"
                    "Every command takes\n.Fl -data Ar DIR\nand\n.Fl -json ;\n"
                    "without\n.Fl -data\nit works on the folder of\n.Ev POSTHOUSE_DATA ,\n"

@@ -25,11 +25,13 @@ static const char help[] =
     "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"
     "  posthouse quarantine ...   list, show, release, delete mail that a filter stage has kept\n"
     "  posthouse policy ...       list, add, remove who is always let in, and who never\n"
+    "  posthouse apply FILE       make domains, users and aliases as a file says\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse import ...       bring mail from a Maildir or an mbox\n"
     "  posthouse export ...       write mail as Maildirs or mbox files\n"
     "  posthouse sendmail ...     hand in a message, as programs do (posthouse sendmail --help)\n"
     "  posthouse selftest crash   show on this disk that no acknowledged mail is lost\n"
+    "  posthouse completion bash  complete these words in a shell (or zsh, fish)\n"
     "  posthouse --version\n\n"
     "Commands take --data DIR (or POSTHOUSE_DATA) and --json; `posthouse user --help` shows them.\n"
     "They work whether a server runs on that folder or not.\n";
@@ -73,6 +75,10 @@ int main(int argc, char **argv)
         return mode_scanner(argc - 1, argv + 1);
     if (strcmp(word, "selftest") == 0)
         return mode_selftest(argc - 1, argv + 1);
+    if (strcmp(word, "completion") == 0)
+        return mode_completion(argc - 1, argv + 1);
+    if (strcmp(word, "apply") == 0)
+        return mode_apply(argc - 1, argv + 1);
     if (strcmp(word, "sendmail") == 0)
         return mode_sendmail(argc - 1, argv + 1);
     if (import_is_group(word))

@@ -8,20 +8,18 @@
 
 enum { FORWARD_MAX = 4000, SUBJECT_MAX = 500, NOTICE_MAX = 64 << 10, DAYS_MAX = 365 };
 
-/* The folded address of a user there is, and our tables. NULL: err. */
+/* The folded address of a user there is, enabled or not, and our tables. NULL: err. */
 static struct sql *find(struct directory_admin *a, struct str address, struct str *account_out,
-                        struct err *err)
+                        bool *enabled_out, struct err *err)
 {
-    bool found;
-    arena_clear(a->scratch);
-    if (admin_address(a, address, account_out, err) < 0 ||
-        rows_user(a->rows, *account_out, &found, err) < 0)
+    struct directory_user u;
+    struct arena *m = arena_new(0);
+    int rc = directory_user_get(a, m, address, &u, err);
+    *enabled_out = rc == 0 && u.enabled;
+    arena_free(&m);
+    if (rc < 0 || admin_address(a, address, account_out, err) < 0)
         return NULL;
-    if (found)
-        return admin_own(a, err);
-    err_set(err, ERR_PERM, ERR_WHY_NOT_FOUND, "there is no user " STR_FMT ", or it is disabled",
-            STR_ARG(str_take(*account_out, 200)));
-    return NULL;
+    return admin_own(a, err);
 }
 
 /* ---- Options */
@@ -86,7 +84,8 @@ int directory_options_get(struct directory_admin *a, struct arena *m, struct str
                           struct directory_options *out, struct err *err)
 {
     struct str account;
-    struct sql *own = find(a, address, &account, err);
+    bool enabled;
+    struct sql *own = find(a, address, &account, &enabled, err);
     return own ? options_read(own, m, account, out, err) : -1;
 }
 
@@ -95,12 +94,13 @@ int directory_options_set(struct directory_admin *a, struct str address,
 {
     struct directory_options checked = *o;
     struct str account;
-    struct sql *own = find(a, address, &account, err);
+    bool enabled;
+    struct sql *own = find(a, address, &account, &enabled, err);
     if (!own || check_forward(a, account, o->forward, &checked.forward, err) < 0)
         return -1;
     if (o->away_until && o->away_until <= o->away_from)
         return ERR(err, ERR_PERM, "the absence would end before it begins");
-    if (check_arrives(a, own, account, &checked, err) < 0)
+    if (enabled && check_arrives(a, own, account, &checked, err) < 0)
         return -1;
     return options_write(own, account, &checked, err);
 }
@@ -111,7 +111,8 @@ int directory_notice_get(struct directory_admin *a, struct arena *m, struct str 
                          struct directory_notice *out, struct err *err)
 {
     struct str account;
-    struct sql *own = find(a, address, &account, err);
+    bool enabled;
+    struct sql *own = find(a, address, &account, &enabled, err);
     return own ? options_notice(own, m, account, out, err) : -1;
 }
 
@@ -135,6 +136,7 @@ int directory_notice_set(struct directory_admin *a, struct str address,
     struct str account;
     if (check_notice(n, err) < 0)
         return -1;
-    struct sql *own = find(a, address, &account, err);
+    bool enabled;
+    struct sql *own = find(a, address, &account, &enabled, err);
     return own ? options_set_notice(own, account, n, err) : -1;
 }

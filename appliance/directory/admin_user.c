@@ -151,6 +151,16 @@ int directory_user_set_enabled(struct directory_admin *a, struct str address, bo
                        STR_NULL, address, err);
 }
 
+int directory_user_set_name(struct directory_admin *a, struct str address, struct str name,
+                            struct err *err)
+{
+    arena_clear(a->scratch);
+    if (check_name(name, err) < 0)
+        return -1;
+    return change_user(a, "UPDATE users SET name = ? WHERE id = ?", name.p ? name : STR(""),
+                       address, err);
+}
+
 int directory_user_set_quota(struct directory_admin *a, struct str address, uint64_t bytes,
                              struct err *err)
 {

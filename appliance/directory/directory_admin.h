@@ -60,6 +60,8 @@ int directory_user_set_hash(struct directory_admin *a, struct str address, struc
                             struct err *err) __attribute__((warn_unused_result));
 int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled,
                                struct err *err) __attribute__((warn_unused_result));
+int directory_user_set_name(struct directory_admin *a, struct str address, struct str name,
+                            struct err *err) __attribute__((warn_unused_result));
 int directory_user_set_quota(struct directory_admin *a, struct str address, uint64_t bytes,
                              struct err *err) __attribute__((warn_unused_result));
 

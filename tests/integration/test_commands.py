@@ -7,6 +7,7 @@ import imaplib
 import os
 import re
 import smtplib
+import subprocess
 
 import pytest
 from conftest import ok, posthouse
@@ -462,3 +463,23 @@ def test_without_a_server(alone, start):
     assert account["detached"] is True and account["messages"] == 1
     alone("account", "remove", account["id"], "--mail")
     assert alone.json("mailbox", "check") == []
+
+
+# ---- completion
+def completed(script, *words):
+    """What bash offers for the last of these words."""
+    text = script + '\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _posthouse; printf "%s\\n" "${COMPREPLY[@]}"'
+    run = subprocess.run(["bash", "-c", text, "bash", "posthouse", *words], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0 and run.stderr == "", run.stderr
+    return run.stdout.split()
+
+
+def test_completion():
+    script = posthouse("completion", "bash").out
+    assert "apply" in completed(script, "") and completed(script, "quar") == ["quarantine"]
+    assert set(completed(script, "alias", "")) == {"add", "list", "show", "remove"}
+    assert completed(script, "alias", "add", "--") == ["--replace", "--data", "--config", "--json"]
+    assert completed(script, "apply", "--p") == ["--prune", "--passwords"]
+    assert posthouse("completion", "zsh").out.endswith(script)
+    assert "-l replace" in posthouse("completion", "fish").out
+    assert posthouse("completion", "tcsh").code == 2
