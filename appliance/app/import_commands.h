@@ -5,8 +5,8 @@
 #define PH_APP_IMPORT_COMMANDS_H
 #include "appliance/app/import.h"
 
-extern const struct import_command import_flurdy, import_opendkim, import_maildir, export_maildir,
-    export_mbox;
+extern const struct import_command import_flurdy, import_opendkim, import_maildir, import_mbox,
+    export_maildir, export_mbox;
 /* Shows why nothing was begun; the exit code. */
 int import_refused(const struct import_call *call, const struct err *err);
 #endif
