@@ -80,7 +80,8 @@ static void say(struct clamav_child *c, char *why, size_t room)
 
 bool clamav_child_lives(struct clamav_child *c, char *why, size_t room)
 {
-    pthread_mutex_lock(&c->lock);
+    if (pthread_mutex_trylock(&c->lock) != 0)
+        return true; /* a scan is just learning otherwise, and will tell */
     if (c->report >= 0) {
         struct runner_report r = runner_next(c->report, 0);
         if (r.what != RUNNER_NOTHING) {

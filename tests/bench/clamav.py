@@ -19,6 +19,28 @@ RATIO = 1.15
 LOADED = "signatures of"
 
 
+def resident(pid):
+    try:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path("/proc/%d/status" % pid).read_text())[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError, TypeError):  # it has just ended
+        return 0
+
+
+def children(pid):
+    found = []
+    for task in pathlib.Path("/proc/%d/task" % pid).iterdir():
+        try:
+            found += [int(n) for n in (task / "children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def memory(server):
+    """Of the server, and of the scanners if they are processes of their own: children of one that it has forked."""
+    return server.rss() + sum(resident(pid) for child in children(server.pid) for pid in children(child))
+
+
 class Traffic:
     """Every fourth message is infected."""
 
@@ -31,7 +53,7 @@ class Traffic:
 
     def watch(self):
         while not self.over.is_set():
-            self.peak = max(self.peak, self.server.rss())
+            self.peak = max(self.peak, memory(self.server))
             time.sleep(0.005)
 
     def send(self, who):
@@ -63,6 +85,7 @@ def main():
     p.add_argument("--signatures", type=int, default=1_000_000)
     p.add_argument("--reloads", type=int, default=3)
     p.add_argument("--concurrent", action="store_true")
+    p.add_argument("--isolation", default="thread", choices=("thread", "process"))
     p.add_argument("--wait", default="10s")
     o = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +93,7 @@ def main():
         synthetic(signatures, o.signatures, 0)
         server = Server(settings=FAST + ("clamav.database=%s" % signatures, "clamav.check=500ms", "clamav.wait=" + o.wait,
                                          "clamav.concurrent_reload=" + ("yes" if o.concurrent else "no"), "limits.mode=off",
+                                         "clamav.isolation=" + o.isolation,
                                          "filters.hold_count=100000"))
         try:
             return measure(o, server, signatures)
@@ -80,7 +104,7 @@ def main():
 def measure(o, server, signatures):
     wait_for(lambda: LOADED in server.log(), "the first load", 600)
     time.sleep(1)
-    one = server.rss()
+    one = memory(server)
     traffic = Traffic(server)
     try:
         for seed in range(1, o.reloads + 1):
@@ -95,8 +119,8 @@ def measure(o, server, signatures):
     names = sorted(re.search(r"Message-ID: <(\S+)@x>", text)[1] for text in box)
     passed = sum("X-Bad" in text for text in box + folder_of(server, "Junk"))
     lost = len(set(traffic.clean) - set(names))
-    print("%d signatures, %d reloads: one engine %d MB, peak %d MB, ratio %.3f; longest wait of a client %.1f s" % (
-        o.signatures, o.reloads, one >> 20, traffic.peak >> 20, traffic.peak / one, traffic.slowest))
+    print("%d signatures in a %s, %d reloads: one engine %d MB, peak %d MB, ratio %.3f; longest wait of a client %.1f s" % (
+        o.signatures, o.isolation, o.reloads, one >> 20, traffic.peak >> 20, traffic.peak / one, traffic.slowest))
     print("clean %d, lost %d; infected: refused %d, held and found %d, passed %d; asked to come again %d" % (
         len(traffic.clean), lost, len(traffic.refused), len(traffic.held), passed, len(traffic.deferred)))
     return int(bool(lost or passed or (not o.concurrent and traffic.peak >= RATIO * one)))

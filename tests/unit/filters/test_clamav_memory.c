@@ -56,6 +56,14 @@ static uint64_t left(void)
     return m.left / MB;
 }
 
+static uint64_t total(void)
+{
+    struct clamav_memory m;
+
+    assert_true(clamav_memory_read(root, &m));
+    return m.total / MB;
+}
+
 static void no_groups(void **state)
 {
     struct clamav_memory m;
@@ -67,6 +75,7 @@ static void no_groups(void **state)
     assert_false(clamav_memory_read(root, &m));
     machine();
     assert_int_equal(left(), 1280);
+    assert_int_equal(total(), 2048);
     put("proc/self/cgroup", "");
     assert_int_equal(left(), 1280);
     put("proc/self/cgroup", "nonsense\n:::\n0::/not/there\n");
@@ -86,6 +95,7 @@ static void version_2(void **state)
     put("sys/fs/cgroup/mail.slice/posthouse.service/memory.stat",
         "anon 62914560\nfile 41943040\ninactive_file 41943040\nactive_file 0\n");
     assert_int_equal(left(), 708);
+    assert_int_equal(total(), 512);
     put("sys/fs/cgroup/mail.slice/posthouse.service/memory.swap.max", "0\n");
     put("sys/fs/cgroup/mail.slice/posthouse.service/memory.swap.current", "0\n");
     assert_int_equal(left(), 452);
@@ -97,6 +107,7 @@ static void version_2(void **state)
     assert_int_equal(left(), 50);
     put("sys/fs/cgroup/mail.slice/memory.current", "300000000\n");
     assert_int_equal(left(), 0);
+    assert_int_equal(total(), 200);
 }
 
 /* A container sees its own group as the root of the mount. */
