@@ -131,8 +131,15 @@ static int user_get(struct admin_call *c)
     return admin_end(&s, rc);
 }
 
+static json_t *paths_json(const struct directory_user *u)
+{
+    return json_pack("{so so so}", "address", admin_str(u->address), "home", admin_str(u->home),
+                     "maildir", admin_str(u->maildir));
+}
+
 static int user_list(struct admin_call *c)
 {
+    bool paths = admin_option(c, "paths") != NULL;
     struct admin_session s;
     struct directory_user *list;
     size_t n;
@@ -143,7 +150,7 @@ static int user_list(struct admin_call *c)
     rc = directory_user_list(s.dir, s.mem, admin_arg(c, 0), &list, &n, &c->err);
     c->result = rc ? NULL : json_array();
     for (size_t i = 0; rc == 0 && i < n; i++)
-        json_array_append_new(c->result, user_json(&list[i]));
+        json_array_append_new(c->result, paths ? paths_json(&list[i]) : user_json(&list[i]));
     return admin_end(&s, rc);
 }
 
@@ -258,10 +265,12 @@ static int user_allow(struct admin_call *c)
 }
 
 static const char *const user_add_options[] = {"name=", "quota=", NULL};
+static const char *const user_list_options[] = {"paths", NULL};
 const struct admin_command admin_user_commands[] = {
     {"user", "add", "ADDRESS", 1, 1, user_add_options, true, user_add,
      "Add a user; the password is asked for, or read from standard input."},
-    {"user", "list", "[DOMAIN]", 0, 1, NULL, false, user_list, "List the users."},
+    {"user", "list", "[DOMAIN]", 0, 1, user_list_options, false, user_list,
+     "List the users; with --paths where their mail was in the system they came from."},
     {"user", "show", "ADDRESS", 1, 1, NULL, false, user_get, "Show one user."},
     {"user", "name", "ADDRESS NAME", 2, 2, NULL, false, user_name, "Change a user's name."},
     {"user", "quota", "ADDRESS SIZE", 2, 2, NULL, false, user_quota,

@@ -468,7 +468,7 @@ int import_run_account(struct import_run *r, struct str address, struct buf *out
 
 int import_run_users(struct import_run *r, json_t **out, struct err *err)
 {
-    const char *argv[] = {"user", "list"};
+    const char *argv[] = {"user", "list", "--paths"};
 
     return import_wire_command(r->wire, argv, ARRAY_LEN(argv), out, err);
 }

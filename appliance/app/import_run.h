@@ -26,7 +26,7 @@ struct import_wire *import_run_wire(struct import_run *run); /* between mailboxe
  * it into `out`. */
 int import_run_account(struct import_run *run, struct str address, struct buf *out, struct err *err)
     __attribute__((warn_unused_result));
-/* The users of the directory, as {address, ...} rows; the caller's. */
+/* The users of the directory, as rows {address, home, maildir}; the caller's. */
 int import_run_users(struct import_run *run, json_t **out, struct err *err)
     __attribute__((warn_unused_result));
 

@@ -188,9 +188,11 @@ static void read_user(struct sql_stmt *st, struct arena *m, void *item)
     u->enabled = sql_int(st, 2) == 1;
     u->quota_bytes = schema_quota(sql_text(st, 3));
     u->scheme = scheme_of(m, sql_text(st, 4), sql_text(st, 5));
+    u->home = arena_str(m, sql_text(st, 6));
+    u->maildir = arena_str(m, sql_text(st, 7));
 }
 
-#define USER_COLUMNS "SELECT id, name, enabled, quota, crypt, clear FROM users "
+#define USER_COLUMNS "SELECT id, name, enabled, quota, crypt, clear, home, maildir FROM users "
 
 int directory_user_get(struct directory_admin *a, struct arena *m, struct str address,
                        struct directory_user *out, struct err *err)

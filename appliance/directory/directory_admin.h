@@ -24,8 +24,9 @@ struct directory_domain {
 struct directory_user {
     struct str address, name;
     bool enabled;
-    uint64_t quota_bytes; /* 0 = the store's default */
-    struct str scheme;    /* of the stored hash: "yescrypt", "none" ... never the hash */
+    uint64_t quota_bytes;     /* 0 = the store's default */
+    struct str scheme;        /* of the stored hash: "yescrypt", "none" ... never the hash */
+    struct str home, maildir; /* where its mail was in the system the rows came from */
 };
 struct directory_alias {
     struct str address;      /* or "@domain" */

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """posthouse import maildir: what Dovecot served before is what we serve after, UID by UID."""
+import contextlib
 import imaplib
 import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -236,6 +238,22 @@ def test_every_user(start, folder):
     assert result.json["without"] == len(server.accounts) - 2
     for user in server.accounts[:2]:
         assert b"Subject: " + user.encode() in server.newest(user)
+
+
+def test_where_the_rows_say(start, folder):
+    """Flurdy's users: home and maildir, below where the old disk is."""
+    server = start(data=folder / "data")
+    users = server.accounts[:2]
+    server.stop()
+    with contextlib.closing(sqlite3.connect(folder / "data" / "directory.db")) as db, db:
+        db.execute("UPDATE users SET home = '/var/spool/mail/virtual', maildir = 'one/' WHERE id = ?", [users[0]])
+        db.execute("UPDATE users SET maildir = '/srv/two' WHERE id = ?", [users[1]])
+    make(folder / "old/var/spool/mail/virtual/one", [("cur/1.a:2,", b"Subject: one\n\n", 1000)])
+    make(folder / "old/srv/two", [("cur/1.a:2,", b"Subject: two\n\n", 1000)])
+    result = bring(None, "--flurdy", str(folder / "old"), data=folder / "data", account=None)
+    assert result.code == 0 and result.json["accounts"] == 2, result.out
+    server = start(data=folder / "data")
+    assert b"Subject: one" in server.newest(users[0]) and b"Subject: two" in server.newest(users[1])
 
 
 def many(path, n):
