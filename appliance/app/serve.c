@@ -109,6 +109,11 @@ static int drop(struct serve *s, struct err *err)
     if (programs_start(&s->runner, &s->user, s->boot, s->config_path, err))
         return -1;
     s->appliance.runner = &s->runner;
+    if (s->boot->directory.source == DIRECTORY_FROM_SYSTEM) {
+        if (pam_helper_start(&s->pam, err))
+            return -1;
+        s->boot->directory.system = &s->pam.system;
+    }
     if (privileges_drop(&s->user, err))
         return -1;
     if (access(s->config_path, R_OK) != 0)
@@ -265,7 +270,7 @@ static int run(struct serve *s, struct err *err)
     prepare_process();
     serve_set_log(s->boot);
     s->data = (struct datadir){.fd = -1, .lock_fd = -1};
-    s->helper.fd = s->runner.fd = -1;
+    s->helper.fd = s->runner.fd = s->pam.fd = -1;
     snapshot_ref(&s->boot->snapshot);
     s->current = s->boot;
     rc = start(s, err);
@@ -278,6 +283,7 @@ static int run(struct serve *s, struct err *err)
     appliance_stop(&s->appliance);
     helper_stop(&s->helper);
     runner_stop(&s->runner);
+    pam_helper_stop(&s->pam);
     serve_free_ports(s);
     tls_ctx_unref(&s->appliance.tls);
     datadir_close(&s->data);

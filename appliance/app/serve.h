@@ -4,6 +4,7 @@
 #ifndef PH_APP_SERVE_H
 #define PH_APP_SERVE_H
 #include "appliance/app/appliance.h"
+#include "appliance/app/pam_helper.h"
 #include "appliance/app/keys.h"
 #include "appliance/app/privileges.h"
 #include "appliance/app/programs.h"
@@ -17,6 +18,7 @@ struct serve {
     struct service_user user;
     struct helper helper;
     struct runner runner; /* of programs */
+    struct pam_helper pam;
     struct datadir data;
     struct appliance appliance;
     struct reload *reload; /* under way */

@@ -3,6 +3,7 @@
 import contextlib
 import imaplib
 import os
+import pathlib
 import pwd
 import re
 import shutil
@@ -56,10 +57,10 @@ class Site(Appliance):
         super().write(more)
         self.hide(self.path)
 
-    def begin(self, more=""):
-        quoted = {name: '"%s"' % value for name, value in self.directory.items()}
+    def begin(self, more="", before=None):
+        quoted = {name: value if isinstance(value, int) else '"%s"' % value for name, value in self.directory.items()}
         return self.start(self.section("directory", quoted) + self.section("smtp", {"auth_delay": "10ms", "error_delay": "5ms"})
-                          + self.section("imap", {"login_delay": "10ms"}) + more)
+                          + self.section("imap", {"login_delay": "10ms"}) + more, before=before)
 
     def rcpt(self, address):
         with self.smtp() as client:
@@ -402,5 +403,63 @@ def test_keys_of_opendkim(tmp_path):
         assert [(k["domain"], k["selector"], k["state"]) for k in listed] == [("example.com", "old", "active")], listed
         done = site.command("import", "opendkim", "--json", str(tmp_path / "KeyTable"), str(tmp_path / "SigningTable"))
         assert (done.json["brought"], done.json["known"]) == (0, 1), done.out
+    finally:
+        site.stop()
+
+
+# ---- users of the system
+IN_A_SYSTEM = """set -e
+mount --make-rprivate /
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/shadow" /etc/shadow
+mount --bind "$1/pam.d" /etc/pam.d
+shift
+exec "$@"
+"""
+
+
+def a_system(folder):
+    """A passwd and a shadow file with Paula, and PAM's service, to be laid over the machine's in a namespace of its own."""
+    folder.mkdir()
+    (folder / "pam.d").mkdir()
+    service = "auth required pam_unix.so\naccount required pam_unix.so\n"
+    (folder / "pam.d" / "posthouse").write_text(service)
+    (folder / "pam.d" / "other").write_text("auth required pam_deny.so\naccount required pam_deny.so\n")
+    passwd = pathlib.Path("/etc/passwd").read_text()
+    (folder / "passwd").write_text(passwd + "paula:x:21500:21500:Paula:/nonexistent:/bin/false\n"
+                                   "daemon2:x:21300:21300::/nonexistent:/bin/false\n")
+    (folder / "shadow").write_text("root:*:19000:0:99999:7:::\npaula:%s:19000:0:99999:7:::\ndaemon2:%s:19000:0:99999:7:::\n"
+                                   % (flurdy.make_hash("$6$", "paula-pass"), flurdy.make_hash("$6$", "daemon-pass")))
+    os.chmod(folder / "shadow", 0o640)
+    return ["unshare", "-m", "sh", "-c", IN_A_SYSTEM, "sh", str(folder)]
+
+
+def test_users_of_the_system():
+    if not AS_ROOT:
+        pytest.skip("a namespace of its own needs root")
+    site = Site(source="system", uid_min=21400)
+    before = a_system(site.folder / "etc")
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        shutil.rmtree(site.folder)
+        pytest.skip("no mount namespaces here")
+    try:
+        site.begin(before=before)
+        assert site.login("paula@example.com", "paula-pass") is True
+        assert site.login("Paula", "paula-pass") is True
+        for _ in range(3):
+            assert site.login("paula@example.com", "wrong") is False
+        assert site.login("daemon2@example.com", "daemon-pass") is False  # below uid_min
+        assert site.login("root@example.com", "x") is False
+        assert site.rcpt("paula@example.com")[0] == 250
+        assert site.rcpt("daemon2@example.com")[0] == 550
+        with site.smtp() as client:
+            assert client.sendmail("someone@example.org", "paula@example.com", MESSAGE) == {}
+        # What the system says counts at once, also when it can say nothing.
+        shadow = site.folder / "etc" / "shadow"
+        shadow.write_text(shadow.read_text().replace("paula:", "paula:!"))
+        assert site.login("paula@example.com", "paula-pass") is False
+        site.trouble_expected = True
+        (site.folder / "etc" / "pam.d" / "posthouse").write_text("auth required pam_no_such_module.so\n")
+        assert isinstance(site.login("paula@example.com", "paula-pass"), str)
     finally:
         site.stop()
