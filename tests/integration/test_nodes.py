@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""Two servers on one MariaDB and one folder of bodies: both serve the same mailboxes at once, one sees what the other does, and
+goes on when the other one is killed."""
+import contextlib
+import itertools
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import tempfile
+import threading
+
+import pytest
+from conftest import FAST, Server, ok, wait_for
+from outgoing import Post, a_world, host, message  # noqa: F401 (fixture)
+from peer import HANG
+from test_serve import USER
+
+import mariadb  # tests/lib, which outgoing names
+
+EACH = 60
+LARGE = "x" * 76 + "\r\n"
+names = ("nodes_%d" % i for i in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+def database():
+    try:
+        server = mariadb.Server()
+    except mariadb.NoServer as e:
+        pytest.skip(str(e))
+    with server:
+        yield server
+
+
+class Nodes:
+    def __init__(self, database):
+        self.name = next(names)
+        database.database(self.name)
+        self.url = "mysql://root@/%s?socket=%s" % (self.name, database.socket)
+        self.bodies = tempfile.mkdtemp(prefix="posthouse-bodies-")
+        self.running = []
+
+    def start(self):
+        # Given last, they count, should the suite as a whole run on another database.
+        self.running.append(Server(settings=(*FAST, "database.url=" + self.url, "database.unsafe=yes", "store.bodies=" + self.bodies)))
+        return self.running[-1]
+
+    def stop(self):
+        for server in self.running:
+            server.stop()
+        shutil.rmtree(self.bodies)
+
+
+@pytest.fixture
+def nodes(database):
+    n = Nodes(database)
+    yield n
+    n.stop()
+
+
+@pytest.fixture
+def both(nodes):
+    return nodes.start(), nodes.start()
+
+
+def text(subject, body="Hello.\r\n"):
+    return "From: someone@example.org\r\nTo: xandros@example.com\r\nSubject: %s\r\n\r\n%s" % (subject, body)
+
+
+def deliver(server, subject, body="Hello.\r\n", client=None):
+    with contextlib.nullcontext(client) if client else server.smtp() as c:
+        assert c.sendmail("someone@example.org", "xandros@example.com", text(subject, body)) == {}
+
+
+def listed(server, user="xandros", mailbox="INBOX"):
+    """[(uid, subject)] as one node shows it."""
+    with server.imap(user) as client:
+        if ok(client.select(mailbox, readonly=True)) == [b"0"]:
+            return []
+        rows = ok(client.fetch("1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+    return [(int(re.search(rb"UID (\d+)", r[0])[1]), re.search(rb"Subject: (\S+)", r[1])[1].decode()) for r in rows if len(r) == 2]
+
+
+def together(*jobs):
+    """Runs them at once; what one raises is raised."""
+    failed = []
+
+    def run(job):
+        try:
+            job()
+        except BaseException as e:  # noqa: B902
+            failed.append(e)
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failed:
+        raise failed[0]
+
+
+def send_many(server, prefix, n=EACH):
+    with server.smtp() as client:
+        for i in range(n):
+            deliver(server, "%s%d" % (prefix, i), client=client)
+
+
+def test_uids_are_unique_and_increase(both):
+    a, b = both
+    together(*(lambda s=s, p=p: send_many(s, p) for s in both for p in ("first-%d-" % s.pid, "second-%d-" % s.pid)))
+    of_a, of_b = listed(a), listed(b)
+    assert of_a == of_b
+    assert [uid for uid, _ in of_a] == list(range(1, 4 * EACH + 1))
+    assert len({subject for _, subject in of_a}) == 4 * EACH
+    for prefix in {re.match(r"\D+-\d+-", subject)[0] for _, subject in of_a}:  # of each connection in its order
+        assert [s for _, s in of_a if s.startswith(prefix)] == [prefix + str(i) for i in range(EACH)]
+
+
+def test_one_reads_what_the_other_stored(both):
+    a, b = both
+    body = LARGE * 2000  # a file in the shared folder
+    deliver(b, "large", body)
+    wait_for(lambda: a.count("xandros") == 1, "the message")
+    assert a.newest("xandros").decode().endswith(body)
+
+
+class Idle:
+    def __init__(self, server):
+        self.client = server.imap("xandros")
+        self.client.select("INBOX")
+        self.client.send(b"i IDLE\r\n")
+        self.seen = b""
+        self.wait(b"+ ")
+
+    def wait(self, what):
+        stream = self.client.sock
+
+        def found():
+            while what not in self.seen and (stream.pending() or select.select([stream], [], [], 0.05)[0]):
+                data = stream.recv(65536)
+                assert data, self.seen
+                self.seen += data
+            return what in self.seen
+        wait_for(found, "%r in %r" % (what, self.seen))
+        self.seen = self.seen.split(what, 1)[1]
+
+    def end(self):
+        self.client.send(b"DONE\r\n")
+        self.wait(b"i OK")
+        self.client.logout()
+
+
+def test_idle_sees_the_other(both):
+    a, b = both
+    deliver(b, "there")
+    idle = Idle(a)
+    deliver(b, "news")
+    idle.wait(b"* 2 EXISTS")
+    with b.imap("xandros") as client:
+        client.select("INBOX")
+        client.store("1", "+FLAGS", "(\\Flagged)")
+        idle.wait(b"\\Flagged")
+        client.store("1", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+        idle.wait(b"* 1 EXPUNGE")
+    idle.end()
+
+
+def work(server, name, rounds=25):
+    """Copies and moves between folders that the other one works in, too."""
+    with server.imap("xandros") as client:
+        for i in range(rounds):
+            ok(client.append("Drafts", None, None, text("%s-%d" % (name, i)).encode()))
+            ok(client.select("Drafts"))
+            mine = ok(client.uid("SEARCH", "SUBJECT", "%s-%d" % (name, i)))[0].split()
+            assert len(mine) == 1, (name, i, mine)
+            ok(client.uid("STORE", mine[0], "+FLAGS", "(\\Seen $Label%d)" % (i % 5)))
+            ok(client.uid("COPY", mine[0], "Archive"))
+            ok(client.uid("MOVE", mine[0], "Trash"))
+
+
+def test_both_change_the_same_mailboxes(both):
+    a, b = both
+    together(lambda: work(a, "one"), lambda: work(b, "two"), lambda: work(b, "three"))
+    for server in both:
+        assert listed(server, mailbox="Drafts") == []
+        for mailbox in ("Archive", "Trash"):
+            rows = listed(server, mailbox=mailbox)
+            assert sorted(s for _, s in rows) == sorted("%s-%d" % (n, i) for n in ("one", "two", "three") for i in range(25))
+            assert [uid for uid, _ in rows] == list(range(1, 76))
+    done = a.command_line("mailbox", "check")
+    assert done.code == 0, done.out + done.err
+
+
+def test_one_is_killed(nodes, both):
+    a, b = both
+    told, began = [], threading.Event()
+
+    def until_it_ends():
+        with contextlib.suppress(OSError, Exception), b.smtp() as client:  # noqa: B902 (smtplib's are many)
+            for i in range(100000):
+                subject = "b-%d" % i
+                assert client.sendmail("someone@example.org", "xandros@example.com", text(subject)) == {}
+                told.append(subject)
+                if i == 20:
+                    began.set()
+
+    def kill():
+        assert began.wait(60)
+        b.trouble_expected = True
+        b.process.send_signal(signal.SIGKILL)
+        b.process.wait()
+    together(until_it_ends, lambda: send_many(a, "a-"), kill)
+    deliver(a, "after")
+    found = [s for _, s in listed(a)]
+    assert set(told) <= set(found) and len(found) == len(set(found))
+    assert {"a-%d" % i for i in range(EACH)} | {"after"} <= set(found)
+    b.stop(signal.SIGKILL)
+    nodes.running.remove(b)
+    c = nodes.start()  # another one comes
+    deliver(c, "new")
+    assert listed(a)[-1][1] == "new"
+    uids = [uid for uid, _ in listed(c)]
+    assert uids == sorted(set(uids))
+
+
+# ---- What leaves: one of them sends it, and its rows are the other's when it was killed.
+
+@pytest.fixture(scope="module")
+def world():
+    with a_world() as w:
+        yield w
+
+
+@pytest.fixture
+def posts(world, database):
+    name, bodies = next(names), tempfile.mkdtemp(prefix="posthouse-bodies-")
+    database.database(name)
+    shutil.chown(bodies, USER, pwd.getpwnam(USER).pw_gid)
+    more = 'database {\n    url = "mysql://root@/%s?socket=%s"\n    unsafe = yes\n}\nstore {\n    bodies = "%s"\n}\n' % (
+        name, database.socket, bodies)
+    both = [Post(world, more=more) for _ in range(2)]
+    try:
+        both[0].begin()
+        both[1].start()
+        yield both
+    finally:
+        for p in both:
+            p.stop()
+        shutil.rmtree(bodies)
+
+
+def test_rows_of_the_killed_one_are_sent_by_the_other(posts, host):  # noqa: F811
+    first, second = posts
+    at_the_end = threading.Event()
+
+    def answer(session, verb, argument):
+        if verb != "END" or at_the_end.is_set():
+            return None
+        at_the_end.set()
+        return HANG
+    p, name = host(answer=answer)
+    first.submit("x@" + name, message())
+    assert at_the_end.wait(60)
+    os.kill(first.pid, signal.SIGKILL)
+    first.process.wait()
+    first.process.stdout.close()
+    first.process = None
+    mail = p.wait(1, 90)
+    assert mail[0].to == ["x@" + name]
+    wait_for(lambda: not second.waiting(), "an empty queue", 60)
+    assert len(p.mail) == 1
+
+
+def test_each_is_sent_once(posts, host):  # noqa: F811
+    first, second = posts
+    p, name = host()
+    together(*(lambda s=s, i=i: [s.submit("u%d-%d@%s" % (i, k, name), message()) for k in range(15)]
+               for i, s in enumerate((first, second))))
+    p.wait(30, 60)
+    wait_for(lambda: not first.waiting(), "an empty queue", 60)
+    assert sorted(to for m in p.mail for to in m.to) == sorted("u%d-%d@%s" % (i, k, name) for i in range(2) for k in range(15))
