@@ -39,6 +39,7 @@ struct held {
     struct chain_message message;
     struct err err;
     bool found, loaded, mine;
+    bool quarantine_junk;
     struct chain *chain;
     struct buf head; /* edited; empty: not */
     struct plan plan;
@@ -72,6 +73,8 @@ static void put_decision(struct buf *out, const char *key, const struct decision
 static void put_facts(struct buf *out, const struct fact_node *n)
 {
     for (; n; n = n->next) {
+        if (!n->fact->value.n)
+            continue;
         buf_add_z(out, "fact ");
         put(out, n->fact->name.p, n->fact->value.p);
     }
@@ -108,6 +111,11 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
     e->stage = str_from(c->answer.stage);
     e->reason = e->held == QUEUE_HELD ? STR("waits for a stage that can't judge it yet")
                                       : str_from(c->answer.reason);
+}
+
+void held_quarantine_junk(struct buf *view)
+{
+    put(view, "junk", "quarantine");
 }
 
 static enum ph_verdict verdict_named(struct str name)
@@ -164,11 +172,13 @@ static void restore_all(struct held *h, struct ph_view *v, const char **rcpts)
     struct str *items = ARENA_ARRAY(h->arena, struct str, rest.n + 2);
     size_t n = 0;
 
+    h->quarantine_junk = false;
     while (rest.n) {
         str_cut(rest, '\0', &key, &rest);
         str_cut(rest, '\0', &value, &rest);
         items[n++] = key;
         items[n++] = value;
+        h->quarantine_junk |= str_eq(key, STR("junk"));
     }
     for (size_t i = 0; i < n; i += 2)
         if (!str_starts(items[i], STR("fact ")))
@@ -220,6 +230,7 @@ static void plan(struct held *h)
     const int64_t now = clock_wall_ms();
     struct plan *p = &h->plan;
     bool undecided = a->hold || a->verdict == PH_DEFER;
+    bool kept = a->verdict == PH_JUNK && h->quarantine_junk;
 
     *p = (struct plan){.held = QUEUE_QUARANTINE,
                        .until_ms = now + (int64_t)conf->quarantine_time,
@@ -239,7 +250,7 @@ static void plan(struct held *h)
     } else if (a->verdict == PH_DISCARD) {
         p->held = 0;
         p->outcome = "discarded";
-    } else if (a->verdict < PH_QUARANTINE) {
+    } else if (a->verdict < PH_QUARANTINE && !kept) {
         p->held = 0;
         p->release = true;
         p->mailbox = a->verdict == PH_JUNK ? "Junk" : NULL;

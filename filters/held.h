@@ -12,6 +12,8 @@ struct queue_entry;
  * `held` is set. Strings are the chain's. */
 void held_fill(const struct chain *c, const struct ph_view *v, struct buf *view,
                struct queue_entry *e);
+/* Should it turn out to be junk, it goes into quarantine: appended to `view`, too. */
+void held_quarantine_junk(struct buf *view);
 
 struct held;
 struct held *held_new(struct filters *f);

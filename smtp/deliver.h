@@ -34,6 +34,7 @@ enum smtp_step smtp_step_envelope(struct smtp_session *s);
 
 /* leave.c: tx->leaves from the recipients elsewhere */
 enum smtp_step smtp_step_junk(struct smtp_session *s);
+bool smtp_junk_stays(const struct smtp_session *s); /* something of it leaves, unless it is junk */
 enum smtp_step smtp_step_circle(struct smtp_session *s);
 enum smtp_step smtp_step_sender(struct smtp_session *s);
 enum smtp_step smtp_step_leave(struct smtp_session *s);

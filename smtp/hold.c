@@ -48,6 +48,8 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     tx->put.entry.sender = tx->sender;
     buf_init(&view, VIEW_MAX);
     held_fill(s->chain, &v, &view, &tx->put.entry);
+    if (smtp_junk_stays(s))
+        held_quarantine_junk(&view);
     tx->put.entry.view = arena_str(tx->arena, buf_str(&view));
     buf_fini(&view);
     if (store_submit(s->server->conf.store, &tx->put.op)) {

@@ -16,10 +16,15 @@ static bool leaves(const struct smtp_session *s)
 
 /* ---- Junk: who sends it on is taken for its source */
 
+bool smtp_junk_stays(const struct smtp_session *s)
+{
+    return leaves(s) && !s->relay->forward_junk && !smtp_may_relay(s);
+}
+
 enum smtp_step smtp_step_junk(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
-    if (!tx->junk || !leaves(s) || s->relay->forward_junk || smtp_may_relay(s))
+    if (!tx->junk || !smtp_junk_stays(s))
         return SMTP_STEP_NEXT;
     if (!tx->accounts.n) /* one reply, for all (DESIGN.md 4) */
         return smtp_step_refuse(s, 550, "5.7.1",

@@ -58,7 +58,7 @@ const struct ph_setting relay_settings[] = {
     PH_SETTING(BOOL, relay_conf, forward_junk, PH_RELOAD, "no", 0, 0,
         "Aliases also send on to other hosts what the filters call junk, which these then take this host for the source of. no: where all "
         "recipients of a message lead to other hosts only, it is refused (550 5.7.1); else the copies for other hosts go into quarantine, "
-        "and the others into Junk. Mail of users isn't meant, nor mail that was allowed (posthouse policy)."),
+        "and the others into Junk; mail that was held for a stage and then is junk goes into quarantine as a whole. Mail of users isn't meant, nor mail that was allowed (posthouse policy)."),
     PH_SETTING(TEXT, relay_conf, srs_domain, PH_RELOAD, "", 0, 0,
         "The domain of such senders; their bounces come back to it. Empty: main.hostname."),
     PH_SETTING(BOOL, relay_conf, local_hosts, PH_RELOAD, "no", 0, 0,

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """Hosts are asked whether a sender exists (stage `verify_sender`); where global aliases lead elsewhere; junk that isn't forwarded;
 addresses that are written anew before mail is signed."""
+import os
+import shutil
 import smtplib
+import subprocess
 
 import pytest
+from conftest import ROOT
 from outgoing import ADDRESS, ELSEWHERE, a_post, a_world, domain, host, message, unchanged, wait_for  # noqa: F401 (fixture)
 from peer import DROP, refuse
 
@@ -147,3 +151,24 @@ def test_written_anew_before_it_is_signed(post, host):
     assert dkim.verify(mail.data, dnsfunc=lambda n, timeout=5: record if n == b"anew._domainkey.example.com." else None)
     assert post.command("dkim", "retire", "example.com", "anew", "--now").code == 0
     assert post.command("dkim", "remove", "example.com", "anew").code == 0
+
+
+def test_what_was_held_and_is_junk(world, host):
+    """It was acknowledged: it waits for the administrator instead of going on."""
+    folder = world.folder / "stages"
+    (folder / "posthouse").mkdir(parents=True)
+    shutil.copy(ROOT / "filters" / "stage.h", folder / "posthouse")
+    subprocess.run(["cc", "-std=c11", "-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L", "-I", str(folder), "-o", str(folder / "every.so"),
+                    str(ROOT / "tests" / "plugins" / "every.c")], check=True)
+    os.chmod(folder, 0o755)
+    more = 'filters { plugins = {"%s"} hold_retry = 50ms }\nevery { deadline = 200ms on_error = hold %%s }\n' % (folder / "every.so")
+    p, name = host()
+    with a_post(world, more=more % "how = never") as post:
+        post.trouble_expected = True
+        assert post.command("alias", "add", "away@example.com", "x@" + name).code == 0
+        assert arrive(post, "away@example.com", sender="a@" + name)[0][1][0] == 250
+        assert post.waiting()[0]["state"] == "held"
+        post.write(more % "verdict = junk")
+        post.hup()
+        wait_for(lambda: post.json("quarantine", "list"), "the quarantine")
+        assert p.mail == []
