@@ -16,7 +16,9 @@ enum {
     OUT_MAX = 4 << 20,
     IN_MAX = 64 << 20,
     READ_AT_ONCE = 64 << 10,
-    PIECE_MAX = 64 << 10
+    PIECE_MAX = 64 << 10,
+    BUSY_TRIES = 50,
+    BUSY_WAIT_MS = 100
 };
 
 struct import_wire {
@@ -252,8 +254,8 @@ static int open_daemon(struct import_wire *w, const char *folder, struct err *er
     return hello(w, err);
 }
 
-static int open_folder(struct import_wire *w, const char *folder, const struct config *configured,
-                       struct err *err)
+static int open_here(struct import_wire *w, const char *folder, const struct config *configured,
+                     struct err *err)
 {
     int fd;
 
@@ -263,7 +265,27 @@ static int open_folder(struct import_wire *w, const char *folder, const struct c
     if (hello(w, err) == 0)
         return 0;
     drop_socket(w);
-    return err->why == ERR_WHY_BUSY ? open_daemon(w, folder, err) : -1;
+    return -1;
+}
+
+/* Held, and nobody answers: another command has it, or the child of one that was killed just now,
+ * or a daemon that begins or ends. */
+static int open_folder(struct import_wire *w, const char *folder, const struct config *configured,
+                       struct err *err)
+{
+    for (int tries = 0;; tries++) {
+        if (open_here(w, folder, configured, err) == 0)
+            return 0;
+        if (err->why != ERR_WHY_BUSY)
+            return -1;
+        if (open_daemon(w, folder, err) == 0)
+            return 0;
+        drop_socket(w);
+        if (err->why != ERR_WHY_NOT_FOUND || tries == BUSY_TRIES)
+            return -1;
+        err_clear(err);
+        (void)poll(NULL, 0, BUSY_WAIT_MS);
+    }
 }
 
 int import_wire_open(const char *data, const char *config, struct import_wire **out,

@@ -265,20 +265,29 @@ def many(path, n):
     return path
 
 
-@pytest.mark.parametrize("whom", ["command", "daemon"])
+@pytest.mark.parametrize("whom", ["command", "daemon", "daemon told to stop", "command without a daemon"])
 def test_killed_and_run_again(start, folder, whom):
     """Whichever end dies: what had come is there once, and the next run brings the rest."""
     n = 3000
     server = start(data=folder / "data")
     maildir = many(folder / "Maildir", n)
+    if whom == "command without a daemon":
+        server.stop()
     running = subprocess.Popen([BINARY, "import", "maildir", str(maildir), "--account", USER, "--data", str(server.data)],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(lambda: server.count("xandros") > 200 or running.poll() is not None, "some messages")
-    if whom == "command":
+
+    def arrived():
+        with contextlib.closing(sqlite3.connect("file:%s/data/store.db?mode=ro" % folder, uri=True, timeout=10)) as db:
+            return db.execute("SELECT COUNT(*) FROM message").fetchone()[0]
+    wait_for(lambda: arrived() > 200 or running.poll() is not None, "some messages")
+    if whom.startswith("command"):
         running.kill()
         running.communicate()
+        if whom == "command without a daemon":  # the child ends by itself, and gives the folder back
+            assert bring(maildir, data=folder / "data").code == 0
+            server = start(data=folder / "data")
     else:
-        server.stop(signal.SIGKILL)
+        server.stop(signal.SIGKILL if whom == "daemon" else signal.SIGTERM)
         _, text = running.communicate(timeout=60)
         assert running.returncode in (0, 75), text
         server = start(data=folder / "data")
