@@ -16,6 +16,10 @@ DAY = 86400_000
 def now():
     return int(time.time() * 1000)
 
+# Columns that later versions added have defaults.
+QUEUE = "id, body, held, since, until, next_try, sender, stage, reason, info"
+QUEUE_TO = "queue, n, state, site, next_try, expires, tries, forced, warned, notify, rcpt, sender, orcpt, last"
+
 
 class Queue:
     """Mail waiting in the store of a folder; its commands."""
@@ -31,11 +35,11 @@ class Queue:
             body, = db.execute("SELECT MIN(id) FROM body").fetchone()
             self.next_id += 1
             db.execute("UPDATE body SET refs = refs + 1 WHERE id = ?", (body,))
-            db.execute("INSERT INTO queue VALUES (?, ?, ?, ?, 0, 0, ?, '', ?, ?)",
+            db.execute("INSERT INTO queue(%s) VALUES (?, ?, ?, ?, 0, 0, ?, '', ?, ?)" % QUEUE,
                        (self.next_id, body, held, since or now(), sender.encode(), b"", b""))
             db.execute("INSERT INTO queue_out VALUES (?, 0, 0, ?, ?, ?)", (self.next_id, sender, b"", b"X-Ours: 1\r\n"))
             for n, rcpt in enumerate(rcpts):
-                db.execute("INSERT INTO queue_to VALUES (?, ?, ?, ?, ?, ?, 3, 0, 0, 4, ?, NULL, ?, ?)",
+                db.execute("INSERT INTO queue_to(%s) VALUES (?, ?, ?, ?, ?, ?, 3, 0, 0, 4, ?, NULL, ?, ?)" % QUEUE_TO,
                            (self.next_id, n, 2 if held else 0, rcpt.split("@")[1], now() + DAY, now() + 5 * DAY,
                             rcpt.encode(), b"", last))
         db.close()
@@ -192,10 +196,10 @@ def test_long_lists_come_in_pages(alone):
         body, = db.execute("SELECT MIN(id) FROM body").fetchone()
         ids = range(5000, 7300)
         db.execute("UPDATE body SET refs = refs + ? WHERE id = ?", (len(ids), body))
-        db.executemany("INSERT INTO queue VALUES (?, ?, ?, 1, 0, 0, ?, '', ?, ?)",
+        db.executemany("INSERT INTO queue(%s) VALUES (?, ?, ?, 1, 0, 0, ?, '', ?, ?)" % QUEUE,
                        ((i, body, 2 if i % 3 == 0 else 0, b"s@b", b"", b"") for i in ids))
         db.executemany("INSERT INTO queue_out VALUES (?, 0, 0, '', ?, ?)", ((i, b"", b"") for i in ids))
-        db.executemany("INSERT INTO queue_to VALUES (?, ?, ?, 'x', 1, 1, 0, 0, 0, 0, ?, NULL, ?, '')",
+        db.executemany("INSERT INTO queue_to(%s) VALUES (?, ?, ?, 'x', 1, 1, 0, 0, 0, 0, ?, NULL, ?, '')" % QUEUE_TO,
                        ((i, n, 2 if i % 3 == 0 else 0, b"r@x.example", b"") for i in ids for n in range(1 + i % 2)))
     db.close()
     listed = q("list")
