@@ -98,21 +98,31 @@ int privileges_drop(const struct service_user *u, struct err *err)
     return 0;
 }
 
+/* Those of `wanted` that we have. */
+static uint64_t capabilities_among(uint64_t wanted)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+
+    memset(data, 0, sizeof data);
+    if (syscall(SYS_capget, &head, data) != 0)
+        return 0;
+    return wanted & (data[0].permitted | (uint64_t)data[1].permitted << 32);
+}
+
+/* A supervisor may have taken some away: without CAP_KILL programs of other users end only by
+ * themselves. */
 int privileges_keep_switching(const struct service_user *u, struct err *err)
 {
-    const uint64_t keep =
-        UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_KILL;
+    const uint64_t keep = capabilities_among(UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID |
+                                             UINT64_C(1) << CAP_KILL);
 
     drop_bounding_set();
-    if (!u->change)
-        return set_capabilities(0) == 0
-                   ? 0
-                   : ERR(err, ERR_PERM, "cannot give up capabilities: %s", strerror(errno));
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+    if (u->change && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
         return ERR(err, ERR_PERM, "cannot keep capabilities: %s", strerror(errno));
-    if (become(u, err))
+    if (u->change && become(u, err))
         return -1;
-    if (set_capabilities(keep) != 0)
+    if (set_capabilities(u->change ? keep : 0) != 0)
         return ERR(err, ERR_PERM, "cannot limit the process that runs programs: %s",
                    strerror(errno));
     return 0;

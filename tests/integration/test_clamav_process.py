@@ -105,7 +105,7 @@ def test_killed_while_it_has_nothing_to_do(run):
 
 
 def test_stopped_past_its_time(run):
-    server = run("clamav.scan_time=100ms")
+    server = run("clamav.scan_time=4s")
     pid = stopped(server)
     both = Sending(server, attached(zipped(EICAR))), Sending(server, plain(b"fine"))
     assert [s.result() for s in both] == [554, 250]

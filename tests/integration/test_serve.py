@@ -492,6 +492,16 @@ def test_the_runner_is_the_user_and_can_only_become_others(appliance):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="not root")
+def test_a_supervisor_may_take_capabilities_away(appliance):
+    appliance.start(before=["setpriv", "--bounding-set", "-all,+setuid,+setgid,+setpcap,+dac_read_search,+chown,+dac_override"])
+    runner = by_name(appliance.pid, "posthouse-run")[-1]
+    s = status(pathlib.Path("/proc/%d/status" % runner))
+    assert int(s["CapEff"], 16) == 1 << 6 | 1 << 7 == int(s["CapPrm"], 16)
+    appliance.seed()
+    appliance.deliver()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="not root")
 def test_capability_instead_of_root(appliance):
     del appliance.main["user"]
     nobody = pwd.getpwnam(USER)
