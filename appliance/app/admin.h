@@ -60,7 +60,7 @@ extern const struct admin_command admin_domain_commands[], admin_user_commands[]
     admin_account_commands[], admin_explain_commands[], admin_queue_commands[],
     admin_ban_commands[], admin_dkim_commands[], admin_quarantine_commands[],
     admin_policy_commands[], admin_forward_commands[], admin_vacation_commands[],
-    admin_app_password_commands[];
+    admin_app_password_commands[], admin_doctor_commands[];
 
 bool admin_is_group(const char *word);
 bool admin_on_loop(const char *group); /* its commands don't block, and run on the loop */

@@ -44,7 +44,7 @@ static bool take_page(json_t *request, json_t *page, json_t **all)
 }
 
 /* ---- without a daemon */
-static int answer_here(const struct command_target *t, struct datadir *d, json_t *request,
+static int answer_here(const struct config *configured, struct datadir *d, json_t *request,
                        json_t **reply_out, struct err *err)
 {
     struct store *store = NULL;
@@ -54,7 +54,7 @@ static int answer_here(const struct command_target *t, struct datadir *d, json_t
 
     if (config_defaults(&config, err))
         return -1;
-    const struct config *c = t->configured ? t->configured : &config;
+    const struct config *c = configured ? configured : &config;
     loop = loop_new();
     if (database_check_folder(d, &c->database, false, err) == 0 &&
         store_open(d->path, &c->store, loop, &store, err) == 0) {
@@ -86,11 +86,35 @@ static int ask_daemon(int dirfd, json_t *request, json_t **reply_out, struct err
     return 0;
 }
 
+/* In the folder that was opened. */
+static int ask_in(struct datadir *d, const struct config *configured, json_t *request,
+                  json_t **reply_out, struct err *err)
+{
+    int rc = datadir_lock(d, err);
+
+    if (rc == 0)
+        rc = answer_here(configured, d, request, reply_out, err);
+    else if (err->why == ERR_WHY_BUSY)
+        rc = ask_daemon(d->fd, request, reply_out, err);
+    datadir_close(d);
+    return rc;
+}
+
+int command_ask_folder(const char *data, const struct config *configured, json_t *request,
+                       json_t **reply_out, struct err *err)
+{
+    struct datadir d;
+
+    *reply_out = NULL;
+    if (folder_become_owner(data, err) || datadir_open(data, false, &d, err))
+        return -1;
+    return ask_in(&d, configured, request, reply_out, err);
+}
+
 int command_ask(struct command_target *t, json_t *request, json_t **reply_out, struct err *err)
 {
     const char *data = folder_find(t->data, t->config, &t->configured, err);
     struct datadir d;
-    int rc;
 
     if (!data || folder_become_owner(data, err))
         return -1;
@@ -104,13 +128,7 @@ int command_ask(struct command_target *t, json_t *request, json_t **reply_out, s
                        data);
         return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
     }
-    rc = datadir_lock(&d, err);
-    if (rc == 0)
-        rc = answer_here(t, &d, request, reply_out, err);
-    else if (err->why == ERR_WHY_BUSY)
-        rc = ask_daemon(d.fd, request, reply_out, err);
-    datadir_close(&d);
-    return rc;
+    return ask_in(&d, t->configured, request, reply_out, err);
 }
 
 int command_target_word(struct command_target *t, int argc, char **argv, int i)

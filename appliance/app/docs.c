@@ -254,6 +254,8 @@ static void man8(struct buf *out)
     literal(dev_help, out);
     buf_add_z(out, ".Ss selftest\n");
     literal(selftest_help, out);
+    buf_add_z(out, ".Ss doctor\n");
+    literal(doctor_help, out);
     buf_add_z(out, ".Ss sendmail\n");
     literal(sendmail_help, out);
     buf_add_z(out, ".Ss apply\n");

@@ -26,6 +26,7 @@ static const char help[] =
     "  posthouse quarantine ...   list, show, release, delete mail that a filter stage has kept\n"
     "  posthouse policy ...       list, add, remove who is always let in, and who never\n"
     "  posthouse apply FILE       make domains, users and aliases as a file says\n"
+    "  posthouse doctor           is all as it should be? (posthouse doctor --help)\n"
     "  posthouse explain ID       what the filters decided about a message, and why\n"
     "  posthouse import ...       bring mail from a Maildir or an mbox\n"
     "  posthouse export ...       write mail as Maildirs or mbox files\n"
@@ -81,6 +82,8 @@ int main(int argc, char **argv)
         return mode_apply(argc - 1, argv + 1);
     if (strcmp(word, "sendmail") == 0)
         return mode_sendmail(argc - 1, argv + 1);
+    if (strcmp(word, "doctor") == 0 && (argc == 2 || argv[2][0] == '-'))
+        return mode_doctor(argc - 1, argv + 1);
     if (import_is_group(word))
         return mode_import(argc - 1, argv + 1);
     if (admin_is_group(word))

@@ -11,10 +11,11 @@ int mode_command(int argc, char **argv);    /* posthouse user add ...: administr
 int mode_apply(int argc, char **argv);      /* posthouse apply FILE: apply.h */
 int mode_completion(int argc, char **argv); /* posthouse completion bash: completion.c */
 int mode_sendmail(int argc, char **argv);   /* posthouse sendmail, or called as that: sendmail.h */
+int mode_doctor(int argc, char **argv);     /* posthouse doctor: doctor.h */
 int mode_scanner(int argc, char **argv);    /* for ourselves: scanner.c */
 
 extern const char dev_help[], serve_help[], selftest_help[], sendmail_help[], apply_help[],
-    completion_help[]; /* what --help prints */
+    completion_help[], doctor_help[]; /* what --help prints */
 
 /* The folder commands work on without --data, $POSTHOUSE_DATA and configuration. */
 #define DATA_DEFAULT "/var/lib/posthouse"

@@ -115,14 +115,43 @@ int directory_app_remove(struct directory_apps *a, struct str address, struct st
                    STR_ARG(str_take(name, CREDENTIAL_LABEL_MAX)));
 }
 
-int directory_scram_count(struct directory_apps *a, struct directory_scram_count *out,
-                          struct err *err)
+static bool is_weak(const char *scheme)
 {
+    static const char *const strong[] = {
+        "yescrypt",      "gost-yescrypt", "scrypt",   "bcrypt", "sha512-crypt",
+        "sha256-crypt",  "argon2i",       "argon2id", "pbkdf2", "scram-sha-1",
+        "scram-sha-256", "none",          "unknown",  "system"};
+    for (size_t i = 0; i < ARRAY_LEN(strong); i++)
+        if (strcmp(scheme, strong[i]) == 0)
+            return false;
+    return true;
+}
+
+static void on_scheme(void *ctx, const char *scheme)
+{
+    struct directory_census *c = ctx;
+    size_t i = 0;
+    while (i < c->n_schemes && strcmp(c->schemes[i].name, scheme) != 0)
+        i++;
+    if (i == DIRECTORY_SCHEMES)
+        return;
+    if (i == c->n_schemes)
+        c->schemes[c->n_schemes++] =
+            (struct directory_scheme){.name = scheme, .weak = is_weak(scheme)};
+    c->schemes[i].n++;
+}
+
+int directory_census(struct directory_apps *a, struct directory_census *out, struct err *err)
+{
+    const struct verifiers_ask ask = {.on_scheme = on_scheme, .ctx = out};
     struct verifiers v;
+    *out = (struct directory_census){0};
     if (rows_begin(a->rows, err) < 0)
         return -1;
-    int r = verifiers_count(a->rows, a->own, &(struct verifiers_ask){0}, &v, err);
+    int r = verifiers_count(a->rows, a->own, &ask, &v, err);
     rows_end(a->rows);
-    *out = (struct directory_scram_count){v.accounts, v.missing};
+    out->users = v.users;
+    out->accounts = v.accounts;
+    out->missing = v.missing;
     return r;
 }

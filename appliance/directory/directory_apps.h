@@ -30,10 +30,18 @@ int directory_app_list(struct directory_apps *a, struct arena *m, struct str add
 int directory_app_remove(struct directory_apps *a, struct str address, struct str name,
                          uint64_t *removed_out, struct err *err)
     __attribute__((warn_unused_result));
-/* How many of the enabled accounts that can log in have no SCRAM verifier. */
-struct directory_scram_count {
-    uint64_t accounts, missing;
+/* All enabled users looked at: how many can log in, how many of these have no SCRAM verifier, and
+ * how their passwords are stored. */
+enum { DIRECTORY_SCHEMES = 40 };
+struct directory_census {
+    uint64_t users, accounts, missing;
+    struct directory_scheme {
+        const char *name; /* "yescrypt", "none", "unknown"; "system": it isn't known here */
+        bool weak;        /* quickly guessed by whoever steals it, or no hash at all */
+        uint64_t n;
+    } schemes[DIRECTORY_SCHEMES];
+    size_t n_schemes;
 };
-int directory_scram_count(struct directory_apps *a, struct directory_scram_count *out,
-                          struct err *err) __attribute__((warn_unused_result));
+int directory_census(struct directory_apps *a, struct directory_census *out, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

@@ -28,26 +28,33 @@ static int on_user(void *ctx, struct str address, struct err *err)
 }
 
 /* One who can't log in with a password needs no verifier. */
-static bool can_log_in(const struct rows_login *row)
+static bool can_log_in(const struct rows_login *row, const struct verifiers_ask *ask)
 {
     struct password_form form;
-    if (!row->found || row->system)
-        return row->found;
+    if (!row->found)
+        return false;
+    if (row->system) {
+        if (ask->on_scheme)
+            ask->on_scheme(ask->ctx, "system");
+        return true;
+    }
     password_form_read(row->stored, &form);
     bool can = form.kind != PASSWORD_NONE && form.kind != PASSWORD_UNKNOWN;
+    if (ask->on_scheme)
+        ask->on_scheme(ask->ctx, form.name);
     explicit_bzero(&form, sizeof form);
     return can;
 }
 
-static int look(struct rows *rows, struct sql *own, struct str account, struct verifiers *out,
-                struct err *err)
+static int look(struct rows *rows, struct sql *own, struct str account,
+                const struct verifiers_ask *ask, struct verifiers *out, struct err *err)
 {
     struct arena *m = arena_new(0);
     struct scram_verifier v;
     struct rows_login row;
     bool found = true;
     int r = rows_login(rows, m, account, &row, err);
-    if (r == 0 && can_log_in(&row)) {
+    if (r == 0 && can_log_in(&row, ask)) {
         out->accounts++;
         r = credential_verifier(own, account, row.stored, &v, &found, err);
     }
@@ -64,7 +71,7 @@ int verifiers_count(struct rows *rows, struct sql *own, const struct verifiers_a
     int r = rows_users(rows, on_user, &walk, err);
     out->users = walk.n;
     for (size_t i = 0; r == 0 && i < walk.n && !(ask->first && out->missing); i++)
-        r = look(rows, own, walk.list[i], out, err);
+        r = look(rows, own, walk.list[i], ask, out, err);
     arena_free(&walk.m);
     return r;
 }

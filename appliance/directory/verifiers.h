@@ -6,6 +6,9 @@
 #include "appliance/directory/rows.h"
 
 struct verifiers_ask {
+    /* Each enabled user's scheme; a literal. NULL: nobody wants to know */
+    void (*on_scheme)(void *ctx, const char *scheme);
+    void *ctx;
     bool first;  /* end at the first one missing */
     size_t most; /* users; 0: however many. More are ERR_PERM, ERR_WHY_LIMIT */
 };
