@@ -266,6 +266,8 @@ uint64_t ids_first_at(int64_t wall_ms); /* ids of that time and later are not be
 void watches_tell(struct store *s, const uint64_t *mailboxes, size_t n);
 void watches_list(struct store *s, struct buf *out); /* ids of the mailboxes that are watched */
 void watches_seen(struct store *s, uint64_t mailbox, uint64_t state);
+/* Several nodes: what this transaction tells about tables is told by the others, too. */
+int watch_note_tx(struct store_tx *tx, struct err *err) __attribute__((warn_unused_result));
 struct watch_poll; /* what other nodes change; none when the store is alone */
 struct watch_poll *watch_poll_new(struct store *s);
 void watch_poll_free(struct watch_poll **p);

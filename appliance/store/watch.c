@@ -67,7 +67,7 @@ void watches_list(struct store *s, struct buf *out)
 
     while (map_next(s->watches, &pos, NULL, &value)) {
         const struct watch_group *g = value;
-        if (g->mailbox > STORE_WATCH_NODES)
+        if (g->mailbox >= STORE_WATCH_MAILBOXES)
             buf_add(out, &g->mailbox, sizeof g->mailbox);
     }
 }

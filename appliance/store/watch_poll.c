@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* watch_poll.c - watched mailboxes that other nodes change: their rows are looked at once a while,
  * a hundred in one statement, by a job on lane store. What this node changes is told at its commit
- * (watch.c), and once more by this. */
+ * (watch.c), and once more by this. Tables of other rooms that are watched as a whole have a
+ * counter each. */
 #include "appliance/store/node.h"
+#include <stdio.h>
 
 enum { POLL_MS = 700, CHUNK = 100 };
 #define TEN "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
@@ -74,6 +76,78 @@ static int read_chunk(struct watch_poll *p, struct sql *db, size_t first, size_t
     return rc;
 }
 
+/* ---- Tables: a counter for each in store_meta. */
+
+static int count_up(struct store_tx *tx, struct str name, bool *found, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db, "UPDATE store_meta SET value = value + 1 WHERE name = ?", &st, err))
+        return -1;
+    sql_bind_text(st, 1, name);
+    if (sql_run(st, err))
+        return -1;
+    *found = sql_changes(tx->db) == 1;
+    return 0;
+}
+
+static int insert(struct store_tx *tx, struct str name, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db, "INSERT INTO store_meta(name, value) VALUES (?, 1)", &st, err))
+        return -1;
+    sql_bind_text(st, 1, name);
+    return sql_run(st, err);
+}
+
+static int note_table(struct store_tx *tx, unsigned table, struct err *err)
+{
+    char text[16];
+    bool found;
+
+    snprintf(text, sizeof text, "watch-%u", table);
+    if (count_up(tx, str_from(text), &found, err))
+        return -1;
+    if (found || insert(tx, str_from(text), err) == 0)
+        return 0;
+    /* Another node inserted it in this very moment. */
+    return err->why == ERR_WHY_EXISTS ? count_up(tx, str_from(text), &found, err) : -1;
+}
+
+int watch_note_tx(struct store_tx *tx, struct err *err)
+{
+    unsigned tables = 0;
+
+    for (size_t i = 0; tx->store->node && i < tx->told.n; i += sizeof(uint64_t)) {
+        uint64_t id = id_at(&tx->told, i / sizeof id);
+        if (id >= STORE_WATCH_TABLES && id < STORE_WATCH_NODES)
+            tables |= 1u << id;
+    }
+    for (unsigned t = STORE_WATCH_TABLES; tables && t < STORE_WATCH_NODES; t++)
+        if (tables & 1u << t && note_table(tx, t, err))
+            return -1;
+    return 0;
+}
+
+static int read_tables(struct watch_poll *p, struct sql *db, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db,
+                    "SELECT name, value FROM store_meta WHERE name > 'watch-' AND name < 'watch.'",
+                    &st, err))
+        return -1;
+    while ((rc = sql_step(st, err)) == 1) {
+        uint64_t id;
+        if (str_to_u64(str_skip(sql_text(st, 0), 6), STORE_WATCH_NODES, &id) == 0)
+            add_state(&p->states, id, (uint64_t)sql_int(st, 1));
+    }
+    sql_reset(st);
+    return rc;
+}
+
 static void run(struct job *j, void *worker)
 {
     struct watch_poll *p = CONTAINER_OF(j, struct watch_poll, job);
@@ -81,7 +155,9 @@ static void run(struct job *j, void *worker)
     struct store_reader *r = worker;
     struct err err;
 
-    for (size_t i = 0; r && i < total; i += CHUNK)
+    if (!r || read_tables(p, r->db, &err) != 0)
+        return;
+    for (size_t i = 0; i < total; i += CHUNK)
         if (read_chunk(p, r->db, i, total - i < CHUNK ? total - i : CHUNK, &err) != 0)
             return; /* next time; readers say why */
 }
@@ -118,7 +194,7 @@ static void on_timer(void *ctx)
     buf_clear(&p->ids);
     buf_clear(&p->states);
     watches_list(p->store, &p->ids);
-    p->busy = p->ids.n && lane_submit(p->store->reader_lane, &p->job) == 0;
+    p->busy = lane_submit(p->store->reader_lane, &p->job) == 0;
     if (!p->busy)
         timer_start(p->timer, POLL_MS);
 }

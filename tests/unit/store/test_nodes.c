@@ -439,6 +439,30 @@ static void a_watcher_sees_the_others_changes(void **state)
     store_watch_del(n->a->store, &w.w);
 }
 
+static int change_table(struct store_tx *tx, void *ctx, struct err *err)
+{
+    (void)ctx;
+    (void)err;
+    store_tx_changed(tx, STORE_WATCH_TABLES + 2);
+    return 0;
+}
+
+static void tables_of_other_rooms_are_watched(void **state)
+{
+    struct nodes *n = *state;
+    struct watcher w = {.w = {.on_change = on_change}}, other = {.w = {.on_change = on_change}};
+
+    store_watch_add(n->a->store, STORE_WATCH_TABLES + 2, &w.w);
+    store_watch_add(n->a->store, STORE_WATCH_TABLES, &other.w);
+    for (int i = 0; i < 3; i++) {
+        bed_call(n->b, change_table, NULL);
+        wait_told(n, &w);
+    }
+    assert_int_equal(other.told, 0);
+    store_watch_del(n->a->store, &w.w);
+    store_watch_del(n->a->store, &other.w);
+}
+
 static void wait_renewed(struct nodes *n)
 {
     int64_t until = bed_int(n->b, "SELECT until FROM node WHERE n = 1");
@@ -478,6 +502,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_sweeps_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_watcher_sees_the_others_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(the_end_of_a_node_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(tables_of_other_rooms_are_watched, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
