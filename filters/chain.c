@@ -323,9 +323,8 @@ static void advance(struct chain *c)
     r->starting = false;
     if (r->running)
         return;
-    for (size_t i = 0; r->todo && i < c->filters->n; i++) /* they wait for one that is held */
-        if (r->todo & c->filters->stages[i].bit)
-            hold(c, &c->filters->stages[i]);
+    r->held |= r->todo; /* they wait for one that is held, and run when that one has */
+    r->todo = 0;
     finish(c);
     if (!r->sync)
         loop_defer(c->filters->env.loop, &r->defer);
