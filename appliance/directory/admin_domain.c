@@ -88,13 +88,17 @@ int directory_domain_list(struct directory_admin *a, struct arena *m, struct dir
                           size_t *n_out, struct err *err)
 {
     struct sql_stmt *st;
-    /* In the order they were added: the first is where <postmaster> goes. */
-    if (admin_prepare(a,
-                      "SELECT domain, enabled,"
-                      " (SELECT COUNT(*) FROM users WHERE id LIKE '%@' || domain),"
-                      " (SELECT COUNT(*) FROM aliases WHERE mail LIKE '%@' || domain)"
-                      " FROM domains ORDER BY pkid",
-                      STR_NULL, &st, err) < 0)
+    /* In the order they were added: the first is where <postmaster> goes. Counted in one pass: a
+     * hundred thousand users may be in a hundred domains. */
+    if (admin_prepare(
+            a,
+            "SELECT d.domain, d.enabled, COALESCE(u.n, 0), COALESCE(a.n, 0) FROM domains d"
+            " LEFT JOIN (SELECT LOWER(SUBSTR(id, INSTR(id, '@') + 1)) AS domain,"
+            " COUNT(*) AS n FROM users GROUP BY 1) u ON u.domain = d.domain"
+            " LEFT JOIN (SELECT LOWER(SUBSTR(mail, INSTR(mail, '@') + 1)) AS domain,"
+            " COUNT(*) AS n FROM aliases GROUP BY 1) a ON a.domain = d.domain"
+            " ORDER BY d.pkid",
+            STR_NULL, &st, err) < 0)
         return -1;
     return admin_collect(st, m, sizeof **out, read_domain, out, n_out, err);
 }

@@ -133,6 +133,13 @@ def test_flurdy_in_place(database):
         assert site.rcpt("off@example.com")[0] == 550 and site.rcpt("x@off.example")[0] == 550
         assert site.rcpt("gone@example.com") == (551, "5.1.6 The mailbox has moved: please try <new@elsewhere.example>")
         assert site.rcpt("postmaster")[0] == 250
+        listed = site.command("user", "list", "example.com", "--json").json
+        assert [u["address"] for u in listed] == sorted(a for a in [*flurdy.PEOPLE, "off@example.com"] if a.endswith("@example.com"))
+        for words in (("user", "add", "x@example.com"), ("user", "disable", "anna@example.com"), ("domain", "add", "x.example"),
+                      ("domain", "remove", "example.net", "--force"), ("alias", "add", "x@example.com", "anna@example.com"),
+                      ("alias", "remove", "info@example.com"), ("password", "set", "anna@example.com")):
+            refused = site.command(*words, stdin="x-pass\n")
+            assert refused.code == 1 and "directory.changes" in refused.err, (words, refused.err)
     finally:
         site.stop()
     assert checksums(database, "flurdy", flurdy.FLURDY_TABLES) == before
@@ -188,6 +195,11 @@ def test_hashes_are_upgraded_when_allowed(database):
         wait_for(lambda: stored("karl@example.com").startswith("$y$"), "the hash of a clear password")
         assert site.login("karl@example.com", "karl-pass") is True
         assert site.login("karl@example.com", "wrong") is False
+        # The second DSN is for commands, too.
+        assert site.command("password", "set", "bert@example.com", stdin="new-pass\n").code == 0
+        assert site.login("bert@example.com", "new-pass") is True
+        assert site.command("alias", "add", "new@example.com", "bert@example.com").code == 0
+        assert site.rcpt("new@example.com")[0] == 250
 
 
 def test_the_database_goes_away_and_comes_back(database):
