@@ -116,9 +116,13 @@ int runner_run(const struct runner *r, const struct runner_program *p, struct er
         return ERR(err, ERR_TEMP, "cannot make a socket pair: %s", strerror(errno));
     buf_init(&text, RUNNER_REQUEST);
     rc = put_request(&text, p, err);
-    if (rc == 0 && send_request(r->fd, buf_str(&text), p, ends[1]))
+    if (rc == 0 && send_request(r->fd, buf_str(&text), p, ends[1])) {
+        int why = errno;
+        (void)waitpid(r->pid, NULL, WNOHANG); /* what is left of it, if it is gone */
+        errno = why;
         rc = ERR(err, ERR_TEMP, "the process that runs programs %s",
                  errno == EAGAIN ? "doesn't answer" : "is gone; restart posthouse");
+    }
     buf_fini(&text);
     close(ends[1]);
     if (rc == 0)
