@@ -91,7 +91,8 @@ static int import_one(struct maildir_job *j, const char *root, struct str accoun
     for (size_t i = 0; i < n && rc == 0; i++) {
         struct import_target t = {.account = account,
                                   .mailbox = places[i],
-                                  .source = STR("maildir"),
+                                  .source =
+                                      arena_printf(a, "maildir:" STR_FMT, STR_ARG(folders[i].path)),
                                   .special = specials[i]};
         rc = import_maildir_messages(j->run, root, folders[i].path, &t);
     }

@@ -131,15 +131,14 @@ static int import_folder(struct mbox_job *j, int fd)
 static int import_file(struct mbox_job *j, int fd)
 {
     const char *path = j->call->args[0], *mailbox = import_option(j->call, "mailbox");
-    struct str dir, file = str_from(path);
+    struct str file = str_from(path);
     size_t at;
 
     if (str_rchr(file, '/', &at))
         file = str_skip(file, at + 1);
-    dir = str_take(file, IMPORT_SOURCE_MAX - 8);
     struct import_target t = {.account = j->account,
                               .mailbox = mailbox ? str_from(mailbox) : STR("INBOX"),
-                              .source = arena_printf(j->a, "mbox:" STR_FMT, STR_ARG(dir)),
+                              .source = arena_printf(j->a, "mbox:" STR_FMT, STR_ARG(file)),
                               .subscribe = true};
     return import_mbox_messages(j->run, fd, path, &t);
 }

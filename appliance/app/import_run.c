@@ -135,8 +135,8 @@ static int send_request(struct import_run *r, json_t *request)
 
 /* ---- Keys, states. */
 
-/* Of printable ASCII, as JSON and people can take it; bounded by its digest. */
-static struct str key_of(struct arena *a, struct str key)
+/* Of printable ASCII, as JSON and people can take it; its digest when it is longer than max. */
+static struct str plain(struct arena *a, struct str key, size_t max)
 {
     struct buf b;
     uint8_t digest[32];
@@ -150,7 +150,7 @@ static struct str key_of(struct arena *a, struct str key)
         else
             buf_add_char(&b, (char)c);
     }
-    if (b.n > IMPORT_KEY_MAX) {
+    if (b.n > max) {
         EVP_Digest(key.p, key.n, digest, NULL, EVP_sha256(), NULL);
         buf_clear(&b);
         buf_add_z(&b, "%sha256-");
@@ -159,6 +159,11 @@ static struct str key_of(struct arena *a, struct str key)
     out = arena_str(a, buf_str(&b));
     buf_fini(&b);
     return out;
+}
+
+static struct str key_of(struct arena *a, struct str key)
+{
+    return plain(a, key, IMPORT_KEY_MAX);
 }
 
 static int compare_words(const void *a, const void *b)
@@ -233,7 +238,7 @@ int import_run_begin(struct import_run *r, const struct import_target *t)
     r->target = *t;
     r->target.account = arena_str(r->mem, t->account);
     r->target.mailbox = arena_str(r->mem, t->mailbox);
-    r->target.source = arena_str(r->mem, str_take(t->source, IMPORT_SOURCE_MAX));
+    r->target.source = plain(r->mem, t->source, IMPORT_SOURCE_MAX);
     request = json_pack("{ss ss ss ss si sb sI}", "do", "mailbox", "account", r->target.account.p,
                         "mailbox", r->target.mailbox.p, "source", r->target.source.p, "special",
                         (int)t->special, "subscribe", t->subscribe, "uidvalidity",

@@ -31,7 +31,9 @@ int import_run_users(struct import_run *run, json_t **out, struct err *err)
     __attribute__((warn_unused_result));
 
 struct import_target {
-    struct str account, mailbox, source; /* copied */
+    /* Copied. The source names what is read as a whole: with --delete, what was imported from it
+     * into this mailbox and isn't offered now is expunged. Any bytes. */
+    struct str account, mailbox, source;
     enum mailbox_special special;
     bool subscribe;
     uint32_t uidvalidity, uidnext; /* of the source; 0: none */

@@ -240,6 +240,22 @@ def test_every_user(start, folder):
         assert b"Subject: " + user.encode() in server.newest(user)
 
 
+def test_two_folders_that_are_one_mailbox(start, folder):
+    """--delete in one of them is nothing to the other."""
+    server = start()
+    maildir = make(folder / "Maildir", [("cur/1.a:2,", b"a: b\n\n", 1000)])
+    make(maildir / ".INBOX", [("cur/2.b:2,", b"a: c\n\n", 1000), ("cur/3.c:2,", b"a: d\n\n", 1000)])
+    make(maildir / ".B&APY-rse", [("cur/4.d:2,", b"a: e\n\n", 1000)])
+    make(maildir / os.fsdecode(b".B\xf6rse"), [("cur/5.e:2,", b"a: f\n\n", 1000)])
+    for _ in range(2):
+        assert bring(maildir, "--delete", data=server.data).code == 0
+        assert (server.count("xandros"), server.count("xandros", "B&APY-rse")) == (3, 2)
+    (maildir / "cur/1.a:2,").unlink()
+    (maildir / ".INBOX/cur/3.c:2,").unlink()
+    result = bring(maildir, "--delete", data=server.data)
+    assert result.json["removed"] == 2 and server.count("xandros") == 1
+
+
 def test_where_the_rows_say(start, folder):
     """Flurdy's users: home and maildir, below where the old disk is."""
     server = start(data=folder / "data")
