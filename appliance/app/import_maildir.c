@@ -253,9 +253,10 @@ const struct import_command import_maildir = {
     1,
     options,
     run,
-    "Bring the mail of a Maildir (Dovecot's, Courier's) to the account ADDRESS: folders, flags, "
-    "keywords, dates, subscriptions, and UIDs where the mailbox here was never used. --all: of "
-    "every user, TEMPLATE with %d domain, %n local part, %u address. --flurdy: of every user, from "
-    "BASE/home/maildir of their rows (BASE: / or where the old disk is). Again: only what changed "
-    "comes; --delete also expunges what is gone there. Folders for sent mail, drafts, junk, trash "
-    "and archive go to ours, unless --keep-names. --layout is auto, maildir++ or fs."};
+    "Bring the mail of a Maildir (Dovecot's, Courier's), which may be in use, to the account "
+    "ADDRESS: folders, flags, keywords, dates, subscriptions, and UIDs where the mailbox here was "
+    "never used. --all: of every user, TEMPLATE with %d domain, %n local part, %u address. "
+    "--flurdy: of every user, from BASE/home/maildir of their rows (BASE: / or where the old disk "
+    "is). Again: only what changed comes; --delete also expunges messages that are gone there. "
+    "Folders for sent mail, drafts, junk, trash and archive go to ours, unless --keep-names. "
+    "--layout is auto, maildir++ or fs. Quotas don't bind it."};

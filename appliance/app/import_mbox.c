@@ -202,7 +202,7 @@ const struct import_command import_mbox = {
     options,
     run,
     "Bring the messages of an mbox file (mboxo, mboxrd, mboxcl) to INBOX of the account ADDRESS, "
-    "or "
-    "to --mailbox; or of a folder of such files, each to the mailbox of its name. Flags, keywords "
-    "and UIDs are those of Status, X-Status, X-Keywords, X-UID and X-Mozilla-Status fields. Again: "
-    "only what changed comes; --delete also expunges what is gone there."};
+    "or to --mailbox; or of a folder of such files, each to the mailbox of its name. Flags, "
+    "keywords and UIDs are those of Status, X-Status, X-Keywords, X-UID and X-Mozilla-Status "
+    "fields. Nobody may write to the file meanwhile. Again: only what changed comes; --delete also "
+    "expunges what has come from a file of this name and is gone in it."};

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from conftest import BINARY, ok, posthouse, wait_for
+from test_serve import Appliance
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import dovecot  # noqa: E402
@@ -196,6 +197,33 @@ def test_bytes_imap_cannot_carry(start, folder):
     result = bring(maildir, data=server.data)
     assert result.code == 0 and result.json["nul_bytes"] == 1
     assert server.newest("xandros") == b"Subject: a\r\n\r\nnul \x80 cr \r lf\r\ncrlf\r\n\r\r\n\xff"
+
+
+def test_a_server_that_may_not_see_the_files(folder):
+    """serve, in its sandbox and with a user of its own: the command reads, as root; nothing in the data folder becomes root's."""
+    server = Appliance()
+    try:
+        server.start()
+        server.seed()
+        maildir = make(folder / "Maildir", [("cur/%d.a:2," % i, b"Subject: %d\n\n" % i + b"x" * 50000, 1000) for i in range(5)])
+        maildir.chmod(0o700)
+        words = ["import", "maildir", str(maildir), "--account", "ann@example.com", "--json"]
+        result = server.command(*words)
+        assert result.code == 0 and result.json["imported"] == 5, result.out + result.err
+        assert server.count() == 5
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.wait_end() == 0
+        make(maildir, [("new/9.a", b"Subject: more\n\n", 1000)])
+        result = server.command(*words)
+        assert result.code == 0 and result.json["imported"] == 1, result.out + result.err
+        owner = server.data.stat().st_uid
+        assert {p.stat().st_uid for p in server.data.rglob("*")} == {owner}
+        server.start()
+        assert server.count() == 6
+        result = server.command("export", "maildir", str(folder / "out"), "--json")
+        assert result.code == 0 and result.json["exported"] == 6, result.out + result.err
+    finally:
+        server.stop()
 
 
 def test_courier(start, folder):
