@@ -152,7 +152,7 @@ static void without_a_number_nothing_is_written(void **state)
 
 struct sender {
     struct message_delivery d;
-    struct message_recipient r;
+    struct message_recipient r, pair[2];
     struct bed *bed;
 };
 
@@ -213,6 +213,39 @@ static void uids_are_given_once(void **state)
     for (size_t i = 0; i < 2 * EACH; i++)
         assert_int_equal(uids[i], i + 1);
     assert_int_equal(bed_int(n->a, "SELECT COUNT(DISTINCT modseq) FROM message"), 2 * EACH);
+    bed_check(n->a);
+}
+
+/* Each node locks what the other one waits for. */
+static void opposite_orders_lose_nothing(void **state)
+{
+    enum { EACH = 100 };
+    static struct sender list[2][EACH];
+    struct nodes *n = *state;
+    struct bed *beds[2] = {n->a, n->b};
+
+    for (size_t i = 0; i < EACH; i++)
+        for (size_t k = 0; k < 2; k++) {
+            struct sender *s = &list[k][i];
+            message_delivery_init(&s->d, sent);
+            s->bed = beds[k];
+            s->pair[k] = (struct message_recipient){.account = STR("x@y")};
+            s->pair[!k] = (struct message_recipient){.account = STR("z@y")};
+            s->d.sink = bed_sink(beds[k], TEXT);
+            s->d.rcpts = s->pair;
+            s->d.n_rcpts = 2;
+            beds[k]->pending++;
+            assert_int_equal(store_submit(beds[k]->store, &s->d.op), 0);
+        }
+    while (n->a->pending || n->b->pending) {
+        bed_turn(n->a);
+        bed_turn(n->b);
+    }
+    for (size_t i = 0; i < EACH; i++)
+        for (size_t k = 0; k < 2; k++)
+            body_sink_free(&list[k][i].d.sink);
+    assert_int_equal(bed_int(n->a, "SELECT COUNT(*) FROM message"), 4 * EACH);
+    assert_int_equal(bed_int(n->a, "SELECT COUNT(*) FROM body"), 2 * EACH);
     bed_check(n->a);
 }
 
@@ -494,6 +527,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_lost_its_number_gets_another, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_number_nothing_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(uids_are_given_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(opposite_orders_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_answer_is_decided, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_batch_is_decided, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_answer_may_stay_unknown, setup, teardown),
