@@ -364,6 +364,11 @@ const struct smtp_peer *smtp_client_peer(const struct smtp_client *c)
     return &c->peer;
 }
 
+bool smtp_client_at_end(const struct smtp_client *c)
+{
+    return c->state == CLIENT_END;
+}
+
 unsigned smtp_client_sent(const struct smtp_client *c)
 {
     return c->sent;

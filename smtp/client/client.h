@@ -123,5 +123,7 @@ struct smtp_client_mail {
  * large (5.3.4), SMTPUTF8 (5.6.7), REQUIRETLS (5.7.30); 8-bit octets without 8BITMIME or CHUNKING
  * (5.6.3: the caller may convert it and send again). */
 void smtp_client_send(struct smtp_client *c, struct smtp_client_mail *m);
+/* All of the message is sent and can't be called back; its reply is missing. */
+bool smtp_client_at_end(const struct smtp_client *c);
 unsigned smtp_client_sent(const struct smtp_client *c); /* messages over this connection */
 #endif

@@ -174,7 +174,11 @@ void delivery_abandon(struct delivery *d)
     while (map_next(d->sites, &pos, &name, &value)) {
         struct site *s = value;
         LIST_EACH(&s->hops, it)
-        hop_close(LIST_ITEM(it, struct hop, link));
+        {
+            struct hop *h = LIST_ITEM(it, struct hop, link);
+            if (h->state != HOP_SENDING || !smtp_client_at_end(h->client))
+                hop_close(h);
+        }
         site_drop_ready(s);
         s->due = true;
         site_touch(s);

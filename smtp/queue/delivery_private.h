@@ -266,7 +266,8 @@ struct delivery {
     struct log_ctx log;
 };
 void delivery_check_stopped(struct delivery *d);
-void delivery_abandon(struct delivery *d); /* all that is under way: its rows are others' now */
+void delivery_abandon(struct delivery *d); /* Its rows are others' now: all that is under way, but
+                                             for what waits for the last reply only. */
 unsigned delivery_slots(const struct delivery *d);
 
 /* ---- What is counted: delivery_counts.c */
