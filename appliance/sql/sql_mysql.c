@@ -20,20 +20,18 @@ enum {
 
 unsigned mysql_text(struct mysql_conn *c, const char *text)
 {
-    int rc = mysql_query(c->handle, text);
-
-    while (rc == 0) {
+    if (mysql_query(c->handle, text) != 0)
+        return mysql_errno(c->handle);
+    for (int more = 0; more == 0; more = mysql_next_result(c->handle)) { /* -1: no more */
         MYSQL_RES *result = mysql_store_result(c->handle);
         if (!result && mysql_field_count(c->handle) != 0)
-            break;
+            return mysql_errno(c->handle);
         mysql_free_result(result);
-        rc = mysql_next_result(c->handle);
     }
-    if (rc == -1) { /* no more results */
-        c->used_ms = clock_mono_ms();
-        return 0;
-    }
-    return mysql_errno(c->handle);
+    if (mysql_errno(c->handle))
+        return mysql_errno(c->handle);
+    c->used_ms = clock_mono_ms();
+    return 0;
 }
 
 /* The text lies in the handle, and is copied before that is closed. */

@@ -16,10 +16,14 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mariadb
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("POSTHOUSE") or ROOT / "build" / "posthouse")
@@ -63,6 +67,20 @@ def read_until(stream, done, seconds=WAIT):
     return data
 
 
+MARIADB = mariadb.given()
+databases = {}  # of data folders: one that is opened again has the one it had
+
+
+def database_options(data):
+    """Where tests/run.py runs a suite on MariaDB, each data folder has a database of its own there."""
+    if not MARIADB:
+        return []
+    name = databases.get(str(data)) or MARIADB.database()
+    if data:
+        databases[str(data)] = name
+    return ["--database", MARIADB.url(name), "--set", "database.unsafe=yes"]
+
+
 class Command:
     """What a finished `posthouse GROUP VERB ...` left: exit code, text on both channels."""
 
@@ -86,7 +104,8 @@ class Server:
         self.own = None if data or temporary else tempfile.mkdtemp(prefix="posthouse-test-")
         self.log_file = tempfile.NamedTemporaryFile(prefix="posthouse-test-", suffix=".log")
         folder = [] if temporary else ["--data", str(data or self.own)]
-        self.command = [BINARY, "dev", "--port-base", "0", *folder, *options] + ([] if text else ["--json"])
+        database = [] if "--show-config" in options else database_options(data or self.own)
+        self.command = [BINARY, "dev", "--port-base", "0", *folder, *database, *options] + ([] if text else ["--json"])
         for setting in settings:
             self.command += ["--set", setting]
         self.trouble_expected = False

@@ -2,9 +2,10 @@
 """A private MariaDB server: a folder of its own, a port chosen by the kernel, ended by its process.
 
     with mariadb.Server() as server:
-        url = server.database()          # a fresh, empty database: mysql://root@127.0.0.1:PORT/NAME
+        url = server.url(server.database())   # of a fresh, empty database
 Quick: it doesn't flush (`unsafe` says so to posthouse); durable=True: as a server for mail is to be.
-As a program: `mariadb.py COMMAND...` runs the command with PH_TEST_DATABASE set to a server that ends with it.
+As a program: `mariadb.py COMMAND...` runs the command with PH_TEST_DATABASE (mysql://root@127.0.0.1:PORT/) and
+PH_TEST_DATABASE_SOCKET naming a server that ends with it.
 """
 import os
 import pathlib
@@ -39,13 +40,52 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Server:
-    def __init__(self, durable=False, options=(), user="root"):
-        self.durable, self.options, self.count, self.process = durable, list(options), 0, None
+class Client:
+    """A server by its socket: runs statements, makes databases."""
+    made = 0
+
+    def __init__(self, path):
+        self.socket = path
+
+    def sql(self, text, database="", timeout=60):
+        """Runs statements with the command line client; rows as lists of strings."""
+        command = [program("mariadb", "mysql"), "--no-defaults", "--socket=%s" % self.socket, "--user=root", "--batch",
+                   "--skip-column-names", "--default-character-set=utf8mb4"]
+        done = subprocess.run(command + ([database] if database else []), input=text, capture_output=True, text=True,
+                              timeout=timeout)
+        if done.returncode != 0:
+            raise AssertionError("mariadb: %s" % done.stderr.strip())
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    def database(self, name=None):
+        """The name of a fresh, empty one."""
+        Client.made += 1
+        name = name or "ph_test_%d_%d" % (os.getpid(), Client.made)
+        self.sql("CREATE DATABASE `%s` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" % name)
+        return name
+
+    def drop(self, name):
+        self.sql("DROP DATABASE `%s`" % name)
+
+    def url(self, database):
+        """By the socket: for `posthouse dev`, which can't connect otherwise."""
+        return "mysql://root@/%s?socket=%s" % (database, self.socket)
+
+
+def given():
+    """The server that tests/run.py started for whole suites; or None."""
+    path = os.environ.get("PH_TEST_DATABASE_SOCKET")
+    return Client(path) if path else None
+
+
+class Server(Client):
+    def __init__(self, durable=False, options=()):
+        self.durable, self.options, self.process = durable, list(options), None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-mariadb-"))
-        self.data, self.socket = self.folder / "data", self.folder / "s"
+        super().__init__(self.folder / "s")
+        self.data = self.folder / "data"
         self.log_path = self.folder / "err.log"
-        self.port = 0
+        self.port, self.answered = 0, False
         try:
             self.install()
             self.start()
@@ -80,11 +120,12 @@ class Server:
     def start(self):
         """Starts it, or starts it again on the same port."""
         for attempt in range(5):
-            if not self.port or (attempt and not self.count):
+            if not self.port or (attempt and not self.answered):
                 self.port = free_port()
             self.process = subprocess.Popen([program("mariadbd", "mysqld"), *self.flags()], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
             if self.wait_until_it_answers():
+                self.answered = True
                 return
         raise NoServer("mariadbd does not start:\n%s" % self.log()[-2000:])
 
@@ -134,31 +175,17 @@ class Server:
     def __exit__(self, *ignored):
         self.close()
 
-    # ---- what is in it
-    def sql(self, text, database="", timeout=60):
-        """Runs statements with the command line client; rows as lists of strings."""
-        command = [program("mariadb", "mysql"), "--no-defaults", "--socket=%s" % self.socket, "--user=root", "--batch",
-                   "--skip-column-names", "--default-character-set=utf8mb4"]
-        done = subprocess.run(command + ([database] if database else []), input=text, capture_output=True, text=True,
-                              timeout=timeout)
-        if done.returncode != 0:
-            raise AssertionError("mariadb: %s" % done.stderr.strip())
-        return [line.split("\t") for line in done.stdout.splitlines()]
+    def tcp_url(self, database, user="root", host="127.0.0.1"):
+        return "mysql://%s@%s:%d/%s" % (user, host, self.port, database)
 
-    def url(self, database, user="root"):
-        return "mysql://%s@127.0.0.1:%d/%s" % (user, self.port, database)
-
-    def database(self, name=None):
-        self.count += 1
-        name = name or "ph_test_%d" % self.count
-        self.sql("CREATE DATABASE `%s` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" % name)
-        return self.url(name)
+    def environment(self):
+        """For suites that make databases of their own in it."""
+        return {"PH_TEST_DATABASE": self.tcp_url(""), "PH_TEST_DATABASE_SOCKET": str(self.socket)}
 
 
 def main():
     with Server() as server:
-        os.environ["PH_TEST_DATABASE"] = server.url("")
-        process = subprocess.Popen(sys.argv[1:])
+        process = subprocess.Popen(sys.argv[1:], env=dict(os.environ, **server.environment()))
         signal.signal(signal.SIGTERM, lambda *ignored: process.terminate())
         try:
             code = process.wait()

@@ -43,6 +43,7 @@ static inline bool sql_world_open(struct sql_world *w)
     w->m = arena_new(0);
     if (sql_server_parse(arena_printf(w->m, "%sinformation_schema", base), w->m, &w->at, &err) != 0)
         fail_msg("PH_TEST_DATABASE: %s", err.text);
+    w->at.socket = getenv("PH_TEST_DATABASE_SOCKET"); /* reached from any network namespace */
     w->server = w->at;
     w->server.unsafe = true; /* it is quick, and does not flush */
     w->server.database = arena_printf(w->m, "ph_u_%d_%u", (int)getpid(), ++count).p;

@@ -14,6 +14,7 @@
 #include "appliance/base/mem.h"
 #include "appliance/store/store.h"
 #include "filters/private.h"
+#include "tests/unit/sql_world.h"
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct world {
     struct resolver *resolver;
     const struct runner *runner;
     char dir[64];
+    struct sql_world sql;
     unsigned answers;
     /* The stage of that name is on; dkim, arc: both. */
     bool limits, rdns, helo, spf, authres, dkim, arc, dmarc;
@@ -121,6 +123,8 @@ static inline void world_store(struct world *w)
         snprintf(w->dir, sizeof w->dir, "/tmp/ph-filters-XXXXXX");
         assert_non_null(mkdtemp(w->dir));
         assert_int_equal(settings_defaults(store_settings, &w->store_conf, &err), 0);
+        if (sql_world_open(&w->sql))
+            w->store_conf.server = w->sql.conf;
     }
     if (store_open(w->dir, &w->store_conf, w->loop, &w->store, &err))
         fail_msg("%s", err.text);
@@ -146,6 +150,7 @@ static inline void world_fini(struct world *w)
     loop_turn(w->loop, false);
     loop_free(&w->loop);
     filters_registry_free(&w->registry);
+    sql_world_close(&w->sql);
     if (w->dir[0])
         nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -19,8 +19,11 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/sql_world.h"
+
 struct scratch {
     char dir[64];
+    struct sql_world sql;
     struct loop *loop;
     struct store_conf conf;
     struct store *store;
@@ -285,6 +288,8 @@ static inline int scratch_set_up(void **state)
                                   .inline_limit = 32768,
                                   .readers = 1,
                                   .dead_grace = 1000};
+    if (sql_world_open(&s->sql))
+        s->conf.server = s->sql.conf;
     if (store_open(s->dir, &s->conf, s->loop, &s->store, &err))
         fail_msg("%s", err.text);
     s->arena = arena_new(0);
@@ -307,6 +312,7 @@ static inline int scratch_tear_down(void **state)
     loop_free(&s->loop);
     buf_fini(&s->out);
     arena_free(&s->arena);
+    sql_world_close(&s->sql);
     snprintf(command, sizeof command, "rm -rf '%s'", s->dir);
     assert_int_equal(system(command), 0);
     mem_free(s);

@@ -24,10 +24,13 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
+#include "tests/unit/sql_world.h"
+
 enum { WORLD_PATIENCE_S = 20 };
 
 struct world {
     char dir[64];
+    struct sql_world sql;
     struct err err;
     struct loop *loop;
     struct imap_conf imap;
@@ -76,7 +79,7 @@ static inline void world_on_tick(void *ctx)
 static inline void world_directory(struct world *w)
 {
     struct directory_admin *a;
-    assert_int_equal(directory_admin_open(w->dir, &a, &w->err), 0);
+    assert_int_equal(directory_admin_open_as(w->dir, &w->directory_conf, &a, &w->err), 0);
     assert_int_equal(directory_domain_add(a, STR("example.com"), &w->err), 0);
     assert_int_equal(directory_user_add(a, STR("u@example.com"), STR(""), STR_NULL, 0, &w->err), 0);
     assert_int_equal(
@@ -98,6 +101,8 @@ static inline int world_set_up(void **state)
     assert_int_equal(settings_defaults(imap_settings, &w->imap, &w->err), 0);
     assert_int_equal(settings_defaults(store_settings, &w->store_conf, &w->err), 0);
     assert_int_equal(settings_defaults(directory_settings, &w->directory_conf, &w->err), 0);
+    if (sql_world_open(&w->sql))
+        w->store_conf.server = w->directory_conf.database = w->sql.conf;
     w->store_conf.min_free = 1;
     w->loop = loop_new();
     w->tick = timer_new(w->loop, world_on_tick, w);
@@ -148,6 +153,7 @@ static inline int world_tear_down(void **state)
     settings_free(imap_settings, &w->imap);
     settings_free(store_settings, &w->store_conf);
     settings_free(directory_settings, &w->directory_conf);
+    sql_world_close(&w->sql);
     nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
     mem_free(w);
     clock_replace(NULL);

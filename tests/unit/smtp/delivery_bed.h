@@ -14,6 +14,7 @@
 #include "appliance/sql/sql.h"
 #include "delivery_peer.h"
 #include "smtp/queue/delivery.h"
+#include "tests/unit/sql_world.h"
 #include <ftw.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,6 +25,7 @@ enum { BED_PATIENCE_MS = 60000 };
 
 struct bed {
     char dir[64];
+    struct sql_world sql;
     struct err err;
     struct loop *loop;
     struct store_conf store_conf;
@@ -44,7 +46,7 @@ struct bed {
 
 /* ---- The clock. */
 
-static bool bed_shared; /* of the next bed: other nodes may open its store */
+static bool bed_shared;                /* of the next bed: other nodes may open its store */
 static _Atomic uint64_t bed_offset_ms; /* workers stamp what they write */
 
 static inline uint64_t bed_real_ms(void)
@@ -111,7 +113,7 @@ static inline void bed_directory(struct bed *b)
 {
     const struct str away[] = {STR("friend@there.example")};
     struct directory_admin *a;
-    assert_int_equal(directory_admin_open(b->dir, &a, &b->err), 0);
+    assert_int_equal(directory_admin_open_as(b->dir, &b->directory_conf, &a, &b->err), 0);
     assert_int_equal(directory_domain_add(a, STR("example.com"), &b->err), 0);
     assert_int_equal(
         directory_user_add(a, STR("xandros@example.com"), STR(""), STR_NULL, 0, &b->err), 0);
@@ -162,6 +164,8 @@ static inline struct bed *bed_new(void)
     assert_int_equal(settings_defaults(directory_settings, &b->directory_conf, &b->err), 0);
     assert_int_equal(settings_defaults(relay_settings, &b->relay, &b->err), 0);
     assert_int_equal(relay_settle(&b->relay, 0, &b->err), 0);
+    if (sql_world_open(&b->sql))
+        b->store_conf.server = b->directory_conf.database = b->sql.conf;
     b->store_conf.min_free = 1;
     b->store_conf.shared = bed_shared;
     b->relay.local_hosts = true;
@@ -207,6 +211,7 @@ static inline void bed_free(struct bed **bp)
     settings_free(relay_settings, &b->relay);
     settings_free(store_settings, &b->store_conf);
     settings_free(directory_settings, &b->directory_conf);
+    sql_world_close(&b->sql);
     nftw(b->dir, bed_remove, 16, FTW_DEPTH | FTW_PHYS);
     clock_replace(NULL);
     mem_free(b);
@@ -254,6 +259,19 @@ static inline void bed_sql(struct bed *b, const char *text)
 {
     struct bed_sql s = {.op = {.run = bed_sql_run, .cls = STORE_DELIVERY}, .text = text};
     bed_run(b, &s.op);
+}
+
+/* On a connection of its own: for what isn't part of a transaction everywhere. */
+static inline void bed_by_hand(struct bed *b, const char *text)
+{
+    struct sql_conf conf = {.server = b->store_conf.server,
+                            .path = arena_printf(b->arena, "%s/store.db", b->dir).p,
+                            .busy_ms = 10000};
+    struct sql *db;
+
+    if (sql_open(&conf, &db, &b->err) || sql_exec(db, text, &b->err))
+        fail_msg("%s", b->err.text);
+    sql_close(&db);
 }
 
 /* ---- Mail into the queue. */

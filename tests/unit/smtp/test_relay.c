@@ -484,7 +484,7 @@ static void nobody_is_postmaster(void **state)
     start();
     ask_mail("MAIL FROM:<a@there.example>");
     client_ask(&c, "RCPT TO:<postmaster>", "450 4.2.1");
-    assert_int_equal(directory_admin_open(w.dir, &a, &w.err), 0);
+    assert_int_equal(directory_admin_open_as(w.dir, &w.directory_conf, &a, &w.err), 0);
     assert_int_equal(directory_domain_add(a, STR("example.com"), &w.err), 0);
     client_ask(&c, "RCPT TO:<PostMaster@example.com>", "450 4.2.1");
     assert_int_equal(

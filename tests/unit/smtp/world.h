@@ -28,10 +28,13 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
+#include "tests/unit/sql_world.h"
+
 enum { PATIENCE_MS = 20000 };
 
 struct world {
     char dir[64];
+    struct sql_world sql;
     struct err err;
     struct loop *loop;
     struct smtp_conf smtp;
@@ -76,7 +79,7 @@ static inline void world_directory(struct world *w)
                                         "capture@example.com"};
     const struct str outside[] = {STR("friend@elsewhere.example"), STR("xandros@example.com")};
     struct directory_admin *a;
-    assert_int_equal(directory_admin_open(w->dir, &a, &w->err), 0);
+    assert_int_equal(directory_admin_open_as(w->dir, &w->directory_conf, &a, &w->err), 0);
     assert_int_equal(directory_domain_add(a, STR("example.com"), &w->err), 0);
     for (size_t i = 0; i < ARRAY_LEN(users); i++)
         assert_int_equal(directory_user_add(a, str_from(users[i]), STR(""), STR_NULL, 0, &w->err),
@@ -113,6 +116,8 @@ static inline void world_prepare(struct world *w)
     assert_int_equal(settings_defaults(store_settings, &w->store_conf, &w->err), 0);
     assert_int_equal(settings_defaults(directory_settings, &w->directory_conf, &w->err), 0);
     assert_int_equal(settings_defaults(relay_settings, &w->relay, &w->err), 0);
+    if (sql_world_open(&w->sql))
+        w->store_conf.server = w->directory_conf.database = w->sql.conf;
     w->smtp.error_delay = 1;
     w->store_conf.min_free = 1;
 }
@@ -208,6 +213,7 @@ static inline void world_end(struct world *w)
     settings_free(smtp_settings, &w->smtp);
     settings_free(store_settings, &w->store_conf);
     settings_free(directory_settings, &w->directory_conf);
+    sql_world_close(&w->sql);
     nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
