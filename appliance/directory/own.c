@@ -28,12 +28,24 @@ static const struct sql_migration migrations[] = {
     {"what accounts may", options},
 };
 
+/* That it can be asked is found out now; SQLite opens its files at the first question. */
+static int try_it(struct sql *db, struct err *err)
+{
+    struct sql_stmt *st;
+    if (sql_prepare(db, "SELECT 1 FROM credential WHERE account = '' AND kind = 0", &st, err) < 0)
+        return -1;
+    int r = sql_step(st, err);
+    sql_reset(st);
+    return r < 0 ? -1 : 0;
+}
+
 int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,
              struct err *err)
 {
     if (schema_connect(dir, server, read_only, out, err) < 0)
         return -1;
-    if (read_only || sql_migrate(*out, "accounts", migrations, ARRAY_LEN(migrations), err) == 0)
+    if ((read_only ? try_it(*out, err)
+                   : sql_migrate(*out, "accounts", migrations, ARRAY_LEN(migrations), err)) == 0)
         return 0;
     sql_close(out);
     return -1;

@@ -39,6 +39,8 @@ void *worker_new(void *ctx)
     w->source = d->source;
     if (worker_open(w, &err) < 0)
         directory_failure(&err, "open");
+    else if (!worker_own(w, &err))
+        directory_failure(&err, "open our tables");
     return w;
 }
 

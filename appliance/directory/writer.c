@@ -44,22 +44,6 @@ struct note {
 
 /* ---- the lane's thread */
 
-static void *thread_open(void *ctx)
-{
-    struct thread *t = MEM_NEW(struct thread);
-    t->d = ctx;
-    t->reader = worker_new(ctx);
-    return t;
-}
-
-static void thread_close(void *ctx, void *worker)
-{
-    struct thread *t = worker;
-    worker_free(ctx, t->reader);
-    sql_close(&t->db);
-    mem_free(t);
-}
-
 static struct sql *writable(struct thread *t, struct err *err)
 {
     if (t->db)
@@ -71,6 +55,25 @@ static struct sql *writable(struct thread *t, struct err *err)
         t->retry_ms = clock_mono_ms() + REOPEN_MS;
     }
     return t->db;
+}
+
+static void *thread_open(void *ctx)
+{
+    struct thread *t = MEM_NEW(struct thread);
+    struct err err;
+    t->d = ctx;
+    t->reader = worker_new(ctx);
+    if (!writable(t, &err)) /* tried again when there is something to write */
+        directory_failure(&err, "open our tables");
+    return t;
+}
+
+static void thread_close(void *ctx, void *worker)
+{
+    struct thread *t = worker;
+    worker_free(ctx, t->reader);
+    sql_close(&t->db);
+    mem_free(t);
 }
 
 /* ---- notes */

@@ -74,7 +74,7 @@ def test_every_way_in(server, vivita, port, starttls, user):
 @pytest.mark.parametrize("initial", [True, False])
 def test_mechanisms(server, port, mechanism, initial):
     with server.smtp(port) as client:
-        assert set(client.esmtp_features["auth"].split()) == {"PLAIN", "LOGIN"}
+        assert {"PLAIN", "LOGIN"} <= set(client.esmtp_features["auth"].split())
         client.user, client.password = "karl@example.com", server.password("karl")
         code, _ = client.auth(mechanism, getattr(client, "auth_" + mechanism.lower()), initial_response_ok=initial)
         assert code == 235
