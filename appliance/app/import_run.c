@@ -3,14 +3,13 @@
  * come later than requests, in their order: `pending` is what they are about. */
 #include "appliance/app/import_run.h"
 #include "appliance/app/import_count.h"
+#include "appliance/app/import_key.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
-#include "appliance/base/text.h"
 #include "appliance/mail/address.h"
-#include <openssl/evp.h>
 #include <stdlib.h>
 
-enum { WINDOW = 2048, TEXT_PIECE = 64 << 10, WORDS_MAX = 256 };
+enum { WINDOW = 2048, TEXT_PIECE = 64 << 10 };
 
 struct known {
     uint32_t uid;
@@ -133,69 +132,6 @@ static int send_request(struct import_run *r, json_t *request)
     return import_wire_send(r->wire, request, &err) == 0 ? 0 : end_run(r, &err);
 }
 
-/* ---- Keys, states. */
-
-/* Of printable ASCII, as JSON and people can take it; its digest when it is longer than max. */
-static struct str plain(struct arena *a, struct str key, size_t max)
-{
-    struct buf b;
-    uint8_t digest[32];
-    struct str out;
-
-    buf_init(&b, 3 * key.n + 64);
-    for (size_t i = 0; i < key.n; i++) {
-        unsigned char c = (unsigned char)key.p[i];
-        if (c <= ' ' || c >= 0x7f || c == '%')
-            buf_printf(&b, "%%%02X", c);
-        else
-            buf_add_char(&b, (char)c);
-    }
-    if (b.n > max) {
-        EVP_Digest(key.p, key.n, digest, NULL, EVP_sha256(), NULL);
-        buf_clear(&b);
-        buf_add_z(&b, "%sha256-");
-        text_hex_encode(digest, sizeof digest, &b);
-    }
-    out = arena_str(a, buf_str(&b));
-    buf_fini(&b);
-    return out;
-}
-
-static struct str key_of(struct arena *a, struct str key)
-{
-    return plain(a, key, IMPORT_KEY_MAX);
-}
-
-static int compare_words(const void *a, const void *b)
-{
-    return str_icmp(*(const struct str *)a, *(const struct str *)b);
-}
-
-/* A number that differs when flags or keywords do. */
-static int64_t state_of(const struct import_message *m)
-{
-    struct str words[WORDS_MAX];
-    size_t n = m->n_keywords < WORDS_MAX ? m->n_keywords : WORDS_MAX;
-    uint8_t digest[32];
-    struct buf b;
-    int64_t out;
-
-    buf_init(&b, 1 << 20);
-    buf_printf(&b, "%llx\n", (unsigned long long)m->flags);
-    if (n)
-        memcpy(words, m->keywords, n * sizeof *words);
-    if (n)
-        qsort(words, n, sizeof *words, compare_words);
-    for (size_t i = 0; i < n; i++) {
-        buf_add_str(&b, words[i]);
-        buf_add_char(&b, '\n');
-    }
-    EVP_Digest(b.p, b.n, digest, NULL, EVP_sha256(), NULL);
-    memcpy(&out, digest, sizeof out);
-    buf_fini(&b);
-    return out;
-}
-
 /* ---- A mailbox. */
 
 static int load_known(struct import_run *r)
@@ -238,7 +174,7 @@ int import_run_begin(struct import_run *r, const struct import_target *t)
     r->target = *t;
     r->target.account = arena_str(r->mem, t->account);
     r->target.mailbox = arena_str(r->mem, t->mailbox);
-    r->target.source = plain(r->mem, t->source, IMPORT_SOURCE_MAX);
+    r->target.source = import_key_plain(r->mem, t->source, IMPORT_SOURCE_MAX);
     request = json_pack("{ss ss ss ss si sb sI}", "do", "mailbox", "account", r->target.account.p,
                         "mailbox", r->target.mailbox.p, "source", r->target.source.p, "special",
                         (int)t->special, "subscribe", t->subscribe, "uidvalidity",
@@ -269,7 +205,7 @@ static json_t *message_item(const char *what, const struct import_message *m, st
 {
     json_t *v = item(what, key, uid), *words;
 
-    json_object_set_new(v, "state", json_integer(state_of(m)));
+    json_object_set_new(v, "state", json_integer(import_state_of(m)));
     json_object_set_new(v, "flags", json_integer((json_int_t)m->flags));
     if (m->n_keywords) {
         words = json_array();
@@ -286,7 +222,7 @@ static json_t *message_item(const char *what, const struct import_message *m, st
 int import_run_known(struct import_run *r, const struct import_message *m)
 {
     struct arena *a = arena_new(512);
-    struct str key = key_of(a, m->key);
+    struct str key = import_key_of(a, m->key);
     struct known *k = map_get(r->known, key);
     int rc = k != NULL;
 
@@ -298,7 +234,7 @@ int import_run_known(struct import_run *r, const struct import_message *m)
         if (rc == 1)
             expect(r, (struct pending){.what = CLASH});
     }
-    if (rc == 1 && k->state == state_of(m))
+    if (rc == 1 && k->state == import_state_of(m))
         r->count.unchanged++;
     else if (rc == 1) {
         rc = send_request(r, message_item("flags", m, key, k->uid)) == 0 ? 1 : -1;
@@ -318,7 +254,7 @@ int import_run_known(struct import_run *r, const struct import_message *m)
 int import_run_offer(struct import_run *r, const struct import_message *m)
 {
     struct arena *a = arena_new(512);
-    json_t *v = message_item("add", m, key_of(a, m->key), m->uid);
+    json_t *v = message_item("add", m, import_key_of(a, m->key), m->uid);
     int rc;
 
     json_object_set_new(v, "at", json_integer(m->internal_ms));
@@ -432,7 +368,7 @@ bool import_run_removes(const struct import_run *r)
 void import_run_still_there(struct import_run *r, struct str raw)
 {
     struct arena *a = arena_new(512);
-    struct known *k = map_get(r->known, key_of(a, raw));
+    struct known *k = map_get(r->known, import_key_of(a, raw));
 
     if (k)
         k->seen = true;
