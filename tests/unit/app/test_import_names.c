@@ -14,7 +14,7 @@ enum { MAX = 8 };
 
 static void is(const char *const *names, const char *const *want)
 {
-    struct str in[MAX], places[MAX];
+    struct str in[MAX] = {{0}}, places[MAX];
     enum mailbox_special specials[MAX];
     size_t n = 0;
 
