@@ -9,8 +9,10 @@ import re
 import select
 import shutil
 import signal
+import smtplib
 import tempfile
 import threading
+import time
 
 import pytest
 from conftest import FAST, Server, ok, wait_for
@@ -225,6 +227,45 @@ def test_one_is_killed(nodes, both):
     assert listed(a)[-1][1] == "new"
     uids = [uid for uid, _ in listed(c)]
     assert uids == sorted(set(uids))
+
+
+def keep_sending(server, prefix, n, told, seen):
+    """Each until it is taken, as other servers do. told: how often each was refused or lost."""
+    for i in range(n):
+        subject, tries = "%s%d" % (prefix, i), 0
+        while True:
+            try:
+                deliver(server, subject)
+                break
+            except (smtplib.SMTPException, OSError) as e:
+                assert getattr(e, "smtp_code", 400) < 500, e
+                tries += 1
+                assert tries < 600, e
+                time.sleep(0.1)
+        told[subject] = tries
+        seen.set()
+
+
+def test_the_database_restarts(both, database):
+    told, seen = {}, threading.Event()
+    for server in both:
+        server.trouble_expected = True
+
+    def restart():
+        for _ in range(2):
+            seen.clear()
+            assert seen.wait(60)
+            database.stop()
+            database.start()
+    together(*(lambda s=s: keep_sending(s, "m%d-" % s.pid, 80, told, seen) for s in both), restart)
+    for server in both:
+        found = wait_for(lambda: (lambda rows: len(rows) >= 160 and rows)(listed(server)), "all messages", 60)
+        subjects = [s for _, s in found]
+        assert set(subjects) == set(told)
+        # What was taken at once is there once; what was refused was not taken, and came once more.
+        assert [s for s in set(subjects) if subjects.count(s) > 1 and told[s] == 0] == []
+        uids = [uid for uid, _ in found]
+        assert uids == sorted(set(uids))
 
 
 # ---- What leaves: one of them sends it, and its rows are the other's when it was killed.
