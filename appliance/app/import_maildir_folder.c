@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECE = 64 << 10, RESCANS_MAX = 20, COURIER_KEYWORDS = 64, PATH_BYTES = 512 };
+enum { PIECE = 64 << 10, RESCANS_MAX = 1000, COURIER_KEYWORDS = 64, PATH_BYTES = 512 };
 
 struct entry {
     struct str file; /* "cur/1700.host:2,S" */
@@ -277,8 +277,9 @@ static int send_text(struct folder *f, int fd)
     return import_run_text_end(f->run, failed);
 }
 
-static int bring(struct folder *f, struct entry *e, struct import_message *m)
+static int bring(struct folder *f, struct entry *e, const struct import_message *known)
 {
+    struct import_message m = *known;
     struct flags flags;
     struct stat st;
     int fd = open_entry(f, e), rc = 0;
@@ -288,18 +289,18 @@ static int bring(struct folder *f, struct entry *e, struct import_message *m)
         return 0;
     }
     if (fd < 0 || fstat(fd, &st) != 0) {
-        import_run_failed(f->run, m->name,
+        import_run_failed(f->run, m.name,
                           errno == ELOOP ? "a symbolic link, which is not followed"
                                          : strerror(errno));
     } else if (!S_ISREG(st.st_mode)) {
-        import_run_failed(f->run, m->name, "it is no file");
+        import_run_failed(f->run, m.name, "it is no file");
     } else {
         flags_of(f, e, &flags); /* it may have been renamed */
-        m->flags = flags.flags;
-        m->keywords = flags.words;
-        m->n_keywords = flags.n;
-        m->internal_ms = (int64_t)st.st_mtim.tv_sec * 1000;
-        rc = import_run_offer(f->run, m) == 0 ? send_text(f, fd) : -1;
+        m.flags = flags.flags;
+        m.keywords = flags.words;
+        m.n_keywords = flags.n;
+        m.internal_ms = (int64_t)st.st_mtim.tv_sec * 1000;
+        rc = import_run_offer(f->run, &m) == 0 ? send_text(f, fd) : -1;
     }
     if (fd >= 0)
         close(fd);
