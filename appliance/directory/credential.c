@@ -121,6 +121,8 @@ int credential_verifier(struct sql *db, struct str account, struct str stored,
     if (r == 1)
         *found_out = stored.n > 0 && read_verifier(sql_text(st, 0), stored, out);
     sql_reset(st);
+    if (r >= 0 && !*found_out)
+        *found_out = scram_parse_hash(stored, out);
     return r < 0 ? -1 : 0;
 }
 

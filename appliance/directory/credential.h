@@ -23,7 +23,7 @@ enum {
 int credential_secret(struct sql *db, unsigned char out[SCRAM_HASH], struct err *err)
     __attribute__((warn_unused_result));
 
-/* *found_out: there is one, of this stored password. */
+/* *found_out: there is one, of this stored password, or this is one. */
 int credential_verifier(struct sql *db, struct str account, struct str stored,
                         struct scram_verifier *out, bool *found_out, struct err *err)
     __attribute__((warn_unused_result));

@@ -4,8 +4,24 @@
 #include "appliance/base/list.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/metrics.h"
 
 enum { OF_ACCOUNT = 2 }; /* favoured at once without a known device */
+
+enum { STRANGERS, FAVOURED, CLASSES };
+
+static const char *class_name(size_t i)
+{
+    static const char *const names[CLASSES] = {"stranger", "favoured"};
+    return names[i];
+}
+
+METRIC(hashed, CLASSES, .type = METRIC_COUNTER, .name = "posthouse_login_hashes_total",
+       .help = "Passwords hashed for logins: of known devices and recent users, and of strangers.",
+       .labels = {{"class", class_name, CLASSES}});
+METRIC(turned_away, CLASSES, .type = METRIC_COUNTER, .name = "posthouse_login_hashes_refused_total",
+       .help = "Logins that were put off because too many passwords wait to be hashed.",
+       .labels = {{"class", class_name, CLASSES}});
 
 struct hash_queue {
     struct lane *lane; /* NULL: stopped */
@@ -80,6 +96,7 @@ static void start(struct hash_queue *q, struct list *from, size_t *n)
     list_del(&j->link);
     --*n;
     q->running++;
+    metric_inc(&hashed, j->favoured);
     if (!j->favoured)
         q->strangers_running++;
     CHECK(lane_submit(q->lane, &j->job) == 0);
@@ -102,9 +119,11 @@ int hash_queue_submit(struct hash_queue *q, struct hash_job *j, bool device, boo
 {
     bool few = recent && (uintptr_t)map_get(q->accounts, j->account) < OF_ACCOUNT;
     bool favoured = device || few;
-    if (!q->lane ||
-        (favoured ? q->n_favoured >= HASH_QUEUE_FAVOURED : q->n_strangers >= HASH_QUEUE_STRANGERS))
+    if (!q->lane || (favoured ? q->n_favoured >= HASH_QUEUE_FAVOURED
+                              : q->n_strangers >= HASH_QUEUE_STRANGERS)) {
+        metric_inc(&turned_away, favoured);
         return -1;
+    }
     j->job = (struct job){.run = on_run, .done = on_done};
     j->queue = q;
     j->favoured = favoured;

@@ -95,7 +95,8 @@ static int read_password(struct login *op, struct sql *own, struct err *err)
     }
     op->wants_verifier = op->d->scram_verifiers && op->row.found && !op->row.system &&
                          op->row.stored.n &&
-                         (!found || op->verifier.iterations != op->d->scram_iterations);
+                         (!found || (op->verifier.iterations != op->d->scram_iterations &&
+                                     !str_istarts(op->row.stored, STR("{SCRAM-SHA-256}"))));
     return 0;
 }
 

@@ -30,6 +30,8 @@ bool scram_make(struct str password, struct str salt, unsigned iterations,
 /* "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey", as other programs write it too. */
 void scram_print(const struct scram_verifier *v, struct buf *out);
 bool scram_parse(struct str text, struct scram_verifier *out);
+/* "{SCRAM-SHA-256}iterations,salt,StoredKey,ServerKey": a hash as Dovecot stores it is one. */
+bool scram_parse_hash(struct str stored, struct scram_verifier *out);
 /* For an account without one: its salt is what a verifier of ours would have, its keys fit no
  * password that anybody knows. key: secret, of 32 octets. */
 void scram_salt(const unsigned char key[SCRAM_HASH], struct str account,

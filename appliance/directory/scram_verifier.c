@@ -78,6 +78,25 @@ bool scram_parse(struct str text, struct scram_verifier *out)
            decode(server, SCRAM_HASH, SCRAM_HASH, out->server_key, &n);
 }
 
+bool scram_parse_hash(struct str stored, struct scram_verifier *out)
+{
+    struct str rest, count, salt, key, server;
+    uint64_t iterations;
+    size_t n;
+    *out = (struct scram_verifier){0};
+    if (!str_istarts(stored, STR("{SCRAM-SHA-256}")))
+        return false;
+    if (!str_cut(str_skip(stored, 15), ',', &count, &rest) || !str_cut(rest, ',', &salt, &rest) ||
+        !str_cut(rest, ',', &key, &server) ||
+        str_to_u64(count, SCRAM_ITERATIONS_MAX, &iterations) < 0 ||
+        iterations < SCRAM_ITERATIONS_MIN)
+        return false;
+    out->iterations = (unsigned)iterations;
+    return decode(salt, 1, SCRAM_SALT_MAX, out->salt, &out->n_salt) &&
+           decode(key, SCRAM_HASH, SCRAM_HASH, out->stored_key, &n) &&
+           decode(server, SCRAM_HASH, SCRAM_HASH, out->server_key, &n);
+}
+
 void scram_salt(const unsigned char key[SCRAM_HASH], struct str account,
                 unsigned char out[SCRAM_SALT])
 {

@@ -125,8 +125,9 @@ def test_curl_reads(server, folder):
 
 
 # ---- msmtp
-@pytest.mark.parametrize("port", ["smtp", "submission", "submissions"])
-def test_msmtp(server, inbox, folder, port):
+@pytest.mark.parametrize("port, mechanism", [("smtp", "off"), ("submission", "plain"), ("submissions", "plain"),
+                                             ("submission", "scram-sha-256")])
+def test_msmtp(server, inbox, folder, port, mechanism):
     (folder / "rc").write_text(textwrap.dedent("""\
         account test
         host localhost
@@ -139,7 +140,7 @@ def test_msmtp(server, inbox, folder, port):
         user %s
         password %s
         """ % (server.ports[port], XANDROS, "off" if port == "submissions" else "on", server.ca,
-               "off" if port == "smtp" else "plain", XANDROS, server.password("xandros"))))
+               mechanism, XANDROS, server.password("xandros"))))
     (folder / "rc").chmod(0o600)
     text = "From: xandros@example.com\nTo: vivita@example.com\nSubject: by msmtp\n\nGrüße\n.hidden dot\n"
     run("msmtp", "-C", folder / "rc", "-a", "test", "-t", stdin=text.encode(), home=folder)

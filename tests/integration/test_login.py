@@ -305,7 +305,7 @@ def test_tokens(serve, introspection):
     secret.write_text("se cret\n")
     os.chmod(secret, 0o600)
     serve.start("oauth {\n introspection = http://127.0.0.1:%d/introspect\n client_id = posthouse\n client_secret = file:%s\n"
-                " scope = mail\n}\nguard { trusted = 127.0.0.0/8 }\n" % (introspection.server_port, secret))
+                " scope = mail\n}\nguard { trusted = 127.0.0.0/8 }\nsmtp { auth_delay = 10ms }\nimap { login_delay = 10ms }\n" % (introspection.server_port, secret))
     serve.seed()
     failed = {"status": "invalid_token"}
     assert token_smtp(serve, bearer("good")) == (235, False)

@@ -221,6 +221,21 @@ static void upgraded_hash(void **state)
     assert_plain("karl@example.com", "secret", "ok");
 }
 
+/* Dovecot's hash is a verifier: pencil, as in RFC 7677 3. */
+static void stored_verifier(void **state)
+{
+    (void)state;
+    scratch_sql(
+        &s, "UPDATE users SET clear = '', crypt = '{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,"
+            "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+            "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU='");
+    assert_scram("karl@example.com", "pencil", "ok");
+    assert_scram("karl@example.com", "Pencil", "no");
+    assert_plain("karl@example.com", "pencil", "ok");
+    settle();
+    assert_true(offers_scram());
+}
+
 static void other_iterations(void **state)
 {
     (void)state;
@@ -505,6 +520,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(verifier_of_a_login, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_password, setup, teardown),
         cmocka_unit_test_setup_teardown(upgraded_hash, setup, teardown),
+        cmocka_unit_test_setup_teardown(stored_verifier, setup, teardown),
         cmocka_unit_test_setup_teardown(other_iterations, setup, teardown),
         cmocka_unit_test_setup_teardown(salts, setup, teardown),
         cmocka_unit_test_setup_teardown(no_verifiers, setup, teardown),

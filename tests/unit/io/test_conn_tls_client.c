@@ -113,6 +113,34 @@ static void implicit(void **state)
     end_free(&s);
 }
 
+/* Both ends have the same, which no other connection has. */
+static void bindings(void **state)
+{
+    (void)state;
+    unsigned char a[CONN_BINDING_MAX], b[CONN_BINDING_MAX], first[CONN_BINDING_MAX] = {0};
+    for (int round = 0; round < 2; round++) {
+        struct end c, s;
+        end_open(&c, loop, NULL);
+        c.hook = tls_at_open;
+        server_open(&s, &c, server);
+        assert_int_equal(conn_channel_binding(c.conn, CONN_BIND_EXPORTER, a), 0); /* not yet */
+        until(&c, 'T');
+        talk(&c, &s);
+        assert_int_equal(conn_channel_binding(c.conn, CONN_BIND_EXPORTER, a), 32);
+        assert_int_equal(conn_channel_binding(s.conn, CONN_BIND_EXPORTER, b), 32);
+        assert_memory_equal(a, b, 32);
+        assert_memory_not_equal(a, first, 32);
+        memcpy(first, a, 32);
+        assert_int_equal(conn_channel_binding(c.conn, CONN_BIND_END_POINT, a), 32); /* SHA-256 */
+        assert_int_equal(conn_channel_binding(s.conn, CONN_BIND_END_POINT, b), 32);
+        assert_memory_equal(a, b, 32);
+        conn_close_flushed(&c.conn, 100000);
+        until(&s, 'E');
+        end_free(&c);
+        end_free(&s);
+    }
+}
+
 static void over_a_connection_of_ours(void **state)
 {
     (void)state;
@@ -510,6 +538,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(implicit),
+        T(bindings),
         T(over_a_connection_of_ours),
         T(starttls),
         T(starttls_drops_what_was_pipelined),
