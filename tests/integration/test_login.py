@@ -20,6 +20,7 @@ import pytest
 from conftest import FAST, ROOT, WAIT, Server, posthouse, wait_for
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
+import mariadb  # noqa: E402
 import scram  # noqa: E402
 from test_serve import Appliance  # noqa: E402
 
@@ -243,6 +244,44 @@ def test_app_passwords(server):
     assert server.command_line("app-password", "remove", USER).code == 2
     assert server.command_line("app-password", "remove", USER, "--all", "--json").json == {"removed": 1}
     server.imap().logout()
+
+
+def test_in_a_server_of_databases(serve):
+    """Our own tables in MariaDB: verifiers, app passwords and the secret."""
+    try:
+        database = mariadb.Server()
+    except mariadb.NoServer as why:
+        pytest.skip(str(why))
+    with database:
+        more = 'database {\n url = "mysql://root@127.0.0.1:%d/%s"\n unsafe = yes\n}\n' % (database.port, database.database())
+        serve.start(more)
+        serve.seed()
+
+        def submission():
+            c = smtplib.SMTP("localhost", serve.ports["submission"], "c.example", timeout=WAIT)
+            c.starttls(context=serve.tls_context())
+            c.ehlo()
+            return c
+
+        made = serve.command("app-password", "add", "ann@example.com", "Phone", "--json").json
+        assert serve.command("app-password", "add", "ann@example.com", "Phone").code == 1
+        with submission() as c:
+            c.login("ann@example.com", made["password"])
+        os.kill(serve.pid, signal.SIGTERM)
+        assert serve.wait_end() == 0
+        serve.start()
+        with submission() as c:
+            assert PLAIN_SCRAM in c.esmtp_features["auth"].split()
+            scram.smtp(c, PLAIN_SCRAM, scram.Client("ann@example.com", "ann-pass"))
+        [listed] = serve.command("app-password", "list", "ann@example.com", "--json").json
+        assert listed["name"] == "Phone" and listed["used"]
+        assert serve.command("app-password", "remove", "ann@example.com", "Phone").code == 0
+        with submission() as c:
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                c.login("ann@example.com", made["password"])
+        assert not (serve.data / "directory.db").exists()
+        os.kill(serve.pid, signal.SIGTERM)
+        assert serve.wait_end() == 0
 
 
 # ---- access tokens
