@@ -3,18 +3,24 @@
  * operation. What is known of its transaction lies in queue.info as "key NUL value NUL ...". It was
  * acknowledged, so it can't be refused any more: what a stage rejects now goes into quarantine,
  * never into a bounce to a sender that may be forged. */
-#include "filters/held.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/mail/header.h"
 #include "appliance/store/queue.h"
+#include "filters/held_view.h"
+#include "filters/outbound.h"
 #include "filters/private.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { EXPIRE_EVERY_MS = 600000, HEAD_MAX = BODY_HEAD_MAX + (512 << 10), RCPTS_MAX = 1000 };
+enum {
+    EXPIRE_EVERY_MS = 600000,
+    HEAD_MAX = BODY_HEAD_MAX + (512 << 10),
+    RCPTS_MAX = 1000,
+    PREFIX_MAX = 256 << 10
+};
 
 struct plan {             /* what becomes of it; the commit thread's while it moves */
     enum queue_held held; /* 0: it leaves the queue */
@@ -38,157 +44,18 @@ struct held {
     struct queue_entry entry;
     struct chain_message message;
     struct err err;
+    struct queue_to *to; /* its recipients at other hosts */
+    size_t n_to;
+    struct ph_view view;
+    const char *route;
+    size_t actions;    /* those before PH_OUTBOUND */
+    struct buf prefix; /* what stages put in front of copies that leave; empty: nothing */
     bool found, loaded, mine;
     bool quarantine_junk;
     struct chain *chain;
     struct buf head; /* edited; empty: not */
     struct plan plan;
 };
-
-/* ---- What is kept of the transaction. */
-
-static void put(struct buf *out, const char *key, const char *value)
-{
-    if (!value || !value[0])
-        return;
-    buf_add(out, key, strlen(key) + 1);
-    buf_add(out, value, strlen(value) + 1);
-}
-
-static void put_number(struct buf *out, const char *key, double v)
-{
-    char text[40];
-
-    snprintf(text, sizeof text, "%.17g", v);
-    put(out, key, text);
-}
-
-static void put_decision(struct buf *out, const char *key, const struct decision *d)
-{
-    if (d->verdict == PH_PASS)
-        return;
-    put(out, key, ph_verdict_name(d->verdict));
-}
-
-static void put_facts(struct buf *out, const struct fact_node *n)
-{
-    for (; n; n = n->next) {
-        if (!n->fact->value.n)
-            continue;
-        buf_add_z(out, "fact ");
-        put(out, n->fact->name.p, n->fact->value.p);
-    }
-}
-
-void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
-               struct queue_entry *e)
-{
-    const struct filters_conf *conf = filters_config_general(c->config);
-    char session[24];
-
-    snprintf(session, sizeof session, "%llu", (unsigned long long)c->session);
-    put(out, "session", session);
-    put(out, "ip", v->client_ip);
-    put(out, "name", v->client_name);
-    put(out, "port", v->port);
-    put(out, "service", v->service);
-    put(out, "tls", v->tls);
-    put(out, "helo", v->helo);
-    put(out, "host", v->host);
-    put(out, "auth", v->auth_user);
-    put(out, "utf8", v->utf8 ? "yes" : "");
-    for (size_t i = 0; i < v->n_rcpts; i++)
-        put(out, "rcpt", v->rcpts[i]);
-    put(out, "accepted", judge_settled(c) ? "yes" : "");
-    put_decision(out, "soft", &c->of_message.soft);
-    put_decision(out, "firm", &c->of_message.firm);
-    put_number(out, "score", c->of_message.score);
-    put_facts(out, c->of_message.facts);
-    e->since_ms = clock_wall_ms();
-    e->until_ms =
-        e->since_ms + (int64_t)(e->held == QUEUE_HELD ? conf->hold_time : conf->quarantine_time);
-    e->next_ms = e->since_ms + (int64_t)conf->hold_retry;
-    e->stage = str_from(c->answer.stage);
-    e->reason = e->held == QUEUE_HELD ? STR("waits for a stage that can't judge it yet")
-                                      : str_from(c->answer.reason);
-}
-
-void held_quarantine_junk(struct buf *view)
-{
-    put(view, "junk", "quarantine");
-}
-
-static enum ph_verdict verdict_named(struct str name)
-{
-    for (int v = 0; v < PH_VERDICTS; v++)
-        if (str_eq(name, str_from(ph_verdict_name(v))))
-            return v;
-    return PH_QUARANTINE;
-}
-
-static void restore_fact(struct scope *s, struct str name, struct str value)
-{
-    struct chain_fact *f = ARENA_NEW(s->arena, struct chain_fact);
-    struct fact_node *n = ARENA_NEW(s->arena, struct fact_node);
-
-    *f =
-        (struct chain_fact){.name = arena_str(s->arena, name), .value = arena_str(s->arena, value)};
-    *n = (struct fact_node){.next = s->facts, .fact = f};
-    s->facts = n;
-}
-
-static void restore(struct chain *c, struct ph_view *v, const char **rcpts, struct str key,
-                    struct str value)
-{
-    struct scope *s = &c->of_message;
-    const struct {
-        const char *key, **field;
-    } texts[] = {{"ip", &v->client_ip},    {"name", &v->client_name}, {"port", &v->port},
-                 {"service", &v->service}, {"tls", &v->tls},          {"helo", &v->helo},
-                 {"auth", &v->auth_user},  {"host", &v->host}};
-
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        if (str_eq(key, str_from(texts[i].key)))
-            *texts[i].field = value.p;
-    if (str_eq(key, STR("rcpt")) && v->n_rcpts < RCPTS_MAX)
-        rcpts[v->n_rcpts++] = value.p;
-    else if (str_eq(key, STR("utf8")))
-        v->utf8 = true;
-    else if (str_eq(key, STR("accepted")))
-        s->accepted = true;
-    else if (str_eq(key, STR("soft")) || str_eq(key, STR("firm")))
-        *(str_eq(key, STR("soft")) ? &s->soft : &s->firm) = (struct decision){
-            .verdict = verdict_named(value), .stage = "", .reason = "decided before it was held"};
-    else if (str_eq(key, STR("score")))
-        s->score = strtod(value.p, NULL);
-    else if (str_starts(key, STR("fact ")))
-        restore_fact(s, str_skip(key, 5), value);
-}
-
-/* Facts were saved newest first: they are taken in from the end. */
-static void restore_all(struct held *h, struct ph_view *v, const char **rcpts)
-{
-    struct str rest = h->entry.view, key, value;
-    struct str *items = ARENA_ARRAY(h->arena, struct str, rest.n + 2);
-    size_t n = 0;
-
-    h->quarantine_junk = false;
-    while (rest.n) {
-        str_cut(rest, '\0', &key, &rest);
-        str_cut(rest, '\0', &value, &rest);
-        items[n++] = key;
-        items[n++] = value;
-        h->quarantine_junk |= str_eq(key, STR("junk"));
-    }
-    for (size_t i = 0; i < n; i += 2)
-        if (!str_starts(items[i], STR("fact ")))
-            restore(h->chain, v, rcpts, items[i], items[i + 1]);
-    while (n) {
-        n -= 2;
-        if (str_starts(items[n], STR("fact ")))
-            restore(h->chain, v, rcpts, items[n], items[n + 1]);
-    }
-}
 
 /* ---- The round. */
 
@@ -201,6 +68,7 @@ static void forget(struct held *h)
         close(h->message.fd);
     h->message = (struct chain_message){.fd = -1};
     buf_fini(&h->head);
+    buf_fini(&h->prefix);
     arena_clear(h->arena);
 }
 
@@ -221,7 +89,7 @@ static void round_over(struct held *h)
     h->again = false;
 }
 
-/* ---- It is judged. */
+/* ---- What becomes of it. */
 
 static void plan(struct held *h)
 {
@@ -273,6 +141,8 @@ static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit 
     if (!p->release)
         return queue_remove_tx(tx, id, err);
     if (h->head.n && queue_set_head_tx(tx, id, buf_str(&h->head), err))
+        return -1;
+    if (h->prefix.n && queue_add_prefix_tx(tx, id, buf_str(&h->prefix), err))
         return -1;
     return queue_release_tx(tx, id, p->mailbox, err);
 }
@@ -330,12 +200,8 @@ static void edit(struct held *h)
         buf_clear(&h->head);
 }
 
-static void on_judged(void *ctx)
+static void submit(struct held *h)
 {
-    struct held *h = ctx;
-
-    edit(h);
-    plan(h);
     h->op = (struct store_op){.run = run_move, .done = on_moved, .cls = STORE_INTERACTIVE};
     if (store_submit(h->filters->env.store, &h->op) == 0)
         return;
@@ -343,10 +209,60 @@ static void on_judged(void *ctx)
     on_moved(&h->op);
 }
 
+/* ---- What the stages say to the copies that leave. */
+
+static void on_leaving(void *ctx)
+{
+    struct held *h = ctx;
+
+    if (chain_answer(h->chain)->verdict >= PH_QUARANTINE) {
+        plan(h);
+        if (!h->plan.held) /* DISCARD: that is about the copies that leave, not about the others */
+            h->plan.held = QUEUE_QUARANTINE;
+    } else {
+        buf_init(&h->prefix, PREFIX_MAX);
+        outbound_fields(h->chain, h->actions, &h->prefix);
+        if (!buf_ok(&h->prefix))
+            buf_clear(&h->prefix);
+    }
+    submit(h);
+}
+
+static void leave(struct held *h)
+{
+    struct chain_message m = h->message;
+    const char **names = ARENA_ARRAY(h->arena, const char *, h->n_to + 1);
+
+    if (h->head.n)
+        m.head = buf_str(&h->head);
+    for (size_t i = 0; i < h->n_to; i++)
+        names[i] = arena_str(h->arena, h->to[i].rcpt).p;
+    h->view.rcpts = names;
+    h->view.n_rcpts = h->n_to;
+    h->view.route = h->route;
+    h->actions = outbound_count_actions(h->chain);
+    if (chain_run(h->chain, PH_OUTBOUND, &h->view, &m, NULL, on_leaving, h) == CHAIN_DONE)
+        on_leaving(h);
+}
+
+static void on_judged(void *ctx)
+{
+    struct held *h = ctx;
+
+    edit(h);
+    plan(h);
+    if (h->plan.release && h->n_to && filters_at(h->filters, PH_OUTBOUND))
+        leave(h);
+    else
+        submit(h);
+}
+
+/* ---- It is judged. */
+
 static void judge(struct held *h)
 {
     struct ph_view v = {.mail_from = arena_str(h->arena, h->entry.sender).p};
-    const char **rcpts = ARENA_ARRAY(h->arena, const char *, RCPTS_MAX + 1);
+    const char **rcpts = ARENA_ARRAY(h->arena, const char *, HELD_RCPTS_MAX + 1);
     struct str rest = h->entry.view, key, value;
     uint64_t session = 0;
 
@@ -357,7 +273,10 @@ static void judge(struct held *h)
     h->chain = chain_new(h->filters, session);
     chain_transaction(h->chain, h->entry.id);
     v.rcpts = rcpts;
-    restore_all(h, &v, rcpts);
+    h->quarantine_junk = held_restore(h->chain, h->arena, h->entry.view, &v, rcpts);
+    h->route = v.route ? v.route : v.auth_user ? "submission" : "forward";
+    v.route = NULL;
+    h->view = v;
     if (chain_run(h->chain, PH_MESSAGE, &v, &h->message, h->entry.stage.p, on_judged, h) ==
         CHAIN_DONE)
         on_judged(h);
@@ -427,7 +346,8 @@ static void run_load(struct job *j, void *worker)
         return;
     h->found = true;
     h->entry = list[0];
-    h->loaded = load(h, worker, &h->err) == 0;
+    h->loaded = load(h, worker, &h->err) == 0 &&
+                queue_out_to(worker, h->arena, h->entry.id, &h->to, &h->n_to, &h->err) == 0;
 }
 
 static void on_loaded(struct job *j)

@@ -45,6 +45,11 @@ struct str smtp_filter_client_name(const struct smtp_session *s)
     return smtp_filter_fact(s, STR("rdns.name"));
 }
 
+const char *smtp_filter_route(const struct smtp_session *s)
+{
+    return smtp_may_relay(s) ? "submission" : "forward";
+}
+
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v)
 {
     const struct smtp_transaction *tx = &s->tx;
@@ -61,9 +66,7 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
                           .utf8 = tx->utf8,
                           .host = s->server->hostname,
                           .origin = s->server->origin,
-                          .route = point != PH_OUTBOUND ? ""
-                                   : smtp_may_relay(s)  ? "submission"
-                                                        : "forward",
+                          .route = point == PH_OUTBOUND ? smtp_filter_route(s) : "",
                           .trusted = guard_trusts(&s->guard)};
     if (!tx->id)
         return;

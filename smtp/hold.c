@@ -36,6 +36,7 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     struct ph_view v;
     struct buf view;
     smtp_filter_view(s, PH_MESSAGE, &v);
+    v.route = smtp_filter_route(s); /* for the time when it is released */
     queue_put_init(&tx->put, on_kept);
     tx->put.sink = tx->sink;
     tx->put.rcpts = rcpts;

@@ -230,6 +230,7 @@ void smtp_filter_transaction(struct smtp_session *s); /* one begins */
 void smtp_filter_forget(struct smtp_session *s);      /* it ends: its verdicts are kept */
 /* The client's name in the DNS, that leads back: stage rdns. Empty: none, or not asked for. */
 struct str smtp_filter_client_name(const struct smtp_session *s);
+const char *smtp_filter_route(const struct smtp_session *s); /* ph_view.route at PH_OUTBOUND */
 /* What a stage has told of the transaction, or else of the session; .p NULL: nothing. */
 struct str smtp_filter_fact(const struct smtp_session *s, struct str name);
 bool smtp_filter_drops(const struct smtp_session *s); /* the last point: acknowledge and drop */

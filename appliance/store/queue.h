@@ -61,6 +61,9 @@ int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_
 /* Another head for a message that is nowhere but in the queue. */
 int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct err *err)
     __attribute__((warn_unused_result));
+/* More header fields in front of the copies that leave, before those that are there. */
+int queue_add_prefix_tx(struct store_tx *tx, uint64_t id, struct str fields, struct err *err)
+    __attribute__((warn_unused_result));
 /* Those in quarantine whose time is over; *n_out: how many, at most 100. */
 int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));

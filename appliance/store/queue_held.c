@@ -2,7 +2,7 @@
 /* queue_held.c - held mail and quarantine: into the queue, listed, out of it again. */
 #include "appliance/store/queue_private.h"
 
-enum { EXPIRE_MAX = 100 };
+enum { EXPIRE_MAX = 100, PREFIX_MAX = 1 << 20 };
 
 /* ---- In */
 
@@ -294,6 +294,33 @@ int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct 
     sql_bind_blob(st, 1, STR(""));
     sql_bind_int(st, 2, (int64_t)e.body);
     return sql_run(st, err);
+}
+
+int queue_add_prefix_tx(struct store_tx *tx, uint64_t id, struct str fields, struct err *err)
+{
+    struct sql_stmt *st;
+    struct buf all;
+    int rc;
+
+    if (sql_prepare(tx->db, "SELECT prefix FROM queue_out WHERE queue = ?", &st, err))
+        return -1;
+    buf_init(&all, PREFIX_MAX);
+    buf_add_str(&all, fields);
+    sql_bind_int(st, 1, (int64_t)id);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        buf_add_str(&all, sql_blob(st, 0));
+    sql_reset(st);
+    if (rc == 1 && !buf_ok(&all))
+        rc = ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "too many header fields");
+    if (rc == 1 && (rc = sql_prepare(tx->db, "UPDATE queue_out SET prefix = ? WHERE queue = ?", &st,
+                                     err)) == 0) {
+        sql_bind_blob(st, 1, buf_str(&all));
+        sql_bind_int(st, 2, (int64_t)id);
+        rc = sql_run(st, err);
+    }
+    buf_fini(&all);
+    return rc;
 }
 
 int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct err *err)
