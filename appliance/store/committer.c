@@ -82,8 +82,13 @@ static enum member_end member_run(struct store_tx *tx, struct store_op *op)
     bool first = !sql_in_transaction(tx->db);
 
     op->again = false;
-    if (member_begin(tx, first, &op->err) != 0)
-        return first || sql_in_transaction(tx->db) ? MEMBER_FAILED : MEMBER_LOST;
+    if (member_begin(tx, first, &op->err) != 0) {
+        if (first || sql_in_transaction(tx->db))
+            return MEMBER_FAILED;
+        sql_rollback(tx->db); /* the members before it are gone, and what is known of their rows */
+        tx_forget(tx);
+        return tx->store->node && op->err.kind == ERR_TEMP ? MEMBER_CONFLICT : MEMBER_LOST;
+    }
     tx_member_begin(tx);
     int rc = op->run(op, tx);
     if (rc >= 0 && tx_member_end(tx, &op->err) == 0 &&

@@ -118,6 +118,10 @@ class Sender(threading.Thread):
         self.ledger.sent[number] = RECIPIENTS[number % len(RECIPIENTS)]
         return number, self.ledger.sent[number]
 
+    def promised(self, number, replies):
+        """Who was refused in the answer to RCPT isn't a recipient. replies: to MAIL, each RCPT, ..."""
+        self.ledger.sent[number] = tuple(r for r, a in zip(self.ledger.sent[number], replies[1:]) if a.startswith("250"))
+
     def answered(self, number, replies):
         if replies[-1].startswith("250"):
             self.ledger.accepted.add(number)
@@ -134,7 +138,9 @@ class Sender(threading.Thread):
                 client.sock.sendall(envelope(recipients) + b"BDAT %d LAST\r\n" % len(text) + text)
             if waiting:
                 number, count = waiting.pop(0)
-                self.answered(number, [client.reply() for _ in range(count)])
+                replies = [client.reply() for _ in range(count)]
+                self.promised(number, replies)
+                self.answered(number, replies)
 
     def data(self, client):
         """The next envelope and DATA leave together with the end of the message before."""
@@ -142,6 +148,7 @@ class Sender(threading.Thread):
         client.sock.sendall(envelope(recipients) + b"DATA\r\n")
         while number:
             replies = [client.reply() for _ in range(len(recipients) + 2)]
+            self.promised(number, replies)
             if not replies[-1].startswith("354"):
                 self.ledger.refused.append((number, replies))
                 return

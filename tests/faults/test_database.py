@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""The database server goes away under load, in order and by kill -9, and comes back: posthouse goes on by itself. Nothing
+acknowledged is lost, nothing is there twice, nobody is refused for good, and each client is told to try later.
+
+The server flushes at each commit, as posthouse demands unless told otherwise: that is looked at, too.
+"""
+import imaplib
+import re
+import signal
+import smtplib
+import subprocess
+import threading
+import time
+
+import pytest
+
+from audit import Audit
+from traffic import BINARY, GONE, Ledger, Server, Traffic, folder, ok, wait_for  # noqa: F401 (fixtures)
+
+import mariadb
+
+SEED = 4711
+LATER = re.compile(r"\[UNAVAILABLE\]|\[INUSE\]|\[SERVERBUG\]|try again|later", re.I)
+
+
+@pytest.fixture(scope="module")
+def database():
+    try:
+        server = mariadb.Server(durable=True)
+    except mariadb.NoServer as why:
+        pytest.skip(str(why))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def begin(database, folder):
+    started = []
+
+    def begin(*settings, **more):
+        options = ("--database", database.url(more.pop("name", None) or database.database()))
+        started.append(Server(*options, data=folder, settings=("store.dead_grace=0s", *settings), **more))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        server.process.kill()
+        server.process.wait()
+
+
+def works(server):
+    """A message goes in and is seen: store and directory are back."""
+    try:
+        with server.smtp() as client:
+            client.sendmail("probe@example.org", ["capture@example.com"], b"Subject: probe\r\n\r\nprobe\r\n")
+        with server.imap("capture") as client:
+            return client.select("INBOX")[0] == "OK"
+    except (smtplib.SMTPException, imaplib.IMAP4.error, *GONE):
+        return False
+
+
+def for_good(refused):
+    """Of what wasn't done: the answers that a client would take as final."""
+    out = []
+    for what, answer in refused:
+        if isinstance(what, int):  # SMTP: the answers to MAIL, each RCPT and the text
+            first, last = answer[:-1], answer[-1]
+            # Without a recipient there is nothing to say 4xx about: the recipients had theirs. What was sent behind that without
+            # waiting is out of order (503).
+            if any(a[0] == "5" and a[:3] != "503" for a in first) or (last[0] == "5" and all(a[0] == "2" for a in first)):
+                out.append((what, answer))
+        elif not LATER.search(answer):
+            out.append((what, answer))
+    return out
+
+
+def test_away_under_load(database, begin):
+    server, ledger, audit = begin(), Ledger(), Audit()
+    server.trouble_expected = True  # "error" lines; what else would be trouble is looked for here
+    before, done, refusals = server.pid, 0, []
+    for number, how in enumerate((database.stop, database.kill, database.kill)):
+        traffic = Traffic(server, ledger, SEED + number)
+        wait_for(lambda: len(ledger.accepted) >= 150, "load", 60)
+        how()
+        # Those who come now are answered, too: later.
+        late = Traffic(server, ledger, SEED + 100 + number)
+        wait_for(lambda: len(ledger.refused) >= 5, "clients that are told to try later", 60)
+        database.start()
+        traffic.stop()
+        late.stop()
+        assert server.alive(), server.log()[-3000:]
+        wait_for(lambda: works(server), "work after the database is back", 60)
+        done += len(ledger.accepted)
+        refusals += ledger.refused
+        ledger.refused = []
+        problems = audit.round(server, ledger)
+        assert not problems, "round %d: %s\n%s" % (number, "\n".join(problems[:20]), server.log()[-3000:])
+    assert server.pid == before and done >= 450
+    assert not re.search(r"Sanitizer|runtime error:|CHECK failed", server.log())
+    assert refusals and not for_good(refusals), for_good(refusals)[:5]
+    server.stop(signal.SIGTERM)
+
+
+def test_a_start_waits_for_it(database, begin):
+    """It says so, and starts when the database does."""
+    name = database.database()
+    begin(name=name).stop()
+    database.stop()
+    timer = threading.Timer(2, database.start)
+    timer.start()
+    try:
+        server = begin(name=name)
+    finally:
+        timer.join()
+    assert "database-away" in server.log() and "database-back" in server.log()
+    assert works(server)
+    server.stop()
+
+
+def refused_start(folder, url, *settings):
+    words = [BINARY, "dev", "--port-base", "0", "--data", str(folder), "--database", url]
+    for setting in settings:
+        words += ["--set", setting]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_what_is_refused_at_the_start(database, begin, folder):
+    name = database.database()
+    url = database.url(name)
+    database.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        said = refused_start(folder, url)
+        assert "innodb_flush_log_at_trx_commit = 1" in said and "database.unsafe" in said
+    finally:
+        database.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    said = refused_start(folder, url.replace("root@", "nobody@"))
+    assert "Access denied" in said
+    database.stop()
+    try:
+        assert "waited" in refused_start(folder, url, "database.wait=1s")
+    finally:
+        database.start()
+    begin(name=name).stop()
+    # The folder knows where its mail is.
+    plain = subprocess.run([BINARY, "dev", "--port-base", "0", "--data", str(folder)], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=60)
+    assert plain.returncode == 1 and "is in the database" in plain.stderr, plain.stderr
