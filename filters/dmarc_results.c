@@ -3,31 +3,21 @@
 #include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
-#include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
+#include "appliance/store/behind.h"
 
 enum { WRITE_AFTER_MS = 60 * 1000, WAITING_MAX = 20000, TEXT_MAX = 4096, DAY_MS = 86400000 };
 
 static const struct log_ctx log_results = {.module = "filters"};
 
 struct row {
-    struct row *next;
+    struct behind_row link;
     struct dmarc_row result;
     int64_t day, digest;
 };
-struct batch { /* counts since the last write; then an operation of the store */
-    struct store_op op;
-    struct arena *arena;
-    struct map *map;
-    struct row *first;
-    struct dmarc_results *owner; /* NULL: it has gone */
-    int64_t today;
-};
 struct dmarc_results {
-    struct store *store;
-    struct timer *timer;
-    struct batch *next, *under_way;
+    struct behind *behind; /* NULL: no store */
 };
 
 const char *dmarc_override_name(enum dmarc_override o)
@@ -43,25 +33,6 @@ const char *dmarc_override_name(enum dmarc_override o)
 
 /* ---- Counting. */
 
-static struct batch *batch_new(struct dmarc_results *r)
-{
-    struct batch *b = MEM_NEW(struct batch);
-
-    b->arena = arena_new(0);
-    b->map = map_new();
-    b->owner = r;
-    return b;
-}
-
-static void batch_free(struct batch *b)
-{
-    if (!b)
-        return;
-    map_free(&b->map);
-    arena_free(&b->arena);
-    mem_free(b);
-}
-
 /* FNV-1a: the same in every process, as part of the row's key. */
 static int64_t digest(struct str s)
 {
@@ -72,27 +43,24 @@ static int64_t digest(struct str s)
     return (int64_t)(h & INT64_MAX);
 }
 
-static struct row *row_new(struct batch *b, const struct dmarc_row *one)
+static void fill(struct row *row, struct arena *a, const struct dmarc_row *one)
 {
-    struct row *row = ARENA_NEW(b->arena, struct row);
-
     row->result = *one;
     row->result.count = 0;
-    row->result.domain = arena_str(b->arena, one->domain);
-    row->result.record = arena_str(b->arena, str_take(one->record, TEXT_MAX));
-    row->result.author = arena_str(b->arena, one->author);
-    row->result.ip = arena_str(b->arena, one->ip);
-    row->result.auth = arena_str(b->arena, str_take(one->auth, TEXT_MAX));
-    row->next = b->first;
-    b->first = row;
-    return row;
+    row->result.domain = arena_str(a, one->domain);
+    row->result.record = arena_str(a, str_take(one->record, TEXT_MAX));
+    row->result.author = arena_str(a, one->author);
+    row->result.ip = arena_str(a, one->ip);
+    row->result.auth = arena_str(a, str_take(one->auth, TEXT_MAX));
 }
 
-static struct row *row_of(struct batch *b, const struct dmarc_row *one, int64_t day)
+static struct row *row_of(struct behind *b, const struct dmarc_row *one, int64_t day)
 {
+    struct arena *a;
     struct buf key;
     size_t from;
     struct row *row;
+    bool made;
 
     buf_init(&key, 4 * TEXT_MAX);
     buf_printf(&key, "%lld ", (long long)day);
@@ -106,12 +74,11 @@ static struct row *row_of(struct batch *b, const struct dmarc_row *one, int64_t 
     buf_add_str(&key, str_take(one->record, TEXT_MAX));
     buf_add_char(&key, '\n');
     buf_add_str(&key, str_take(one->auth, TEXT_MAX));
-    row = map_get(b->map, buf_str(&key));
-    if (!row && map_count(b->map) < WAITING_MAX) {
-        row = row_new(b, one);
+    row = behind_add_key(b, buf_str(&key), sizeof *row, &a, &made);
+    if (row && made) {
+        fill(row, a, one);
         row->day = day;
         row->digest = digest(str_skip(buf_str(&key), from));
-        map_set(b->map, buf_str(&key), row);
     }
     buf_fini(&key);
     return row;
@@ -119,14 +86,8 @@ static struct row *row_of(struct batch *b, const struct dmarc_row *one, int64_t 
 
 void dmarc_results_note(struct dmarc_results *r, const struct dmarc_row *one)
 {
-    if (!r->store)
-        return;
-    if (!r->next) {
-        r->next = batch_new(r);
-        if (!r->under_way)
-            timer_start(r->timer, WRITE_AFTER_MS);
-    }
-    struct row *row = row_of(r->next, one, clock_wall_ms() / DAY_MS);
+    struct row *row = r->behind ? row_of(r->behind, one, clock_wall_ms() / DAY_MS) : NULL;
+
     if (row)
         row->result.count += one->count ? one->count : 1;
 }
@@ -196,11 +157,12 @@ static int count_rows(struct sql *db, int64_t day, int64_t *out, struct err *err
 }
 
 /* The day is full: what has a row goes on being counted, the rest isn't. */
-static int write_rows(struct sql *db, const struct batch *b, struct err *err)
+static int write_rows(struct sql *db, struct behind_row *first, struct err *err)
 {
     int64_t n = 0, day = -1;
 
-    for (const struct row *row = b->first; row; row = row->next) {
+    for (struct behind_row *it = first; it; it = it->next) {
+        const struct row *row = CONTAINER_OF(it, struct row, link);
         int rc = add_to_row(db, row, err);
         if (rc < 0 || (row->day != day && count_rows(db, row->day, &n, err)))
             return -1;
@@ -214,70 +176,27 @@ static int write_rows(struct sql *db, const struct batch *b, struct err *err)
     return 0;
 }
 
-static int run_write(struct store_op *op, struct store_tx *tx)
+static int write_all(struct sql *db, struct behind_row *first, struct err *err)
 {
-    struct batch *b = CONTAINER_OF(op, struct batch, op);
-    struct sql *db = store_tx_sql(tx);
     struct sql_stmt *st;
 
-    err_clear(&op->err);
-    if (write_rows(db, b, &op->err))
+    if (write_rows(db, first, err) ||
+        sql_prepare(db, "DELETE FROM dmarc_result WHERE day < ?", &st, err))
         return -1;
-    if (sql_prepare(db, "DELETE FROM dmarc_result WHERE day < ?", &st, &op->err))
-        return -1;
-    sql_bind_int(st, 1, b->today - DMARC_RESULTS_DAYS);
-    return sql_run(st, &op->err) ? -1 : STORE_DONE;
-}
-
-static void not_written(const struct err *err, size_t n)
-{
-    log_warn(&log_results, "dmarc_results_not_written", L_Z("why", err->text), L_UINT("rows", n));
-}
-
-static void on_written(struct store_op *op)
-{
-    struct batch *b = CONTAINER_OF(op, struct batch, op);
-
-    if (op->failed)
-        not_written(&op->err, map_count(b->map));
-    if (b->owner) {
-        b->owner->under_way = NULL;
-        if (b->owner->next)
-            timer_start(b->owner->timer, WRITE_AFTER_MS);
-    }
-    batch_free(b);
-}
-
-static void prepare(struct batch *b, void (*done)(struct store_op *))
-{
-    b->today = clock_wall_ms() / DAY_MS;
-    b->op = (struct store_op){
-        .run = run_write, .done = done, .cls = STORE_INTERACTIVE, .upserts = true};
-}
-
-static void on_timer(void *ctx)
-{
-    struct dmarc_results *r = ctx;
-    struct batch *b = r->next;
-
-    if (!b || r->under_way)
-        return; /* on_written goes on */
-    r->next = NULL;
-    prepare(b, on_written);
-    if (store_submit(r->store, &b->op) == 0) {
-        r->under_way = b;
-    } else {
-        not_written(&b->op.err, map_count(b->map));
-        batch_free(b);
-    }
+    sql_bind_int(st, 1, clock_wall_ms() / DAY_MS - DMARC_RESULTS_DAYS);
+    return sql_run(st, err);
 }
 
 struct dmarc_results *dmarc_results_new(struct loop *l, struct store *store)
 {
+    static const struct behind_kind kind = {.log = &log_results,
+                                            .event = "dmarc_results_not_written",
+                                            .after_ms = WRITE_AFTER_MS,
+                                            .rows_max = WAITING_MAX,
+                                            .write = write_all};
     struct dmarc_results *r = MEM_NEW(struct dmarc_results);
 
-    r->store = store;
-    r->timer = timer_new(l, on_timer, r);
+    r->behind = store ? behind_new(l, store, &kind) : NULL;
     return r;
 }
 
@@ -288,15 +207,7 @@ void dmarc_results_free(struct dmarc_results **rp)
     *rp = NULL;
     if (!r)
         return;
-    if (r->under_way)
-        r->under_way->owner = NULL; /* it goes with its answer */
-    timer_free(&r->timer);
-    if (r->next) {
-        prepare(r->next, NULL);
-        if (store_submit_wait(r->store, &r->next->op))
-            not_written(&r->next->op.err, map_count(r->next->map));
-        batch_free(r->next);
-    }
+    behind_free(&r->behind);
     mem_free(r);
 }
 

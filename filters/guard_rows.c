@@ -5,29 +5,21 @@
 #include "appliance/base/mem.h"
 #include "appliance/io/loop.h"
 #include "appliance/sql/sql.h"
-#include "appliance/store/store.h"
+#include "appliance/store/behind.h"
 #include "filters/guard_private.h"
 
 enum { WRITE_AFTER_MS = 1000, WAITING_MAX = 20000 };
 
 struct row {
-    struct row *next;
+    struct behind_row link;
     struct client_text net;
     struct str account, reason; /* account: of a pair; else .p NULL */
     int64_t since, until, times;
     bool manual, deleted;
 };
-struct write { /* what changed, in order; then an operation of the store */
-    struct store_op op;
-    struct arena *arena;
-    struct row *first, **last;
-    size_t n;
-    struct rows *rows; /* NULL: the guard has gone */
-};
 struct rows {
     struct store *store;
-    struct timer *timer;
-    struct write *next, *under_way;
+    struct behind *behind;
     uint64_t version;
 };
 
@@ -75,126 +67,68 @@ static int insert_ban(struct sql *db, const struct row *r, struct err *err)
     return sql_run(st, err);
 }
 
-static int run_write(struct store_op *op, struct store_tx *tx)
+static int write_all(struct sql *db, struct behind_row *first, struct err *err)
 {
-    struct write *w = CONTAINER_OF(op, struct write, op);
-    struct sql *db = store_tx_sql(tx);
-    err_clear(&op->err);
-    for (const struct row *r = w->first; r; r = r->next) {
-        if (delete_row(db, r, &op->err))
+    for (struct behind_row *it = first; it; it = it->next) {
+        const struct row *r = CONTAINER_OF(it, struct row, link);
+        if (delete_row(db, r, err))
             return -1;
-        if (!r->deleted && (r->account.p ? insert_pair : insert_ban)(db, r, &op->err))
+        if (!r->deleted && (r->account.p ? insert_pair : insert_ban)(db, r, err))
             return -1;
     }
-    return STORE_DONE;
-}
-
-static struct write *write_new(struct rows *rows)
-{
-    struct write *w = MEM_NEW(struct write);
-    w->arena = arena_new(0);
-    w->last = &w->first;
-    w->rows = rows;
-    return w;
-}
-
-static void write_free(struct write *w)
-{
-    if (!w)
-        return;
-    arena_free(&w->arena);
-    mem_free(w);
-}
-
-static void not_written(const struct err *err, size_t n)
-{
-    log_warn(&guard_log, "guard_not_written", L_Z("why", err->text), L_UINT("rows", n));
-}
-
-static void on_written(struct store_op *op)
-{
-    struct write *w = CONTAINER_OF(op, struct write, op);
-    if (op->failed)
-        not_written(&op->err, w->n);
-    if (w->rows) {
-        w->rows->under_way = NULL;
-        if (w->rows->next)
-            timer_start(w->rows->timer, WRITE_AFTER_MS);
-    }
-    write_free(w);
-}
-
-static void on_timer(void *ctx)
-{
-    struct rows *rows = ctx;
-    struct write *w = rows->next;
-    if (!w || rows->under_way)
-        return; /* on_written goes on */
-    rows->next = NULL;
-    w->op = (struct store_op){
-        .run = run_write, .done = on_written, .cls = STORE_INTERACTIVE, .upserts = true};
-    if (store_submit(rows->store, &w->op) == 0) {
-        rows->under_way = w;
-    } else {
-        not_written(&w->op.err, w->n);
-        write_free(w);
-    }
+    return 0;
 }
 
 /* NULL: nothing is kept. */
-static struct row *row_new(struct rows *rows, const struct cidr *net)
+static struct row *row_new(struct rows *rows, const struct cidr *net, struct arena **a)
 {
-    if (!rows || (rows->next && rows->next->n >= WAITING_MAX))
+    struct row *r = rows ? behind_add(rows->behind, sizeof *r, a) : NULL;
+
+    if (!r)
         return NULL;
-    if (!rows->next) {
-        rows->next = write_new(rows);
-        if (!rows->under_way)
-            timer_start(rows->timer, WRITE_AFTER_MS);
-    }
     rows->version += 2;
-    struct write *w = rows->next;
-    struct row *r = ARENA_NEW(w->arena, struct row);
     r->net = client_text(net);
-    *w->last = r;
-    w->last = &r->next;
-    w->n++;
     return r;
 }
 
 void rows_put_ban(struct rows *rows, const struct guard_ban *b)
 {
-    struct row *r = row_new(rows, &b->net);
+    struct arena *a;
+    struct row *r = row_new(rows, &b->net, &a);
     if (!r)
         return;
     r->since = b->since;
     r->until = b->until;
     r->times = b->times;
     r->manual = b->manual;
-    r->reason = arena_str(rows->next->arena, str_from(b->reason));
+    r->reason = arena_str(a, str_from(b->reason));
 }
 
 void rows_drop_ban(struct rows *rows, const struct cidr *net)
 {
-    struct row *r = row_new(rows, net);
+    struct arena *a;
+    struct row *r = row_new(rows, net, &a);
     if (r)
         r->deleted = true;
 }
 
 void rows_put_pair(struct rows *rows, struct str account, const struct cidr *net, int64_t last)
 {
-    struct row *r = row_new(rows, net);
+    struct arena *a;
+    struct row *r = row_new(rows, net, &a);
     if (!r)
         return;
-    r->account = arena_str(rows->next->arena, account);
+    r->account = arena_str(a, account);
     r->since = last;
 }
 
 void rows_drop_pair(struct rows *rows, struct str account, const struct cidr *net)
 {
-    struct row *r = row_new(rows, net);
+    struct arena *a;
+    struct row *r = row_new(rows, net, &a);
     if (!r)
         return;
-    r->account = arena_str(rows->next->arena, account);
+    r->account = arena_str(a, account);
     r->deleted = true;
 }
 
@@ -204,16 +138,7 @@ void guard_rows_close(struct rows **rp)
     *rp = NULL;
     if (!rows)
         return;
-    if (rows->under_way)
-        rows->under_way->rows = NULL; /* it goes with its answer */
-    timer_free(&rows->timer);
-    struct write *w = rows->next;
-    if (w) {
-        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE, .upserts = true};
-        if (store_submit_wait(rows->store, &w->op))
-            not_written(&w->op.err, w->n);
-        write_free(w);
-    }
+    behind_free(&rows->behind);
     mem_free(rows);
 }
 
@@ -221,7 +146,7 @@ void guard_rows_close(struct rows **rp)
 
 uint64_t rows_version(const struct rows *rows)
 {
-    return rows->version + (rows->next || rows->under_way);
+    return rows->version + behind_waits(rows->behind);
 }
 
 /* False: written by hand, and wrongly. */
@@ -272,13 +197,18 @@ static int load(struct guard *g, struct sql *db, const char *query, bool pairs, 
 
 int guard_rows_open(struct guard *g, struct err *err)
 {
+    static const struct behind_kind kind = {.log = &guard_log,
+                                            .event = "guard_not_written",
+                                            .after_ms = WRITE_AFTER_MS,
+                                            .rows_max = WAITING_MAX,
+                                            .write = write_all};
     struct store_reader *r;
     struct rows *rows;
     if (!g->env.store)
         return 0;
     rows = g->rows = MEM_NEW(struct rows);
     rows->store = g->env.store;
-    rows->timer = timer_new(g->env.loop, on_timer, rows);
+    rows->behind = behind_new(g->env.loop, rows->store, &kind);
     if (store_reader_open(rows->store, &r, err))
         return -1;
     int rc = load(g, store_reader_sql(r),

@@ -3,6 +3,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
+#include "appliance/store/behind.h"
 #include "smtp/client/sts_private.h"
 
 enum { WRITE_AFTER_MS = 1000, WAITING_MAX = 10000 };
@@ -10,20 +11,12 @@ enum { WRITE_AFTER_MS = 1000, WAITING_MAX = 10000 };
 static const struct log_ctx log_sts = {.module = "smtp"};
 
 struct change {
-    struct change *next;
+    struct behind_row link;
     struct sts_row row; /* text.p NULL: delete it */
-};
-struct write { /* what changed, in order; then an operation of the store */
-    struct store_op op;
-    struct arena *arena;
-    struct change *first, **last;
-    size_t n;
-    struct sts_rows *rows; /* NULL: they have gone */
 };
 struct sts_rows {
     struct store *store;
-    struct timer *timer;
-    struct write *next, *under_way;
+    struct behind *behind;
 };
 
 /* ---- writing */
@@ -51,90 +44,26 @@ static int write_row(struct sql *db, const struct sts_row *row, struct err *err)
     return sql_run(st, err);
 }
 
-static int run_write(struct store_op *op, struct store_tx *tx)
+static int write_all(struct sql *db, struct behind_row *first, struct err *err)
 {
-    struct write *w = CONTAINER_OF(op, struct write, op);
-
-    err_clear(&op->err);
-    for (const struct change *c = w->first; c; c = c->next)
-        if (write_row(store_tx_sql(tx), &c->row, &op->err))
+    for (struct behind_row *it = first; it; it = it->next)
+        if (write_row(db, &CONTAINER_OF(it, struct change, link)->row, err))
             return -1;
-    return STORE_DONE;
-}
-
-static void write_free(struct write *w)
-{
-    if (!w)
-        return;
-    arena_free(&w->arena);
-    mem_free(w);
-}
-
-static void not_written(const struct err *err, size_t n)
-{
-    log_warn(&log_sts, "sts_not_written", L_Z("why", err->text), L_UINT("rows", n));
-}
-
-static void on_written(struct store_op *op)
-{
-    struct write *w = CONTAINER_OF(op, struct write, op);
-
-    if (op->failed)
-        not_written(&op->err, w->n);
-    if (w->rows) {
-        w->rows->under_way = NULL;
-        if (w->rows->next)
-            timer_start(w->rows->timer, WRITE_AFTER_MS);
-    }
-    write_free(w);
-}
-
-static void on_timer(void *ctx)
-{
-    struct sts_rows *rows = ctx;
-    struct write *w = rows->next;
-
-    if (!w || rows->under_way)
-        return; /* on_written goes on */
-    rows->next = NULL;
-    w->op = (struct store_op){
-        .run = run_write, .done = on_written, .cls = STORE_INTERACTIVE, .upserts = true};
-    if (store_submit(rows->store, &w->op) == 0) {
-        rows->under_way = w;
-    } else {
-        not_written(&w->op.err, w->n);
-        write_free(w);
-    }
-}
-
-static struct write *waiting(struct sts_rows *rows)
-{
-    if (!rows->next) {
-        struct write *w = rows->next = MEM_NEW(struct write);
-        w->arena = arena_new(0);
-        w->last = &w->first;
-        w->rows = rows;
-        if (!rows->under_way)
-            timer_start(rows->timer, WRITE_AFTER_MS);
-    }
-    return rows->next->n < WAITING_MAX ? rows->next : NULL;
+    return 0;
 }
 
 void sts_rows_put(struct sts_rows *rows, const struct sts_row *row)
 {
-    struct write *w = rows ? waiting(rows) : NULL;
+    struct arena *a;
+    struct change *c = rows ? behind_add(rows->behind, sizeof *c, &a) : NULL;
 
-    if (!w)
+    if (!c)
         return;
-    struct change *c = ARENA_NEW(w->arena, struct change);
-    c->row = (struct sts_row){.domain = arena_str(w->arena, row->domain),
-                              .id = arena_str(w->arena, row->id),
-                              .text = row->text.p ? arena_str(w->arena, row->text) : STR_NULL,
+    c->row = (struct sts_row){.domain = arena_str(a, row->domain),
+                              .id = arena_str(a, row->id),
+                              .text = row->text.p ? arena_str(a, row->text) : STR_NULL,
                               .fetched = row->fetched,
                               .expires = row->expires};
-    *w->last = c;
-    w->last = &c->next;
-    w->n++;
 }
 
 void sts_rows_drop(struct sts_rows *rows, struct str domain)
@@ -149,16 +78,7 @@ void sts_rows_close(struct sts_rows **rp)
     *rp = NULL;
     if (!rows)
         return;
-    if (rows->under_way)
-        rows->under_way->rows = NULL; /* it goes with its answer */
-    timer_free(&rows->timer);
-    struct write *w = rows->next;
-    if (w) {
-        w->op = (struct store_op){.run = run_write, .cls = STORE_INTERACTIVE, .upserts = true};
-        if (store_submit_wait(rows->store, &w->op))
-            not_written(&w->op.err, w->n);
-        write_free(w);
-    }
+    behind_free(&rows->behind);
     mem_free(rows);
 }
 
@@ -202,9 +122,14 @@ void sts_rows_load(struct sts_rows *rows, void (*on_row)(void *ctx, const struct
 
 struct sts_rows *sts_rows_new(struct loop *l, struct store *store)
 {
+    static const struct behind_kind kind = {.log = &log_sts,
+                                            .event = "sts_not_written",
+                                            .after_ms = WRITE_AFTER_MS,
+                                            .rows_max = WAITING_MAX,
+                                            .write = write_all};
     struct sts_rows *rows = MEM_NEW(struct sts_rows);
 
     rows->store = store;
-    rows->timer = timer_new(l, on_timer, rows);
+    rows->behind = behind_new(l, store, &kind);
     return rows;
 }

@@ -3,31 +3,21 @@
 #include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
-#include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
+#include "appliance/store/behind.h"
 
 enum { WRITE_AFTER_MS = 60 * 1000, ROWS_MAX = 20000, POLICY_MAX = 16384, DAY_MS = 86400000 };
 
 static const struct log_ctx log_results = {.module = "smtp"};
 
 struct row {
-    struct row *next;
+    struct behind_row link;
     struct tls_result result;
     int64_t day;
 };
-struct batch { /* counts since the last write; then an operation of the store */
-    struct store_op op;
-    struct arena *arena;
-    struct map *map;
-    struct row *first;
-    struct tls_results *owner; /* NULL: it has gone */
-    int64_t today;
-};
 struct tls_results {
-    struct store *store;
-    struct timer *timer;
-    struct batch *next, *under_way;
+    struct behind *behind; /* NULL: no store */
 };
 
 const char *tls_result_name(enum tls_result_type type)
@@ -59,45 +49,29 @@ const char *tls_policy_name(enum tls_result_policy p)
 }
 
 /* ---- counting */
-static struct batch *batch_new(struct tls_results *r)
+static void fill(struct row *row, struct arena *a, const struct tls_result *one)
 {
-    struct batch *b = MEM_NEW(struct batch);
-
-    b->arena = arena_new(0);
-    b->map = map_new();
-    b->owner = r;
-    return b;
+    row->result.kind = one->kind;
+    row->result.type = one->type;
+    row->result.domain = arena_str(a, one->domain);
+    row->result.mx = arena_str(a, one->mx);
+    row->result.policy = arena_str(a, str_take(one->policy, POLICY_MAX));
 }
 
-static void batch_free(struct batch *b)
+static struct row *row_of(struct behind *b, const struct tls_result *one, int64_t day)
 {
-    if (!b)
-        return;
-    map_free(&b->map);
-    arena_free(&b->arena);
-    mem_free(b);
-}
-
-static struct row *row_of(struct batch *b, const struct tls_result *one, int64_t day)
-{
+    struct arena *a;
     struct buf key;
     struct row *row;
+    bool made;
 
     buf_init(&key, 4096);
     buf_printf(&key, "%lld %d %d " STR_FMT " " STR_FMT, (long long)day, one->kind, one->type,
                STR_ARG(one->domain), STR_ARG(one->mx));
-    row = map_get(b->map, buf_str(&key));
-    if (!row && map_count(b->map) < ROWS_MAX) {
-        row = ARENA_NEW(b->arena, struct row);
+    row = behind_add_key(b, buf_str(&key), sizeof *row, &a, &made);
+    if (row && made) {
+        fill(row, a, one);
         row->day = day;
-        row->result.kind = one->kind;
-        row->result.type = one->type;
-        row->result.domain = arena_str(b->arena, one->domain);
-        row->result.mx = arena_str(b->arena, one->mx);
-        row->result.policy = arena_str(b->arena, str_take(one->policy, POLICY_MAX));
-        row->next = b->first;
-        b->first = row;
-        map_set(b->map, buf_str(&key), row);
     }
     buf_fini(&key);
     return row;
@@ -105,14 +79,8 @@ static struct row *row_of(struct batch *b, const struct tls_result *one, int64_t
 
 void tls_results_note(struct tls_results *r, const struct tls_result *one)
 {
-    if (!r->store)
-        return;
-    if (!r->next) {
-        r->next = batch_new(r);
-        if (!r->under_way)
-            timer_start(r->timer, WRITE_AFTER_MS);
-    }
-    struct row *row = row_of(r->next, one, clock_wall_ms() / DAY_MS);
+    struct row *row = r->behind ? row_of(r->behind, one, clock_wall_ms() / DAY_MS) : NULL;
+
     if (row)
         row->result.count += one->count ? one->count : 1;
 }
@@ -153,71 +121,29 @@ static int write_row(struct sql *db, const struct row *row, struct err *err)
     return sql_run(st, err);
 }
 
-static int run_write(struct store_op *op, struct store_tx *tx)
+static int write_all(struct sql *db, struct behind_row *first, struct err *err)
 {
-    struct batch *b = CONTAINER_OF(op, struct batch, op);
-    struct sql *db = store_tx_sql(tx);
     struct sql_stmt *st;
 
-    err_clear(&op->err);
-    for (const struct row *row = b->first; row; row = row->next)
-        if (write_row(db, row, &op->err))
+    for (struct behind_row *it = first; it; it = it->next)
+        if (write_row(db, CONTAINER_OF(it, struct row, link), err))
             return -1;
-    if (sql_prepare(db, "DELETE FROM tls_result WHERE day < ?", &st, &op->err))
+    if (sql_prepare(db, "DELETE FROM tls_result WHERE day < ?", &st, err))
         return -1;
-    sql_bind_int(st, 1, b->today - TLS_RESULTS_DAYS);
-    return sql_run(st, &op->err) ? -1 : STORE_DONE;
-}
-
-static void not_written(const struct err *err, size_t n)
-{
-    log_warn(&log_results, "tls_results_not_written", L_Z("why", err->text), L_UINT("rows", n));
-}
-
-static void on_written(struct store_op *op)
-{
-    struct batch *b = CONTAINER_OF(op, struct batch, op);
-
-    if (op->failed)
-        not_written(&op->err, map_count(b->map));
-    if (b->owner) {
-        b->owner->under_way = NULL;
-        if (b->owner->next)
-            timer_start(b->owner->timer, WRITE_AFTER_MS);
-    }
-    batch_free(b);
-}
-
-static void prepare(struct batch *b, void (*done)(struct store_op *))
-{
-    b->today = clock_wall_ms() / DAY_MS;
-    b->op = (struct store_op){
-        .run = run_write, .done = done, .cls = STORE_INTERACTIVE, .upserts = true};
-}
-
-static void on_timer(void *ctx)
-{
-    struct tls_results *r = ctx;
-    struct batch *b = r->next;
-
-    if (!b || r->under_way)
-        return; /* on_written goes on */
-    r->next = NULL;
-    prepare(b, on_written);
-    if (store_submit(r->store, &b->op) == 0) {
-        r->under_way = b;
-    } else {
-        not_written(&b->op.err, map_count(b->map));
-        batch_free(b);
-    }
+    sql_bind_int(st, 1, clock_wall_ms() / DAY_MS - TLS_RESULTS_DAYS);
+    return sql_run(st, err);
 }
 
 struct tls_results *tls_results_new(struct loop *l, struct store *store)
 {
+    static const struct behind_kind kind = {.log = &log_results,
+                                            .event = "tls_results_not_written",
+                                            .after_ms = WRITE_AFTER_MS,
+                                            .rows_max = ROWS_MAX,
+                                            .write = write_all};
     struct tls_results *r = MEM_NEW(struct tls_results);
 
-    r->store = store;
-    r->timer = timer_new(l, on_timer, r);
+    r->behind = store ? behind_new(l, store, &kind) : NULL;
     return r;
 }
 
@@ -228,15 +154,7 @@ void tls_results_free(struct tls_results **rp)
     *rp = NULL;
     if (!r)
         return;
-    if (r->under_way)
-        r->under_way->owner = NULL; /* it goes with its answer */
-    timer_free(&r->timer);
-    if (r->next) {
-        prepare(r->next, NULL);
-        if (store_submit_wait(r->store, &r->next->op))
-            not_written(&r->next->op.err, map_count(r->next->map));
-        batch_free(r->next);
-    }
+    behind_free(&r->behind);
     mem_free(r);
 }
 
