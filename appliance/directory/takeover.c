@@ -4,6 +4,7 @@
 #include "appliance/base/text.h"
 #include "appliance/directory/takeover_private.h"
 #include <openssl/evp.h>
+#include <stdlib.h>
 
 enum { BATCH = 500, DIGEST_TEXT = 64 };
 
@@ -11,8 +12,9 @@ struct takeover {
     struct takeover_conf conf;
     struct directory_admin *admin;
     struct takeover_report report;
-    struct arena *m;  /* of one row */
-    struct map *seen; /* "kind name" of this run */
+    struct arena *m;         /* of one row */
+    struct map *seen, *last; /* "kind name" of this run; and of those before: struct str digest */
+    struct arena *last_m;
     uint64_t rows;
     unsigned batch; /* written since the last commit */
 };
@@ -96,19 +98,27 @@ static struct str digest_of(struct takeover *t, const struct takeover_own *own,
     return out;
 }
 
-/* What was read there last; .p NULL: nothing yet. */
-static int last_digest(struct takeover *t, enum takeover_kind k, struct str name, struct str *out,
-                       struct err *err)
+/* "kind name", as in t->last and t->seen. */
+static struct str key_of(struct takeover *t, enum takeover_kind k, struct str name)
+{
+    return arena_printf(t->m, "%s " STR_FMT, takeover_kind_name(k), STR_ARG(name));
+}
+
+/* What was read there the last time: at once, since a question a row takes its time on a server. */
+static int load_last(struct takeover *t, struct err *err)
 {
     struct sql_stmt *st;
-    *out = STR_NULL;
-    if (admin_prepare(t->admin, "SELECT digest FROM directory_import WHERE kind = ? AND name = ?",
-                      str_from(takeover_kind_name(k)), &st, err) < 0)
+    int r;
+    if (sql_prepare(t->admin->db, "SELECT kind, name, digest FROM directory_import", &st, err) < 0)
         return -1;
-    sql_bind_text(st, 2, name);
-    int r = sql_step(st, err);
-    if (r == 1)
-        *out = arena_str(t->m, sql_text(st, 0));
+    while ((r = sql_step(st, err)) == 1) {
+        struct str key = arena_printf(t->m, STR_FMT " " STR_FMT, STR_ARG(sql_text(st, 0)),
+                                      STR_ARG(sql_text(st, 1)));
+        struct str *digest = ARENA_NEW(t->last_m, struct str);
+        *digest = arena_str(t->last_m, sql_text(st, 2));
+        map_set(t->last, key, digest);
+        arena_clear(t->m);
+    }
     sql_reset(st);
     return r < 0 ? -1 : 0;
 }
@@ -183,12 +193,14 @@ static int settle(struct takeover *t, enum takeover_kind k, const struct str *va
                   struct err *err)
 {
     const struct takeover_own *own = &takeover_own[k];
-    struct str digest = digest_of(t, own, values), last;
+    struct str digest = digest_of(t, own, values), last = STR_NULL;
+    const struct str *before = map_get(t->last, key_of(t, k, values[0]));
     const char *why = NULL;
     bool exists, same;
-    if (last_digest(t, k, values[0], &last, err) < 0 ||
-        read_here(t, own, values, &exists, &same, err) < 0)
+    if (read_here(t, own, values, &exists, &same, err) < 0)
         return -1;
+    if (before)
+        last = *before;
     enum takeover_outcome o = judge(t, exists, same, last, digest, &why);
     tell(t, k, o, values[0], why);
     bool known = last.p && str_eq(last, digest);
@@ -221,9 +233,7 @@ int takeover_row(struct takeover *t, enum takeover_kind k, struct str *values, s
     } else if (wrong) {
         tell(t, k, TAKEOVER_REFUSED, values[0], wrong);
     } else {
-        struct str key =
-            arena_printf(t->m, "%s " STR_FMT, takeover_kind_name(k), STR_ARG(values[0]));
-        if (map_set(t->seen, key, t))
+        if (map_set(t->seen, key_of(t, k, values[0]), t))
             tell(t, k, TAKEOVER_REFUSED, values[0], "it is there twice; the first row counts");
         else
             rc = settle(t, k, values, err);
@@ -252,33 +262,44 @@ int takeover_open(const char *dir, const struct directory_conf *directory,
     t->admin = admin;
     t->m = arena_new(0);
     t->seen = map_new();
-    return 0;
+    t->last = map_new();
+    t->last_m = arena_new(0);
+    if (load_last(t, err) == 0)
+        return 0;
+    takeover_close(out);
+    return -1;
 }
 
-static int find_gone(struct takeover *t, enum takeover_kind k, struct err *err)
+static int by_name(const void *a, const void *b)
 {
-    struct sql_stmt *st;
-    int r;
-    if (admin_prepare(t->admin, "SELECT name FROM directory_import WHERE kind = ? ORDER BY name",
-                      str_from(takeover_kind_name(k)), &st, err) < 0)
-        return -1;
-    while ((r = sql_step(st, err)) == 1) {
-        struct str name = sql_text(st, 0);
-        struct str key = arena_printf(t->m, "%s " STR_FMT, takeover_kind_name(k), STR_ARG(name));
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* By name: what a map tells has no order. */
+static void find_gone(struct takeover *t)
+{
+    size_t n = map_count(t->last), gone = 0, pos = 0;
+    struct str *list = mem_alloc((n + 1) * sizeof *list), name, kind;
+    void *value;
+    for (struct str key; map_next(t->last, &pos, &key, &value);)
         if (!map_get(t->seen, key))
-            tell(t, k, TAKEOVER_GONE, name, NULL);
-        arena_clear(t->m);
+            list[gone++] = key;
+    qsort(list, gone, sizeof *list, by_name);
+    for (size_t i = 0; i < gone; i++) {
+        str_cut(list[i], ' ', &kind, &name);
+        for (unsigned k = 0; k < TAKEOVER_KINDS; k++)
+            if (t->report.found[k] &&
+                str_eq(kind, str_from(takeover_kind_name((enum takeover_kind)k))))
+                tell(t, (enum takeover_kind)k, TAKEOVER_GONE, name, NULL);
     }
-    sql_reset(st);
-    return r < 0 ? -1 : 0;
+    mem_free(list);
 }
 
 int takeover_end(struct takeover *t, struct takeover_report *out, struct err *err)
 {
     int rc = commit(t, err);
-    for (unsigned k = 0; rc == 0 && k < TAKEOVER_KINDS; k++)
-        if (t->report.found[k])
-            rc = find_gone(t, (enum takeover_kind)k, err);
+    if (rc == 0)
+        find_gone(t);
     *out = t->report;
     return rc;
 }
@@ -291,6 +312,8 @@ void takeover_close(struct takeover **t)
         sql_rollback((*t)->admin->db);
     directory_admin_close(&(*t)->admin);
     map_free(&(*t)->seen);
+    map_free(&(*t)->last);
+    arena_free(&(*t)->last_m);
     arena_free(&(*t)->m);
     mem_free(*t);
     *t = NULL;
