@@ -11,8 +11,8 @@ enum { WORDS_MAX = 64 };
 
 /* Ended by NULL. */
 static const struct import_command *const commands[] = {
-    &import_maildir,  &import_mbox, &export_maildir, &export_mbox, &import_flurdy,
-    &import_opendkim, NULL};
+    &import_maildir, &import_mbox,   &import_imap,     &export_maildir,
+    &export_mbox,    &import_flurdy, &import_opendkim, NULL};
 static const char *const groups[] = {"import", "export"};
 
 bool import_is_group(const char *word)

@@ -299,20 +299,30 @@ int import_run_text(struct import_run *r, struct str bytes)
     return r->over ? -1 : 0;
 }
 
-int import_run_text_end(struct import_run *r, const char *failed)
+static int end_text(struct import_run *r, bool drop)
 {
     struct err err = {0};
 
     if (r->over || push_text(r) != 0)
         return -1;
-    if (import_wire_text_end(r->wire, failed != NULL, &err) != 0)
+    if (import_wire_text_end(r->wire, drop, &err) != 0)
         return end_run(r, &err);
-    if (failed)
-        import_count_failed(&r->count, r->name, failed);
     expect(r, (struct pending){
-                  .what = failed ? DROPPED : ADDED, .name = r->name, .bytes = r->text_bytes});
+                  .what = drop ? DROPPED : ADDED, .name = r->name, .bytes = r->text_bytes});
     r->name = NULL;
     return 0;
+}
+
+int import_run_text_end(struct import_run *r, const char *failed)
+{
+    if (failed && !r->over)
+        import_count_failed(&r->count, r->name, failed);
+    return end_text(r, failed != NULL);
+}
+
+int import_run_text_cancel(struct import_run *r)
+{
+    return end_text(r, true);
 }
 
 /* ---- The end of a mailbox, and others. */

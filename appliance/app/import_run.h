@@ -65,6 +65,8 @@ int import_run_text(struct import_run *run, struct str bytes) __attribute__((war
 /* failed: why it could not be read to its end; NULL: it was. */
 int import_run_text_end(struct import_run *run, const char *failed)
     __attribute__((warn_unused_result));
+/* It could not, and comes again: nothing is counted. */
+int import_run_text_cancel(struct import_run *run) __attribute__((warn_unused_result));
 /* With --delete, what was imported and not offered now is expunged, if `complete`: the source was
  * read to its end. */
 int import_run_end(struct import_run *run, bool complete) __attribute__((warn_unused_result));

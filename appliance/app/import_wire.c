@@ -306,6 +306,11 @@ int import_wire_open(const char *data, const char *config, struct import_wire **
     return rc;
 }
 
+bool import_wire_daemon(const struct import_wire *w)
+{
+    return w->child == 0;
+}
+
 void import_wire_close(struct import_wire **w)
 {
     if (!*w)

@@ -13,6 +13,7 @@
 struct import_wire;
 int import_wire_open(const char *data, const char *config, struct import_wire **out,
                      struct err *err) __attribute__((warn_unused_result));
+bool import_wire_daemon(const struct import_wire *w); /* others may open one meanwhile */
 /* Waits for the child: what it was told before is done. */
 void import_wire_close(struct import_wire **w);
 

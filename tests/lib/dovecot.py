@@ -4,6 +4,8 @@
     with dovecot.Dovecot(folder, layout="fs") as server:
         client = server.login("xandros@example.com")
 
+`extra` is added to its configuration; {tls} there is a port that is free.
+
 As root it runs its mail as user "mail" (Dovecot refuses root); `own` gives a folder to that one.
 """
 import imaplib
@@ -62,7 +64,7 @@ def present():
 
 
 class Dovecot:
-    def __init__(self, folder, layout=""):
+    def __init__(self, folder, layout="", extra=""):
         self.d = pathlib.Path(folder)
         self.owner = pwd.getpwnam("mail")
         for sub in ("", "mail", "home", "state", "run"):
@@ -71,17 +73,19 @@ class Dovecot:
         for sub in ("mail", "home"):
             os.chown(self.d / sub, self.owner.pw_uid, self.owner.pw_gid)
         known = {p.pw_name for p in pwd.getpwall()}
-        self.process, self.port = None, 0
+        self.process, self.port, self.tls, self.extra = None, 0, 0, extra
         self.layout, self.users = layout, ("dovenull" if "dovenull" in known else "nobody",
                                            "dovecot" if "dovecot" in known else "mail")
 
     def start(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        with socket.socket() as s, socket.socket() as t:
+            for one in (s, t):
+                one.bind(("127.0.0.1", 0))
+            self.port, self.tls = s.getsockname()[1], t.getsockname()[1]
         conf = self.d / "conf"
         conf.write_text(CONF.format(d=self.d, user="mail", port=self.port, login=self.users[0], internal=self.users[1],
-                                    layout=":LAYOUT=fs" if self.layout == "fs" else ""))
+                                    layout=":LAYOUT=fs" if self.layout == "fs" else "")
+                        + self.extra.replace("{tls}", str(self.tls)))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", str(conf)], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
