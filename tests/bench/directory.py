@@ -289,10 +289,10 @@ def log_in(port, who, queue, end):
 
 
 def logins(server, seconds):
-    """Connections a second that log in, by so many clients at once."""
+    """Connections a second that log in, by so many clients at once, and ms of the server's CPU for each."""
     who = [address(i * 37) for i in range(WARM)]
     for end in (0, seconds):
-        queue, begin = multiprocessing.Queue(), time.monotonic()
+        queue, begin, cpu = multiprocessing.Queue(), time.monotonic(), server.group.cpu()
         clients = [multiprocessing.Process(target=log_in, args=(server.port, who[c::CLIENTS], queue, begin + end if end else 0))
                    for c in range(CLIENTS)]
         for c in clients:
@@ -302,7 +302,7 @@ def logins(server, seconds):
             c.join()
         if min(counts) < 0:
             sys.exit("%s: a login failed" % server.name)
-    return sum(counts) / (time.monotonic() - begin)
+    return sum(counts) / (time.monotonic() - begin), (server.group.cpu() - cpu) / max(1, sum(counts)) * 1e3
 
 
 def main():
@@ -338,9 +338,9 @@ def main():
             assert len(json.loads(out)) == a.users
             domains, _ = server.command("domain", "list")
             (p50, p99), n = lookups(server, a.users, a.seconds)
-            rate = logins(server, a.seconds)
-            print("%-16s lookup p50 %.2f ms, p99 %.2f ms (%d); user list %.1f s, domain list %.1f s; logins %.0f/s (sha256);"
-                  " RSS %.0f MB at start, %.0f MB after" % (name, p50, p99, n, took, domains, rate, before, server.rss()))
+            rate, cpu = logins(server, a.seconds)
+            print("%-16s lookup p50 %.2f ms, p99 %.2f ms (%d); user list %.1f s, domain list %.1f s; logins %.0f/s, %.1f ms CPU (sha256);"
+                  " RSS %.0f MB at start, %.0f MB after" % (name, p50, p99, n, took, domains, rate, cpu, before, server.rss()))
             server.stop()
         if a.no_dovecot or not shutil.which("dovecot"):
             return
@@ -355,8 +355,8 @@ def main():
                 finally:
                     server.stop()
             shutil.rmtree(folder / "dovecot")
-            print("logins with the same SQL and hashes (%s): posthouse %.0f/s, dovecot %.0f/s, ratio %.2f" % (scheme, *rates,
-                                                                                                           rates[0] / rates[1]))
+            print("logins with the same SQL and hashes (%s): posthouse %.0f/s, %.1f ms CPU, dovecot %.0f/s, %.1f ms CPU, ratio %.2f"
+                  % (scheme, *rates[0], *rates[1], rates[0][0] / rates[1][0]))
 
 
 main()

@@ -120,6 +120,7 @@ def serve_mail(site):
     assert (site.mailbox("anna@example.com"), site.mailbox("bert@example.com"), site.mailbox("dora@example.net")) == (2, 1, 1)
     assert site.rcpt("missing@example.com")[0] == 550
     assert site.rcpt("x@elsewhere.example")[0] == 550
+    assert site.rcpt("anybody@backed.example")[0] == 250  # we are its backup: taken, and passed on
 
 
 def test_flurdy_in_place(database):
