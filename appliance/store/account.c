@@ -135,8 +135,9 @@ static int uidvalidity_start(struct store_tx *tx, int64_t *out, struct err *err)
     struct sql_stmt *st;
     int rc;
 
-    if (sql_prepare(tx->db, "SELECT value FROM store_meta WHERE name = 'uidvalidity'", &st, err) !=
-        0)
+    /* Locked: another node may give up this very name, and raise it. */
+    if (sql_prepare(tx->db, "SELECT value FROM store_meta WHERE name = 'uidvalidity' FOR UPDATE",
+                    &st, err) != 0)
         return -1;
     rc = sql_step(st, err);
     *out = rc == 1 ? sql_int(st, 0) : 1;

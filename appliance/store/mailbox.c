@@ -226,7 +226,9 @@ int mailbox_subscribe_tx(struct store_tx *tx, uint64_t account, struct str name,
         return -1;
     sql_bind_int(st, 1, (int64_t)account);
     sql_bind_text(st, 2, checked);
-    return sql_run(st, err);
+    if (sql_run(st, err) == 0)
+        return 0;
+    return err->why == ERR_WHY_EXISTS ? 0 : -1; /* another node did it in this very moment */
 }
 
 int mailbox_take_recent_tx(struct store_tx *tx, uint64_t id, uint32_t *recent_from_out,
