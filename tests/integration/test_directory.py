@@ -215,6 +215,8 @@ def test_the_database_goes_away_and_comes_back(database):
             for address in ("bert@example.com", "missing@example.com", "x@elsewhere.example"):
                 assert site.rcpt(address)[0] == 451, address
             assert isinstance(site.login("bert@example.com", "bert-pass"), str)  # neither yes nor no
+            assert site.login("anna@example.com", "anna-pass") is True  # who was in lately stays in
+            assert isinstance(site.login("anna@example.com", "wrong"), str)
         finally:
             database.start()
         wait_for(lambda: site.rcpt("bert@example.com")[0] == 250, "the directory is back")
