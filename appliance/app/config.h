@@ -46,10 +46,11 @@ struct log_conf { /* section "log" */
 
 enum config_service { SERVICE_SMTP, SERVICE_SUBMISSION, SERVICE_IMAP };
 enum config_port_tls { PORT_STARTTLS, PORT_IMPLICIT, PORT_NO_TLS };
+enum port_binding { PORT_BINDING_AUTO, PORT_BINDING_YES, PORT_BINDING_NO };
 struct port_conf { /* section "listener", one for each title */
     bool enabled;
     int service, tls, scram;
-    bool channel_binding;
+    int channel_binding;              /* enum port_binding */
     const char *address, *proxy_from; /* lists; address empty: all, as main.inet says */
     int64_t port, max_connections;
     /* not settings */

@@ -12,6 +12,8 @@ static const char *const service_names[] = {
 static const char *const tls_names[] = {
     [PORT_STARTTLS] = "starttls", [PORT_IMPLICIT] = "implicit", [PORT_NO_TLS] = "none", NULL};
 
+static const char *const binding_names[] = {
+    [PORT_BINDING_AUTO] = "auto", [PORT_BINDING_YES] = "yes", [PORT_BINDING_NO] = "no", NULL};
 static const char *const scram_names[] = {[DIRECTORY_SCRAM_AUTO] = "auto",
                                           [DIRECTORY_SCRAM_ON] = "on",
                                           [DIRECTORY_SCRAM_OFF] = "off",
@@ -79,9 +81,10 @@ const struct ph_setting port_settings[] = {
     PH_SETTING_ENUM(port_conf, scram, 0, "auto", scram_names,
         "Offer logins by SCRAM-SHA-256, which never send the password. auto: when every account that can log in "
         "has what it needs (directory.scram_verifiers); posthouse doctor counts the missing. on: whoever has none can't log in with it."),
-    PH_SETTING(BOOL, port_conf, channel_binding, 0, "yes", 0, 0,
+    PH_SETTING_ENUM(port_conf, channel_binding, 0, "auto", binding_names,
         "With SCRAM offer SCRAM-SHA-256-PLUS under TLS, which finds out who stands between the client and us. Some clients choose it and "
-        "then can't do it: mutt with gsasl, as in Debian 12, unless its smtp_authenticators says SCRAM-SHA-256."),
+        "then can't do it: mutt with gsasl, as in Debian 12 and 13, unless its smtp_authenticators says SCRAM-SHA-256. auto: where scram "
+        "is on, not where it turns on by itself."),
     PH_SETTING(TEXT, port_conf, proxy_from, PH_LIST | PH_RELOAD, "", 0, 0,
         "Addresses and networks of proxies that begin each connection with the client's address in the PROXY protocol, "
         "version 1 or 2. They must send it; from others it is not understood."),

@@ -39,6 +39,13 @@ static int make_hosts(const struct config *c, const struct port_conf *pc, char *
     return 0;
 }
 
+/* -PLUS: a client that can't do it after all can't log in, so it never comes by itself. */
+static bool binds(const struct port_conf *pc)
+{
+    return pc->channel_binding == PORT_BINDING_YES ||
+           (pc->channel_binding == PORT_BINDING_AUTO && pc->scram == DIRECTORY_SCRAM_ON);
+}
+
 static int make_port(const struct config *c, const struct port_conf *pc, struct appliance_port *p,
                      struct err *err)
 {
@@ -50,7 +57,7 @@ static int make_port(const struct config *c, const struct port_conf *pc, struct 
         .role = pc->service == SERVICE_SUBMISSION ? SMTP_SUBMISSION : SMTP_RECEPTION,
         .implicit_tls = pc->tls == PORT_IMPLICIT,
         .no_starttls = pc->tls == PORT_NO_TLS,
-        .logins = {.scram = pc->scram, .no_binding = !pc->channel_binding},
+        .logins = {.scram = pc->scram, .no_binding = !binds(pc)},
         .max_conns = (unsigned)pc->max_connections,
         .hosts = (const char *const *)hosts,
         .number = (uint16_t)pc->port};

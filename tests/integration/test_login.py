@@ -173,6 +173,7 @@ def test_auto_turns_on(serve):
     with smtplib.SMTP("localhost", serve.ports["submission"], "c.example", timeout=WAIT) as c:
         c.starttls(context=serve.tls_context())
         c.ehlo()
+        assert PLUS not in c.esmtp_features["auth"].split()  # it doesn't turn on by itself
         scram.smtp(c, PLAIN_SCRAM, scram.Client("ben@example.com", "ben-pass"))
     # Nor is anything kept of a password that is no more.
     assert serve.command("password", "set", "ben@example.com", stdin="other\n").code == 0
@@ -197,8 +198,12 @@ def test_off(serve):
     for listener in serve.listeners.values():
         listener["scram"] = "off"
     serve.listeners["submission"].update(scram="on", channel_binding="no")
+    serve.listeners["submissions"].update(scram="on")
     serve.start()
     serve.seed()
+    with smtplib.SMTP_SSL("localhost", serve.ports["submissions"], "c.example", timeout=WAIT, context=serve.tls_context()) as c:
+        c.ehlo()
+        assert c.esmtp_features["auth"].split()[:2] == [PLUS, PLAIN_SCRAM]
     with imaplib.IMAP4_SSL("localhost", serve.ports["imaps"], ssl_context=serve.tls_context(), timeout=WAIT) as c:
         assert not any("SCRAM" in word for word in c.capabilities)
         with pytest.raises(scram.Refused):
