@@ -19,7 +19,7 @@ static void path(struct arena *a, struct str in)
     buf_init(&key2, 2000);
     if (address_path_parse(a, in, &p, &rest, &err) == 0) {
         CHECK(rest.p > in.p && rest.p + rest.n == in.p + in.n && rest.p[-1] == '>');
-        CHECK(p.null == (p.local.n == 0) && p.local.n <= 64 && p.domain.n <= 255);
+        CHECK(p.null == (p.local.n == 0) && p.local.n <= 256 && p.domain.n <= 255);
         CHECK(text_utf8_valid(p.local) && text_ascii(p.domain));
         buf_add_char(&b, '<');
         address_path_format(&p, &b);
