@@ -3,6 +3,7 @@
 
 Every program of ours that tests prints a line `N passed, M failed`; cmocka programs print TAP; pytest prints its summary.
 """
+import atexit
 import concurrent.futures
 import os
 import re
@@ -13,6 +14,8 @@ import tempfile
 import time
 
 ROOT = os.path.abspath(sys.argv[1])
+sys.path.insert(0, os.path.join(ROOT, "tests/lib"))
+import mariadb
 TIMEOUT = 240
 SUPPRESSIONS = os.path.join(ROOT, "tests/tsan.supp")
 
@@ -36,6 +39,9 @@ TSAN = Build("build-tsan", "tsan ", 8, TSAN_OPTIONS="second_deadlock_stack=1:exi
              + (":suppressions=" + SUPPRESSIONS if os.path.exists(SUPPRESSIONS) else ""))
 # Under TSan: what has threads and doesn't measure. The clients of others add time, not threads of ours.
 TSAN_INTEGRATION = ("abuse", "commands", "imaplib", "outgoing", "outgoing_queue", "serve", "smtplib")
+ON_MARIADB_UNITS = re.compile(r"unit_(sql_test_(sql|mysql)|store_.*|smtp_test_(delivery.*|local)|imap_test_(session|sync)"
+                              r"|filters_test_(policy|dmarc|dkim_sign|greylist|limits))")
+ON_MARIADB_INTEGRATION = ("smtplib", "imaplib", "commands", "sendmail")
 
 
 # ---- what a program printed: passed, failed
@@ -90,11 +96,14 @@ def run(build, name, command, parse, timeout=TIMEOUT):
 
 
 # ---- the kinds: each yields name, command, parser
+def unit_programs(build):
+    return sorted(n for n in os.listdir(build.folder) if n.startswith("unit_") and os.access(build.program(n), os.X_OK))
+
+
 def unit(build):
-    names = sorted(n for n in os.listdir(build.folder)
-                   if n.startswith("unit_") and os.access(build.program(n), os.X_OK))
-    for name in names:
-        yield name[5:], [build.program(name)], tap
+    for name in unit_programs(build):
+        if name != "unit_sql_test_mysql":  # which has nothing to test without a server
+            yield name[5:], [build.program(name)], tap
     for name in corpora():
         yield "corpus " + name, [build.program("fuzz_" + name), os.path.join("tests/fuzz/corpus", name)], corpus
 
@@ -129,16 +138,27 @@ def faults(build):
     return python_tests("faults")
 
 
-KINDS = {f.__name__: f for f in (unit, checks, dialogs, integration, faults)}
-SANITIZED = {ASAN: ("unit", "dialogs", "integration", "faults"), TSAN: ("unit", "dialogs", "integration")}
+def database(build):
+    """Once more what keeps rows, and what SMTP and IMAP clients see of it, with all of it in MariaDB."""
+    server = mariadb.Server()
+    atexit.register(server.close)
+    env = ["env"] + ["%s=%s" % item for item in server.environment().items()]
+    units = [n for n in unit_programs(build) if ON_MARIADB_UNITS.fullmatch(n)]
+    tests = [(n[5:], [build.program(n)], tap) for n in units] + list(python_tests("integration", ON_MARIADB_INTEGRATION))
+    return [("mariadb " + name, env + command, parse) for name, command, parse in tests]
+
+
+KINDS = {f.__name__: f for f in (unit, checks, dialogs, integration, database, faults)}
+SANITIZED = {ASAN: ("unit", "dialogs", "integration", "database", "faults"), TSAN: ("unit", "dialogs", "integration")}
 
 
 def run_kinds(build, kinds):
     passed = failed = 0
     for kind in kinds:
-        for name, command, parse in KINDS[kind](build):
-            p, f = run(build, name, command, parse)
-            passed, failed = passed + p, failed + f
+        # A database server is waited for more than computed: several at once, each with databases of its own.
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count() + 1 if kind == "database" else 1) as pool:
+            for p, f in pool.map(lambda test: run(build, *test), KINDS[kind](build)):
+                passed, failed = passed + p, failed + f
     return passed, failed
 
 

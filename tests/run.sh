@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 # Installs what is missing, builds, and runs every test. Ends with "N passed, M failed".
-#   tests/run.sh [KIND...]          only these kinds: unit checks dialogs integration faults
+#   tests/run.sh [KIND...]          only these kinds: unit checks dialogs integration database faults
 #   tests/run.sh --san [KIND...]    built with sanitizers: ASan and UBSan (all that runs), then TSan (build-asan/, build-tsan/)
 #   tests/run.sh --fuzz [SECONDS]   every fuzz target for so long (60), on a copy of its corpus (build-fuzz/)
 #   tests/run.sh --ci               every test, then every fuzz target for 60 s from a fixed seed

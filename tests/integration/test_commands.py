@@ -10,7 +10,9 @@ import smtplib
 import subprocess
 
 import pytest
-from conftest import ok, posthouse
+from conftest import MARIADB, ok, posthouse
+
+ALONE = pytest.mark.skipif(MARIADB is not None, reason="without a server a command finds the database by --config only")
 
 
 class Admin:
@@ -430,6 +432,7 @@ def test_control_socket_is_private(server):
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
+@ALONE
 def test_locked_but_silent_is_temporary(alone):
     """Somebody holds the folder and doesn't answer: try again later."""
     with open(alone.data / "lock", "r+") as lock:
@@ -445,6 +448,7 @@ def test_no_such_folder(folder):
 
 
 # ---- without a server
+@ALONE
 def test_without_a_server(alone, start):
     alone("domain", "add", "offline.example")
     alone("user", "add", "olga@offline.example", "--quota=10M", stdin="olgas\n")
