@@ -7,7 +7,8 @@
  *   ERR_TEMP                   no connection, or it is lost; nonsense was said: connect again
  *   ERR_TEMP, ERR_WHY_BUSY     the server wants to be left alone for a while
  *   ERR_TEMP, ERR_WHY_CANCELLED  a callback said so
- *   ERR_PERM, ERR_WHY_UNTRUSTED  the certificate isn't what was demanded
+ *   ERR_PERM, ERR_WHY_UNTRUSTED  the certificate isn't what was demanded, or the server
+ *                              can't prove that it knows the password
  *   ERR_PERM, ERR_WHY_DENIED   the login is refused; no safe way to log in
  *   ERR_PERM                   the command is refused (NO, BAD) */
 #ifndef PH_IMAP_CLIENT_CLIENT_H

@@ -15,7 +15,8 @@ static int refused(const struct imap_client *c, struct err *err)
 
     if (why.kind != ERR_PERM)
         return -1;
-    return ERR_WHY(err, ERR_PERM, ERR_WHY_DENIED, "login as %s: %s", c->conf->user, why.text);
+    return ERR_WHY(err, ERR_PERM, why.why == ERR_WHY_UNTRUSTED ? ERR_WHY_UNTRUSTED : ERR_WHY_DENIED,
+                   "login as %s: %s", c->conf->user, why.text);
 }
 
 /* What the mechanism says to a challenge; false: it gives up. */
@@ -34,6 +35,14 @@ static bool reply(struct imap_client *c, struct sasl_client *sasl, struct str ch
     return step == SASL_CLIENT_SEND;
 }
 
+/* It doesn't prove that it knows the password: it doesn't get it by another mechanism either. */
+static int suspect(struct err *err)
+{
+    err->kind = ERR_PERM;
+    err->why = ERR_WHY_UNTRUSTED;
+    return -1;
+}
+
 static int dialog(struct imap_client *c, struct sasl_client *sasl, struct err *err)
 {
     const struct imap_response *r;
@@ -49,13 +58,13 @@ static int dialog(struct imap_client *c, struct sasl_client *sasl, struct err *e
             return ERR(err, ERR_TEMP, "the server goes on after a cancelled login");
         going = reply(c, sasl, r->text, &own);
     }
-    if (imap_client_verdict(r, err) != 0) {
-        if (!going && err->kind == ERR_PERM)
-            *err = own;
-        return -1;
+    if (!going) {
+        *err = own;
+        return suspect(err);
     }
-    return going ? sasl_client_finish(sasl, err)
-                 : ERR(err, ERR_TEMP, "the server goes on after a cancelled login");
+    if (imap_client_verdict(r, err) != 0)
+        return -1;
+    return sasl_client_finish(sasl, err) == 0 ? 0 : suspect(err);
 }
 
 static int authenticate(struct imap_client *c, const char *mechanism, struct err *err)
@@ -108,9 +117,11 @@ int imap_client_login(struct imap_client *c, struct err *err)
 
     if (c->can & IMAP_CAN_SCRAM)
         rc = authenticate(c, "SCRAM-SHA-256", err);
-    if (rc != 0 && err->kind == ERR_PERM && (c->can & IMAP_CAN_PLAIN))
+    if (rc == 0 || err->kind != ERR_PERM || err->why == ERR_WHY_UNTRUSTED)
+        return rc == 0 ? 0 : refused(c, err);
+    if (c->can & IMAP_CAN_PLAIN)
         rc = authenticate(c, "PLAIN", err);
-    else if (rc != 0 && err->kind == ERR_PERM && !(c->can & IMAP_CAN_NO_LOGIN))
+    else if (!(c->can & IMAP_CAN_NO_LOGIN))
         rc = login(c, err);
     return rc == 0 ? 0 : refused(c, err);
 }

@@ -55,7 +55,7 @@ struct imap_walk {
     struct imap_walk_message *window;
     size_t n;
     struct imap_walk_message *current;
-    bool begun, discard, one_by_one, stopped;
+    bool begun, discard, one_by_one, alone, stopped;
     uint32_t low, high, missing; /* of the window that is being listed */
 };
 /* Zeroed but for the caller's fields. */

@@ -19,7 +19,7 @@ static struct imap_walk_message *first_wanted(struct imap_walk *w)
  * was asked for. */
 static struct imap_walk_message *find(struct imap_walk *w, const struct imap_fetched *f)
 {
-    if (f->uid == 0 && w->one_by_one)
+    if (f->uid == 0 && w->alone)
         return first_wanted(w);
     for (size_t i = 0; i < w->n; i++) {
         struct imap_walk_message *m = &w->window[i];
@@ -218,6 +218,7 @@ int imap_walk_texts(struct imap_walk *w, struct imap_client *c, struct err *err)
     while (rc == 0 && (first = first_wanted(w))) {
         buf_clear(&line);
         asked = batch(w, &line);
+        w->alone = asked == 1;
         w->current = NULL;
         w->discard = false;
         rc = imap_client_ask(c, buf_str(&line), &events, w, err);
