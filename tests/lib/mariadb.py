@@ -84,10 +84,12 @@ class Server(Client):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-mariadb-"))
         super().__init__(self.folder / "s")
         self.data = self.folder / "data"
+        self.ca = self.folder / "ca.pem"
         self.log_path = self.folder / "err.log"
         self.port, self.answered = 0, False
         try:
             self.install()
+            self.make_certificate()
             self.start()
         except BaseException:
             self.close()
@@ -109,12 +111,24 @@ class Server(Client):
         if done.returncode != 0:
             raise NoServer("mariadb-install-db: %s" % done.stdout[-1000:])
 
+    def make_certificate(self):
+        """For the name localhost, not for its address; its own authority."""
+        done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                               "-keyout", str(self.folder / "key.pem"), "-out", str(self.ca)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=START)
+        if done.returncode != 0:
+            raise NoServer("openssl: %s" % done.stdout[-1000:])
+        if os.getuid() == 0:
+            shutil.chown(self.folder / "key.pem", "mysql")
+
     def flags(self):
         quick = [] if self.durable else ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
                                          "--innodb-flush-method=nosync", "--innodb-file-per-table=0"]
         return ["--no-defaults", *self.as_user(), "--datadir=%s" % self.data, "--tmpdir=%s" % self.folder, "--socket=%s" % self.socket,
                 "--port=%d" % self.port, "--bind-address=127.0.0.1", "--pid-file=%s" % (self.folder / "pid"),
                 "--log-error=%s" % self.log_path, "--max-connections=300",
+                "--ssl-cert=%s" % self.ca, "--ssl-key=%s" % (self.folder / "key.pem"),
                 "--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M", *quick, *self.options]
 
     def start(self):
@@ -180,7 +194,8 @@ class Server(Client):
 
     def environment(self):
         """For suites that make databases of their own in it."""
-        return {"PH_TEST_DATABASE": self.tcp_url(""), "PH_TEST_DATABASE_SOCKET": str(self.socket)}
+        return {"PH_TEST_DATABASE": self.tcp_url(""), "PH_TEST_DATABASE_SOCKET": str(self.socket),
+                "PH_TEST_DATABASE_CA": str(self.ca)}
 
 
 def main():

@@ -465,17 +465,40 @@ static void a_table_without_transactions_is_refused(void **state)
     sql_close(&db);
 }
 
-static void tls_is_demanded_elsewhere(void **state)
+static int open_tls(struct scratch *s, const char *host, const char *ca, struct err *err)
 {
-    struct scratch *s = need(state);
     struct sql_server server = s->world.server;
     struct sql_conf conf = {.server = &server, .sync = SQL_SYNC_OFF};
-    struct err err = {0};
     struct sql *db;
 
-    server.tls = SQL_TLS_REQUIRED; /* which this one doesn't offer */
-    assert_int_equal(sql_open(&conf, &db, &err), -1);
+    server.socket = NULL;
+    server.tls = SQL_TLS_REQUIRED;
+    server.host = host;
+    server.ca = ca;
+    if (sql_open(&conf, &db, err) != 0)
+        return -1;
+    struct sql_stmt *st;
+    assert_int_equal(sql_prepare(db, "SHOW SESSION STATUS LIKE 'Ssl_cipher'", &st, err), 0);
+    assert_int_equal(sql_step(st, err), 1);
+    assert_true(sql_text(st, 1).n > 0);
+    sql_close(&db);
+    return 0;
+}
+
+/* The certificate is for localhost, by an authority of its own. */
+static void tls_is_with_whom_it_should_be(void **state)
+{
+    struct scratch *s = need(state);
+    const char *ca = getenv("PH_TEST_DATABASE_CA");
+    struct err err = {0};
+
+    assert_non_null(ca);
+    if (open_tls(s, "localhost", ca, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(open_tls(s, "127.0.0.1", ca, &err), -1); /* another name */
     assert_int_equal(err.kind, ERR_TEMP);
+    assert_int_equal(open_tls(s, "localhost", NULL, &err), -1); /* nobody vouches for it */
+    assert_int_equal(open_tls(s, "localhost", "/nonexistent.pem", &err), -1);
 }
 
 /* ---- Migrations. */
@@ -536,7 +559,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_victim_of_a_deadlock_is_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_does_not_flush_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_table_without_transactions_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(tls_is_demanded_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(tls_is_with_whom_it_should_be, setup, teardown),
         cmocka_unit_test_setup_teardown(a_migration_goes_on_where_it_was_killed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
