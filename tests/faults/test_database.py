@@ -147,3 +147,49 @@ def test_what_is_refused_at_the_start(database, begin, folder):
     plain = subprocess.run([BINARY, "dev", "--port-base", "0", "--data", str(folder)], stdin=subprocess.DEVNULL,
                            capture_output=True, text=True, timeout=60)
     assert plain.returncode == 1 and "is in the database" in plain.stderr, plain.stderr
+
+
+def test_serve_by_tls(database):
+    """As on a machine of its own: over TCP with TLS and a password from a file, by a user of its own, within the sandbox."""
+    import test_serve
+    name = database.database()
+    database.sql("CREATE USER IF NOT EXISTS mail@localhost IDENTIFIED BY 'geheim'; GRANT ALL ON `%s`.* TO mail@localhost" % name)
+    appliance = test_serve.Appliance()
+    try:
+        secret, ca = appliance.folder / "password", appliance.folder / "ca.pem"
+        ca.write_bytes(database.ca.read_bytes())
+        secret.write_text("geheim\n")
+        secret.chmod(0o640)
+        settings = {"url": '"%s"' % database.tcp_url(name, "mail", "localhost"), "password": '"file:%s"' % secret,
+                    "ca": '"%s"' % ca, "tls": "required"}
+        if test_serve.AS_ROOT:
+            appliance.folder.chmod(0o755)
+            ca.chmod(0o644)
+        appliance.write(appliance.section("database", settings))
+        assert "geheim" not in appliance.run("--show-config").stdout
+        appliance.start()
+        appliance.seed()
+        appliance.deliver()
+        assert appliance.count() == 1
+        found = database.sql("SELECT user FROM information_schema.processlist WHERE db = '%s'" % name)
+        assert found and {row[0] for row in found} == {"mail"}
+        appliance.trouble_expected = True  # errors while it is away
+        database.stop()
+        database.start()
+        wait_for(lambda: later(appliance), "a delivery after the database is back", 60)
+        assert appliance.count() >= 2
+        # Without the server a command finds the database by the configuration.
+        appliance.process.terminate()
+        assert appliance.wait_end() == 0, appliance.log()[-3000:]
+        listed = appliance.command("user", "list")
+        assert "ann@example.com" in listed.out, listed.err
+    finally:
+        appliance.stop()
+
+
+def later(appliance):
+    try:
+        appliance.deliver()
+        return True
+    except (smtplib.SMTPException, *GONE):
+        return False
