@@ -86,7 +86,7 @@ class Server(Client):
         self.data = self.folder / "data"
         self.ca = self.folder / "ca.pem"
         self.log_path = self.folder / "err.log"
-        self.port, self.answered = 0, False
+        self.port, self.answered, self.guard = 0, False, None
         try:
             self.install()
             self.make_certificate()
@@ -138,6 +138,7 @@ class Server(Client):
                 self.port = free_port()
             self.process = subprocess.Popen([program("mariadbd", "mysqld"), *self.flags()], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            self.watch()
             if self.wait_until_it_answers():
                 self.answered = True
                 return
@@ -159,6 +160,19 @@ class Server(Client):
         self.kill()
         raise NoServer("mariadbd does not answer:\n%s" % self.log()[-2000:])
 
+    def watch(self):
+        """It ends with us, however we end: then the pipe does, too."""
+        self.unwatch()
+        words = "read ignored; kill -9 %d 2>/dev/null; rm -rf '%s'" % (self.process.pid, self.folder)
+        self.guard = subprocess.Popen(["sh", "-c", words], stdin=subprocess.PIPE, start_new_session=True)
+
+    def unwatch(self):
+        if self.guard:
+            self.guard.kill()
+            self.guard.wait()
+            self.guard.stdin.close()
+            self.guard = None
+
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
@@ -169,6 +183,7 @@ class Server(Client):
         self.end(signal.SIGKILL)
 
     def end(self, how):
+        self.unwatch()
         if not self.process:
             return
         self.process.send_signal(how)
