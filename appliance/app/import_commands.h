@@ -6,8 +6,7 @@
 #include "appliance/app/import.h"
 
 extern const struct import_command import_flurdy, import_opendkim, import_maildir, import_mbox,
-    import_imap,
-    export_maildir, export_mbox;
+    import_imap, export_maildir, export_mbox;
 /* Shows why nothing was begun; the exit code. */
 int import_refused(const struct import_call *call, const struct err *err);
 #endif

@@ -120,6 +120,20 @@ static struct import_message message_of(struct source *s, const struct imap_walk
                                    .recent = m->recent};
 }
 
+/* What is older than --since isn't looked at, so the next run can't rely on it; what is gone isn't
+ * told by modseqs. A number that went back is another history. */
+static void use_modseq(struct source *s, const struct imap_walk_mailbox *m)
+{
+    int64_t last = import_run_last_mark(s->run), now = (int64_t)m->modseq;
+
+    if (!(imap_client_can(s->client) & IMAP_CAN_CONDSTORE) || m->modseq == 0 || m->uidvalidity == 0)
+        return;
+    if (last > 0 && last <= now && !import_run_removes(s->run))
+        s->walk.since = (uint64_t)last;
+    if (!s->job->since)
+        import_run_mark(s->run, now);
+}
+
 static int on_mailbox(void *ctx, const struct imap_walk_mailbox *m)
 {
     struct source *s = ctx;
@@ -131,6 +145,8 @@ static int on_mailbox(void *ctx, const struct imap_walk_mailbox *m)
     rc = import_run_begin(s->run, &s->target);
     s->begun = rc == 0;
     s->left_out = rc == 1;
+    if (rc == 0)
+        use_modseq(s, m);
     return rc == 0 ? 0 : -1;
 }
 
@@ -232,6 +248,8 @@ static int import_folder(struct source *s, const struct import_imap_folder *f, s
         (struct imap_walk){.mailbox = f->raw, .events = &events, .ctx = s, .max_size = MESSAGE_MAX};
     rc = persist(s, walk, walked, err);
     complete = rc == 0 && s->walk.complete;
+    if (complete && s->walk.since && s->target.messages > s->walk.settled)
+        import_run_unchanged(s->run, s->target.messages - s->walk.settled);
     imap_walk_fini(&s->walk);
     if (s->left_out)
         return 0;

@@ -32,6 +32,8 @@ struct import_run {
     struct import_target target;
     uint32_t uidvalidity_now;
     struct map *known;
+    int64_t last_mark, mark;
+    uint64_t failed_before;
     /* asked and not answered: a ring */
     struct pending pending[WINDOW];
     size_t first, n_pending;
@@ -134,8 +136,15 @@ static int send_request(struct import_run *r, json_t *request)
 
 /* ---- A mailbox. */
 
+/* No message's key begins so: there, "%" comes before two digits. */
+static struct str mark_key(struct import_run *r)
+{
+    return arena_printf(r->mem, "%%mark-%u", (unsigned)r->target.uidvalidity);
+}
+
 static int load_known(struct import_run *r)
 {
+    struct str mark = mark_key(r);
     struct err err = {0};
     json_t *answer, *row;
     const char *after = "";
@@ -152,7 +161,10 @@ static int load_known(struct import_run *r)
             struct str key = arena_str(r->mem, str_from(json_string_value(json_array_get(row, 0))));
             k->uid = (uint32_t)json_integer_value(json_array_get(row, 1));
             k->state = json_integer_value(json_array_get(row, 2));
-            map_set(r->known, key, k);
+            if (str_eq(key, mark))
+                r->last_mark = k->state;
+            if (!str_starts(key, STR("%mark-")))
+                map_set(r->known, key, k);
             after = key.p;
         }
         more = json_is_true(json_object_get(answer, "more"));
@@ -171,6 +183,8 @@ int import_run_begin(struct import_run *r, const struct import_target *t)
     map_free(&r->known);
     r->known = map_new();
     arena_clear(r->mem);
+    r->last_mark = r->mark = 0;
+    r->failed_before = r->count.failed;
     r->target = *t;
     r->target.account = arena_str(r->mem, t->account);
     r->target.mailbox = arena_str(r->mem, t->mailbox);
@@ -347,12 +361,34 @@ static int remove_gone(struct import_run *r)
 
 int import_run_end(struct import_run *r, bool complete)
 {
-    if (r->over || (r->remove && complete && remove_gone(r) != 0) ||
-        send_request(
-            r, json_pack("{ss sI}", "do", "end", "uidnext", (json_int_t)r->target.uidnext)) != 0)
+    json_t *v;
+
+    if (r->over || (r->remove && complete && remove_gone(r) != 0) || catch_up(r, 0) != 0)
+        return -1;
+    v = json_pack("{ss sI}", "do", "end", "uidnext", (json_int_t)r->target.uidnext);
+    if (r->mark && r->mark != r->last_mark && complete && r->count.failed == r->failed_before) {
+        json_object_set_new(v, "mark", json_string(mark_key(r).p));
+        json_object_set_new(v, "mark_state", json_integer(r->mark));
+    }
+    if (send_request(r, v) != 0)
         return -1;
     expect(r, (struct pending){.what = OTHER});
     return catch_up(r, 0);
+}
+
+void import_run_mark(struct import_run *r, int64_t mark)
+{
+    r->mark = mark;
+}
+
+int64_t import_run_last_mark(const struct import_run *r)
+{
+    return r->last_mark;
+}
+
+void import_run_unchanged(struct import_run *r, uint64_t messages)
+{
+    r->count.unchanged += messages;
 }
 
 void import_run_failed(struct import_run *r, const char *what, const char *why)

@@ -70,6 +70,12 @@ int import_run_text_cancel(struct import_run *run) __attribute__((warn_unused_re
 /* With --delete, what was imported and not offered now is expunged, if `complete`: the source was
  * read to its end. */
 int import_run_end(struct import_run *run, bool complete) __attribute__((warn_unused_result));
+/* A number that the source has for the state of the mailbox: remembered at its end, if nothing of
+ * it failed. import_run_last_mark: that of a run before, with the same UIDVALIDITY; 0: none. What
+ * didn't change since then need not be offered, but with --delete; it is counted so. */
+void import_run_mark(struct import_run *run, int64_t mark);
+int64_t import_run_last_mark(const struct import_run *run);
+void import_run_unchanged(struct import_run *run, uint64_t messages);
 void import_run_failed(struct import_run *run, const char *what, const char *why);
 void import_run_without(struct import_run *run);       /* an account that has no mail there */
 bool import_run_removes(const struct import_run *run); /* --delete */

@@ -11,7 +11,7 @@
  *   add {key, uid, state, flags, keywords, at, recent}, text -> {uid}, {known}; lost, uidvalidity
  *   flags {key, uid, state, flags, keywords} -> {}, {gone};  remove {key, uid} -> {}, {gone}
  *   clash {uid} -> {uidvalidity}: the source has this UID for a message known here by another
- *   end {uidnext} -> {}
+ *   end {uidnext, mark, mark_state} -> {}: mark is a key of no message, which `known` gives back
  *   subscribe {account, name} -> {};  command {argv} -> as the control socket answers
  *   accounts {} -> {accounts: [...]}
  *   folders {account} -> {folders: [{id, name, special, uidvalidity, uidnext, messages,

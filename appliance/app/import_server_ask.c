@@ -82,6 +82,9 @@ static void ask_end(struct import_session *s, json_t *request)
     s->finish.mailbox = s->mailbox;
     s->finish.uidvalidity = s->uidvalidity;
     s->finish.uidnext = (uint32_t)number_in(request, "uidnext");
+    s->finish.source = s->source;
+    s->finish.mark = str_take(str_in(s->target_mem, request, "mark"), IMPORT_KEY_MAX);
+    s->finish.mark_state = (int64_t)number_in(request, "mark_state");
     submit(s, &s->finish.op);
 }
 

@@ -226,12 +226,37 @@ void import_mailbox_init(struct import_mailbox *m, void (*done)(struct store_op 
 
 /* ---- Its end. */
 
+static int write_mark(struct store_tx *tx, const struct import_end *p, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (p->mark.n == 0)
+        return 0;
+    if (sql_prepare(tx->db, "DELETE FROM imported WHERE mailbox = ? AND source = ? AND skey = ?",
+                    &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)p->mailbox);
+    sql_bind_text(st, 2, p->source);
+    sql_bind_blob(st, 3, p->mark);
+    if (sql_run(st, err) != 0 ||
+        sql_prepare(
+            tx->db,
+            "INSERT INTO imported(mailbox, source, skey, uid, state) VALUES (?, ?, ?, 0, ?)", &st,
+            err) != 0)
+        return -1;
+    sql_bind_int(st, 1, (int64_t)p->mailbox);
+    sql_bind_text(st, 2, p->source);
+    sql_bind_blob(st, 3, p->mark);
+    sql_bind_int(st, 4, p->mark_state);
+    return sql_run(st, err);
+}
+
 static int end_run(struct store_op *op, struct store_tx *tx)
 {
     struct import_end *p = CONTAINER_OF(op, struct import_end, op);
     struct tx_mailbox *m;
 
-    if (tx_mailbox_get(tx, p->mailbox, &m, &op->err) != 0)
+    if (tx_mailbox_get(tx, p->mailbox, &m, &op->err) != 0 || write_mark(tx, p, &op->err) != 0)
         return -1;
     if (p->uidvalidity == 0 || m->row.uidvalidity != p->uidvalidity ||
         m->row.uidnext >= p->uidnext || m->row.stage_first)

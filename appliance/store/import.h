@@ -77,6 +77,8 @@ struct import_end {
     struct store_op op;
     uint64_t mailbox;
     uint32_t uidvalidity, uidnext; /* the source's */
+    struct str source, mark; /* mark: a key of no message, given back by import_known with UID 0; */
+    int64_t mark_state;      /* empty: none */
 };
 void import_end_init(struct import_end *e, void (*done)(struct store_op *));
 

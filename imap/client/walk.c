@@ -67,6 +67,8 @@ static int open_mailbox(struct imap_walk *w, struct imap_client *c, struct err *
     buf_init(&line, 8192);
     buf_add_z(&line, "EXAMINE ");
     imap_put_quoted_or_literal(&line, w->mailbox);
+    if (imap_client_can(c) & IMAP_CAN_CONDSTORE) /* some keep modseqs only when they are asked to */
+        buf_add_z(&line, " (CONDSTORE)");
     w->now = (struct imap_walk_mailbox){.exists = 0};
     w->position = 1;
     for (size_t i = 0; i < w->n; i++)
@@ -206,6 +208,9 @@ static int list_window(struct imap_walk *w, struct imap_client *c, struct err *e
     w->position = w->high + 1;
     snprintf(line, sizeof line, "FETCH %u:%u (UID FLAGS INTERNALDATE RFC822.SIZE)",
              (unsigned)w->low, (unsigned)w->high);
+    if (w->since)
+        snprintf(line + strlen(line), sizeof line - strlen(line), " (CHANGEDSINCE %llu)",
+                 (unsigned long long)w->since);
     rc = imap_client_ask(c, str_from(line), &events, w, err);
     told = w->n;
     w->low = UINT32_MAX;
@@ -214,7 +219,7 @@ static int list_window(struct imap_walk *w, struct imap_client *c, struct err *e
         w->n = 0;
         return -1;
     }
-    if (told < w->missing)
+    if (told < w->missing && !w->since)
         w->complete = false;
     tidy(w);
     w->window_uid = w->n ? w->window[w->n - 1].uid : w->done_uid;
@@ -239,6 +244,8 @@ static int walk_all(struct imap_walk *w, struct imap_client *c, struct err *err)
 {
     if (open_mailbox(w, c, err) != 0 || imap_walk_texts(w, c, err) != 0)
         return -1;
+    if (w->since && w->since == w->now.modseq && w->n == 0 && w->done_uid == 0)
+        return 0; /* nothing changed */
     if (w->n)
         w->done_uid = w->window_uid;
     if (find_position(w, c, err) != 0)

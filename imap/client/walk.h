@@ -45,6 +45,8 @@ struct imap_walk {
     const struct imap_walk_events *events;
     void *ctx;
     uint64_t max_size; /* larger messages fail; 0: no limit */
+    /* on_mailbox may set it: only messages that changed after this modseq (RFC 7162) are told. */
+    uint64_t since;
     /* out */
     uint64_t settled; /* messages, so far: progress */
     bool complete;    /* all that were there were told */

@@ -182,12 +182,12 @@ def test_some_of_it(start, folder):
 # ---- What happens on the way
 class Proxy:
     """Between the command and a server: after `messages` texts of messages, or where `marker` comes, a connection breaks;
-    `greet` is said instead of the first greetings, which end their connections."""
+    `greet` is said instead of the first greetings, which end their connections. `said`: by the command."""
 
     def __init__(self, port, messages=None, marker=None, greet=()):
         self.target, self.messages, self.marker, self.greet = port, messages, marker, list(greet)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port, self.connections = self.listener.getsockname()[1], 0
+        self.port, self.connections, self.said = self.listener.getsockname()[1], 0, b""
         threading.Thread(target=self.accept, daemon=True).start()
 
     def __enter__(self):
@@ -218,6 +218,7 @@ class Proxy:
     def up(self, client, server):
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                self.said += data
                 server.sendall(data)
         self.end(client, server)
 
@@ -253,6 +254,38 @@ def test_connections_that_break(start, folder):
         with server.imap() as ours:
             maildirs.is_the_same(before, maildirs.everything(ours))
         client.logout()
+
+
+@needs_dovecot
+def test_only_what_changed_is_asked_for(start, folder):
+    """CONDSTORE, where the server has it; all is looked at again after a failure, and for what is gone."""
+    server = start()
+    with dovecot.Dovecot(folder) as theirs:
+        client = theirs.login(USER)
+        for n in range(5):
+            ok(client.append("INBOX", None, None, b"Subject: %d\r\n\r\n" % n))
+        ok(client.select("INBOX"))
+
+        def run(*options, **counts):
+            with Proxy(theirs.port) as proxy:
+                result = bring(url(proxy), *options, data=server.data)
+            have = {name: result.json[name] for name in ("imported", "updated", "unchanged", "removed")}
+            assert result.code == 0 and have == {**dict.fromkeys(have, 0), **counts}, result.out
+            return proxy.said
+
+        assert b"CHANGEDSINCE" not in run("--since", "2038-01-01")
+        assert b"CHANGEDSINCE" not in run(imported=5)
+        assert b"FETCH" not in run(unchanged=5)
+        ok(client.uid("STORE", "2", "+FLAGS", r"(\Flagged)"))
+        ok(client.append("INBOX", None, None, b"Subject: new\r\n\r\n"))
+        assert b"CHANGEDSINCE" in run(imported=1, updated=1, unchanged=4)
+        ok(client.uid("STORE", "3", "+FLAGS", r"(\Deleted)"))
+        ok(client.expunge())
+        said = run("--delete", removed=1, unchanged=5)
+        assert b"FETCH" in said and b"CHANGEDSINCE" not in said
+        assert b"FETCH" not in run(unchanged=5)
+        client.logout()
+    assert server.command_line("mailbox", "check").code == 0
 
 
 @needs_dovecot

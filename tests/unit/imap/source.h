@@ -24,7 +24,7 @@
 enum { SOURCE_PATIENCE_MS = 20000 };
 #define SOURCE_HELLO                                                                               \
     ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",                                       \
-        "<P1 AUTHENTICATE PLAIN AHVzZXIAcHc=", ">P1 OK [CAPABILITY IMAP4rev1 CONDSTORE] in"
+        "<P1 AUTHENTICATE PLAIN AHVzZXIAcHc=", ">P1 OK [CAPABILITY IMAP4rev1] in"
 
 struct source {
     struct loop *loop;

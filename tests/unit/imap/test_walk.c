@@ -9,6 +9,7 @@ struct told {
     struct source source;
     struct imap_walk walk;
     struct buf log;
+    uint64_t since;    /* on_mailbox asks for */
     uint64_t unwanted; /* bit n: UID n's text isn't wanted */
 };
 
@@ -18,6 +19,7 @@ static int on_mailbox(void *ctx, const struct imap_walk_mailbox *m)
 
     buf_printf(&t->log, "[%u %u %u]", (unsigned)m->uidvalidity, (unsigned)m->uidnext,
                (unsigned)m->exists);
+    t->walk.since = t->since;
     return 0;
 }
 
@@ -303,6 +305,33 @@ static void test_expunged_meanwhile(void **state)
     end(&t, "[7 44 503] 1:0 2:0 3:0 4:0 <3 x> 60:0 61:0", false);
 }
 
+#define HELLO_MODSEQ                                                                               \
+    ">* OK [CAPABILITY IMAP4rev1] ready", "<P1 LOGIN \"user\" \"pw\"",                             \
+        ">P1 OK [CAPABILITY IMAP4rev1 CONDSTORE] in"
+
+/* Only what changed is told; nothing is asked when nothing did. */
+static void test_since(void **state)
+{
+    struct told t = {.since = 77};
+
+    (void)state;
+    begin(&t,
+          (const char *const[]){HELLO_MODSEQ, "<P2 EXAMINE \"INBOX\" (CONDSTORE)", ">* 9 EXISTS",
+                                ">* OK [UIDVALIDITY 7]", ">* OK [HIGHESTMODSEQ 80]", ">P2 OK",
+                                "<P3 FETCH 1:9 " LISTING " (CHANGEDSINCE 77)",
+                                ">* 3 FETCH (UID 5 MODSEQ (79) FLAGS () " DATE ")", ">P3 OK",
+                                "<P4 UID FETCH 5 (UID BODY.PEEK[])", ">* 3 FETCH (UID 5 BODY[] {1}",
+                                ">x)", ">P4 OK", NULL});
+    assert_int_equal(walk(&t), 0);
+    end(&t, "[7 0 9] 5:0@9 <5 x>", true);
+    t = (struct told){.since = 80};
+    begin(&t, (const char *const[]){HELLO_MODSEQ, "<P2 EXAMINE \"INBOX\" (CONDSTORE)",
+                                    ">* 9 EXISTS", ">* OK [UIDVALIDITY 7]",
+                                    ">* OK [HIGHESTMODSEQ 80]", ">P2 OK", NULL});
+    assert_int_equal(walk(&t), 0);
+    end(&t, "[7 0 9]", true);
+}
+
 static void test_made_anew(void **state)
 {
     struct told t = {.unwanted = 0};
@@ -330,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_breaks),
         cmocka_unit_test(test_one_that_breaks),
         cmocka_unit_test(test_expunged_meanwhile),
+        cmocka_unit_test(test_since),
         cmocka_unit_test(test_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
