@@ -99,10 +99,16 @@ static int lost(struct imap_client *c, struct err *err)
  * silence while waiting counts. */
 static int turn(struct imap_client *c, struct err *err)
 {
+    size_t held = conn_input(c->conn).n;
+
+    if (c->closed) /* all that had come is read */
+        return lost(c, err);
+    conn_consume(c->conn, c->taken); /* of a connection that broke, nothing is */
+    c->taken -= held - conn_input(c->conn).n;
     loop_turn(c->conf->loop, true);
     if (c->silent && clock_mono_ms() - c->asked_ms < patience(c))
         c->silent = false;
-    if ((c->closed || c->eof || c->silent) && conn_input(c->conn).n == 0)
+    if ((c->closed || c->eof || c->silent) && conn_input(c->conn).n == c->taken)
         return lost(c, err);
     return 0;
 }
@@ -152,25 +158,24 @@ static int take(struct imap_client *c, const struct imap_client_events *ev, void
     struct imap_response_reader *r = &c->reader;
     int rc = 0;
     size_t used;
+    enum imap_response_got got =
+        imap_response_take(r, str_skip(conn_input(c->conn), c->taken), &used);
 
-    switch (imap_response_take(r, conn_input(c->conn), &used)) {
+    c->taken += used;
+    switch (got) {
     case IMAP_GOT_NOTHING:
-        conn_consume(c->conn, used);
         if (turn(c, err) != 0)
             return -1;
         break;
     case IMAP_GOT_TEXT:
-        conn_consume(c->conn, used);
         rc = ev && ev->on_text ? ev->on_text(ctx, &r->response, r->size) : 0;
         break;
     case IMAP_GOT_PIECE:
         rc = ev && ev->on_piece ? ev->on_piece(ctx, r->piece) : 0;
-        conn_consume(c->conn, used);
         break;
     case IMAP_GOT_END:
         break;
     case IMAP_GOT_WHOLE:
-        conn_consume(c->conn, used);
         note(c, &r->response);
         if (r->response.kind == IMAP_RESPONSE_TAGGED || r->response.kind == IMAP_RESPONSE_CONTINUE)
             return 1;
@@ -286,6 +291,7 @@ static int secure(struct imap_client *c, struct err *err)
     const struct tls_demand demand = {
         .trust = c->conf->unverified ? TLS_TRUST_NONE : TLS_TRUST_PKIX, .names = names};
 
+    c->taken = 0; /* unread input is discarded there */
     conn_start_tls_client(c->conn, c->conf->tls, &demand);
     return imap_client_wait(c, &c->secured, err);
 }
@@ -307,6 +313,7 @@ static int connect_to(struct imap_client *c, const char *ip, struct err *err)
     const struct conn_target target = {.ip = ip, .port = c->conf->port, .timeout_ms = CONNECT_MS};
 
     c->open = c->eof = c->closed = c->silent = c->secured = false;
+    c->taken = 0;
     if (conn_connect(c->conf->loop, &target, &c->conn, err) != 0)
         return -1;
     conn_set_handler(c->conn, on_event, c);

@@ -9,6 +9,7 @@ struct imap_client {
     struct conn *conn; /* NULL: over */
     bool open, secured, eof, closed, silent;
     uint64_t asked_ms;
+    size_t taken; /* of the connection's input: consumed at once, as that moves the rest */
     struct imap_response_reader reader;
     unsigned can, tag;
     bool told_can; /* `can` is of now */

@@ -61,10 +61,12 @@ class Deliveries(threading.Thread):
             len(self.times), *(1000 * sorted(self.times)[min(len(self.times) - 1, int(len(self.times) * p))] for p in (.5, .99, 1)))
 
 
-def run(*command):
+def run(*command, stdin=None):
     """Seconds, peak memory in MB, standard output."""
     began = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdin.write(stdin or "")
+    child.stdin.close()
     out, err = child.stdout.read(), child.stderr.read()
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -83,11 +85,29 @@ def row(what, seconds, n, more=""):
     return seconds
 
 
+def over_imap(binary, d, theirs, source, n):
+    """The same mail, served by Dovecot."""
+    os.makedirs(theirs.maildir("."), exist_ok=True)
+    os.rename(source, theirs.maildir("three"))
+    os.mkdir(d.path + "/imap")
+    server = Posthouse(binary, d.path + "/imap")
+    try:
+        words = (binary, "import", "imap", "imap://three@127.0.0.1:%d" % theirs.port, "--account",
+                 server.info["accounts"][0]["address"], "--data", server.info["data"], "--json")
+        for what, counted in (("posthouse import imap", "imported"), ("again, nothing changed", "unchanged")):
+            seconds, memory, out = run(*words, stdin="pw\n")
+            assert json.loads(out)[counted] == n, out
+            row(what, seconds, n, "command %.0f MB, server %.0f MB at most" % (memory, peak(server.process.pid)))
+    finally:
+        server.stop()
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("binary")
     p.add_argument("--quick", action="store_true")
     p.add_argument("--no-dovecot", action="store_true")
+    p.add_argument("--only-imap", action="store_true")
     p.add_argument("--messages", type=int)
     a = p.parse_args()
     n = a.messages or (10000 if a.quick else 100000)
@@ -95,6 +115,11 @@ def main():
         source = d.path + "/source"
         size = make_maildir(source, n)
         print("%d messages, %.0f MB" % (n, size / 1e6))
+        if a.only_imap:
+            os.mkdir(d.path + "/dovecot")
+            with Dovecot(d.path + "/dovecot") as theirs:
+                theirs.own(source)
+                return over_imap(a.binary, d, theirs, source, n)
         ours = {}
         server = Posthouse(a.binary, d.path)
         try:
@@ -136,6 +161,7 @@ def main():
             seconds, memory, _ = run(*conf, "backup", "-R", "-u", "two", "maildir:" + source)
             row("again, nothing changed", seconds, n, "command %.0f MB; posthouse needs %.2f of its time" % (
                 memory, ours["again"] / seconds))
+            over_imap(a.binary, d, theirs, source, n)
 
 
 main()

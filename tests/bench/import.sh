@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 # Mail of a large Dovecot Maildir brought over: messages per second, memory of the command and of the server, how long deliveries
 # take meanwhile, a second run, and back out; against `doveadm import` and `doveadm backup` (dsync) into another Maildir, same run,
-# on one journaled ext4 loop mount. Needs root (mount, cgroups). It stops by itself.
-#   tests/bench/import.sh [--quick] [--no-dovecot] [--messages N]
+# on one journaled ext4 loop mount; the same mail over IMAP from Dovecot. Needs root (mount, cgroups). It stops by itself.
+#   tests/bench/import.sh [--quick] [--no-dovecot] [--only-imap] [--messages N]
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/appliance/setup.sh"

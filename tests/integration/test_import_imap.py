@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -305,6 +306,36 @@ def test_a_message_that_breaks_connections(start, folder):
         assert result.code == 0 and (result.json["imported"], result.json["unchanged"]) == (1, 7), result.out
         assert server.count("xandros") == 8
         client.logout()
+
+
+def test_connections_that_are_reset(start):
+    """Not ended: what was sent may be lost on the way."""
+    server = start()
+    answers = {b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n", b"LIST": b'* LIST () "/" INBOX\r\n',
+               b"EXAMINE": b"* 2 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n",
+               b"FETCH": b"* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 FLAGS () RFC822.SIZE 5)\r\n"}
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(ConnectionError), client, client.makefile("rb") as lines:
+                    client.sendall(b"* PREAUTH hello\r\n")
+                    for line in lines:
+                        tag, word, *rest = line.split()
+                        if word == b"UID" and b"1" in rest[1]:
+                            client.sendall(b"* 1 FETCH (UID 1 BODY[] {100}\r\nabc")
+                            break
+                        answer = answers.get(word, b"") if word != b"UID" else b"* 2 FETCH (UID 2 BODY[] {5}\r\nhello)\r\n"
+                        client.sendall(answer + tag + b" OK\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        result = bring("imap://x@127.0.0.1:%d" % listener.getsockname()[1], data=server.data)
+    assert result.code == 1 and (result.json["imported"], result.json["failed"]) == (1, 1), result.out
+    assert "3 times" in result.json["errors"][0]["reason"]
+    assert server.count("xandros") == 1
 
 
 @needs_dovecot
