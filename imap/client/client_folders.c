@@ -10,7 +10,8 @@ struct listing {
     struct imap_folder *list;
     size_t n, cap;
     struct map *known;
-    bool too_many;
+    size_t seen; /* responses */
+    bool spaces, too_many;
 };
 
 static int on_namespace(void *ctx, const struct imap_response *r)
@@ -19,8 +20,9 @@ static int on_namespace(void *ctx, const struct imap_response *r)
     struct arena *a = l->a;
     struct imap_response kept = *r;
 
-    if (r->kind != IMAP_RESPONSE_DATA || !str_ieq(r->name, STR("NAMESPACE")))
+    if (r->kind != IMAP_RESPONSE_DATA || !str_ieq(r->name, STR("NAMESPACE")) || l->spaces)
         return 0;
+    l->spaces = true;
     kept.rest = arena_str(a, r->rest);
     if (imap_response_namespaces(&kept, a, &l->out->spaces) != 0)
         l->out->spaces = (struct imap_namespaces){.n_others = 0};
@@ -40,13 +42,13 @@ static int on_folder(void *ctx, const struct imap_response *r)
     struct listing *l = ctx;
     struct imap_folder f;
 
-    if (r->kind != IMAP_RESPONSE_DATA || imap_response_folder(r, l->a, &f) != 0 || f.raw.n == 0 ||
-        foreign(&l->out->spaces, f.raw))
-        return 0;
-    if (l->n >= IMAP_FOLDERS_MAX) {
+    if (l->n >= IMAP_FOLDERS_MAX || ++l->seen > 4 * IMAP_FOLDERS_MAX) {
         l->too_many = true;
         return -1;
     }
+    if (r->kind != IMAP_RESPONSE_DATA || imap_response_folder(r, l->a, &f) != 0 || f.raw.n == 0 ||
+        foreign(&l->out->spaces, f.raw))
+        return 0;
     if (map_get(l->known, f.raw)) /* INBOX, by servers that name it twice */
         return 0;
     if (l->n == l->cap) {

@@ -109,6 +109,38 @@ static void test_known_is_not_brought_again(void **state)
     assert_int_equal(n, 0);
 }
 
+/* A number beside the messages, of one source, replaced by the next. */
+static void test_mark(void **state)
+{
+    struct bed *b = *state;
+    struct import_mailbox m = open_box(b, "INBOX", 1234);
+    struct import_known *known;
+    struct err err = {0};
+    struct import_end end;
+    size_t n;
+
+    (void)add(b, &m, "a", 5);
+    for (int64_t value = 7; value < 9; value++) {
+        import_end_init(&end, NULL);
+        end.mailbox = m.id;
+        end.source = STR("imap:a");
+        end.mark = STR("%mark-1234");
+        end.mark_state = value;
+        bed_run(b, &end.op);
+        assert_int_equal(
+            import_known(b->reader, b->arena, m.id, STR("imap:a"), STR(""), 9, &known, &n, &err),
+            0);
+        assert_int_equal(n, 1);
+        assert_true(str_eq(known[0].key, STR("%mark-1234")));
+        assert_int_equal(known[0].uid, 0);
+        assert_int_equal(known[0].state, value);
+    }
+    assert_int_equal(
+        import_known(b->reader, b->arena, m.id, STR("maildir"), STR(""), 9, &known, &n, &err), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(known[0].uid, 5);
+}
+
 static void test_flags_and_removal(void **state)
 {
     struct bed *b = *state;
@@ -268,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(test_uids_are_kept),
         BED_TEST(test_known_is_not_brought_again),
+        BED_TEST(test_mark),
         BED_TEST(test_flags_and_removal),
         BED_TEST(test_keywords_without_room_are_counted),
         BED_TEST(test_clash_renews_uidvalidity),
