@@ -63,7 +63,7 @@ static void one_entry_an_account(void **state)
 static void app_passwords(void **state)
 {
     struct auth_cache *c = auth_cache_new(1000, 0, 10);
-    char word[8];
+    char word[16];
     (void)state;
     auth_cache_add(c, KARL, STR("main"), STR("hash"), false, 0, 0);
     for (int i = 0; i < 9; i++) {

@@ -356,7 +356,7 @@ static void test_bounds(void **state)
     begin(false, NULL);
     struct greylist_table *t = greylist_table_new(host_of("greylist"));
     for (int i = 0; i < 10; i++) { /* people, who stay */
-        char name[20];
+        char name[32];
         snprintf(name, sizeof name, "friend%d@far.test", i);
         greylist_pair_add(t, &r, "ann@example.org", name, clock_wall_ms());
     }

@@ -174,7 +174,7 @@ static void test_keywords_without_room_are_counted(void **state)
 {
     struct bed *b = *state;
     struct import_mailbox m = open_box(b, "INBOX", 0);
-    char text[60][8];
+    char text[60][16];
     struct str words[60];
 
     for (int i = 0; i < 60; i++) {
