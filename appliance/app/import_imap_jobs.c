@@ -2,6 +2,7 @@
 /* import_imap_jobs.c - several accounts at once: each is a run of its own in a process of its own,
  * whose report (JSON) is added up here. */
 #include "appliance/app/admin.h"
+#include "appliance/app/import_commands.h"
 #include "appliance/app/import_imap.h"
 #include "appliance/base/mem.h"
 #include <errno.h>
@@ -40,10 +41,8 @@ static int run_one(struct import_imap *j, const struct import_imap_login *l)
 
     call.json = true;
     j->call = &call;
-    if (import_run_open(&call, &run, &err) != 0) {
-        printf("{\"exit\":75}\n");
-        return ADMIN_TEMPFAIL;
-    }
+    if (import_run_open(&call, &run, &err) != 0)
+        return import_refused(&call, &err);
     if (import_imap_account(j, l, run, &err) != 0)
         import_run_give_up(run, &err);
     return import_run_close(&run);

@@ -214,6 +214,7 @@ int imap_client_say(struct imap_client *c, struct str command, const struct imap
 
     if (!c->conn)
         return ERR(err, ERR_TEMP, "the connection was lost");
+    conn_set_timeout(c->conn, patience(c));
     snprintf(c->local, sizeof c->local, "P%u", ++c->tag % 100000);
     conn_write_str(c->conn, str_from(c->local));
     conn_write_str(c->conn, STR(" "));

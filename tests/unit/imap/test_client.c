@@ -108,6 +108,24 @@ static void test_needs_tls(void **state)
     source_fini(&s);
 }
 
+/* It takes the command and says nothing more. */
+static void test_silence(void **state)
+{
+    const char *const script[] = {SOURCE_HELLO, "<P2 NAMESPACE", NULL};
+    struct source s;
+
+    (void)state;
+    source_init(&s, script);
+    assert_int_equal(source_connect(&s), 0);
+    s.conf.silence_ms = 50;
+    assert_int_equal(imap_client_ask(s.client, STR("NAMESPACE"), NULL, NULL, &s.err), -1);
+    assert_int_equal(s.err.kind, ERR_TEMP);
+    assert_non_null(strstr(s.err.text, "says nothing"));
+    assert_false(imap_client_alive(s.client));
+    assert_int_equal(imap_client_ask(s.client, STR("NOOP"), NULL, NULL, &s.err), -1);
+    source_fini(&s);
+}
+
 static void is_folder(const struct imap_folders *all, size_t i, const char *raw, char delimiter,
                       enum imap_folder_use use, bool no_select, const char *name)
 {
@@ -189,7 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logins),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_needs_tls), cmocka_unit_test(test_next_mechanism),
-        cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_folders),   cmocka_unit_test(test_silence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
