@@ -6,7 +6,6 @@
 #include "appliance/app/import_key.h"
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
-#include "appliance/mail/address.h"
 #include <stdlib.h>
 
 enum { WINDOW = 2048, TEXT_PIECE = 64 << 10 };
@@ -434,30 +433,9 @@ int import_run_subscribe(struct import_run *r, struct str account, struct str na
     return 0;
 }
 
-/* ---- Accounts. */
-
-int import_run_account(struct import_run *r, struct str address, struct buf *out, struct err *err)
+bool import_run_new_accounts(const struct import_run *r)
 {
-    json_t *found = NULL;
-
-    buf_clear(out);
-    if (address_fold(address, out, err) != 0)
-        return -1;
-    if (r->new_account)
-        return 0;
-    const char *argv[] = {"user", "show", buf_z(out)};
-    int rc = import_wire_command(r->wire, argv, ARRAY_LEN(argv), &found, err);
-    json_decref(found);
-    if (rc != 0 && err->kind == ERR_TEMP)
-        return end_run(r, err);
-    return rc == 0 ? 0 : err_context(err, "%s (--new-account imports all the same)", buf_z(out));
-}
-
-int import_run_users(struct import_run *r, json_t **out, struct err *err)
-{
-    const char *argv[] = {"user", "list", "--paths"};
-
-    return import_wire_command(r->wire, argv, ARRAY_LEN(argv), out, err);
+    return r->new_account;
 }
 
 struct import_wire *import_run_wire(struct import_run *r)

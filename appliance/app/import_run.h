@@ -22,8 +22,9 @@ int import_run_close(struct import_run **run);
 int import_run_give_up(struct import_run *run, const struct err *err);
 struct import_wire *import_run_wire(struct import_run *run); /* between mailboxes */
 
-/* Refuses (-1, ERR_PERM, the run goes on) an address without a user, unless --new-account. Folds
- * it into `out`. */
+bool import_run_new_accounts(const struct import_run *run); /* --new-account */
+/* import_users.c. Refuses (-1, ERR_PERM, the run goes on) an address without a user, unless
+ * --new-account. Folds it into `out`. */
 int import_run_account(struct import_run *run, struct str address, struct buf *out, struct err *err)
     __attribute__((warn_unused_result));
 /* The users of the directory, as rows {address, home, maildir}; the caller's. */
