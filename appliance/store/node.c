@@ -400,7 +400,7 @@ enum node_fate node_decide(struct store *s, struct sql *db, uint64_t mark)
 {
     uint64_t until = clock_mono_ms() + DECIDE_MS, last;
     struct err err;
-    bool found;
+    bool found = false;
 
     if (!s->node || !mark)
         return NODE_UNDECIDED;
