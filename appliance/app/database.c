@@ -15,9 +15,6 @@ enum { MARK_MAX = 300, PAUSE_MS = 1000, TELL_EVERY_MS = 10000 };
 
 static const struct log_ctx log_database = {.module = "database"};
 
-static const char *const tls_names[] = {
-    [SQL_TLS_AUTO] = "auto", [SQL_TLS_REQUIRED] = "required", [SQL_TLS_OFF] = "off", NULL};
-
 // clang-format off
 const struct ph_setting database_settings[] = {
     PH_SETTING(TEXT, database_conf, url, 0, "", 0, 0,
@@ -28,7 +25,7 @@ const struct ph_setting database_settings[] = {
         "The user's password. file:/path reads it from a file, which only its owner and group may read."),
     PH_SETTING(TEXT, database_conf, ca, 0, "", 0, 0,
         "File with the authorities that sign the server's certificate. Empty: the system's."),
-    PH_SETTING_ENUM(database_conf, tls, 0, "auto", tls_names,
+    PH_SETTING_ENUM(database_conf, tls, 0, "auto", sql_tls_names,
         "auto demands TLS and the server's name in its certificate, unless the server is on this machine. off sends "
         "mail and passwords for everybody on the way to read."),
     PH_SETTING(TIME, database_conf, connect_timeout, 0, "5s", 1000, 60000,
@@ -58,12 +55,12 @@ int database_settle(struct database_conf *conf, const struct sql_server **out, s
         return ERR(err, ERR_PROTO,
                    "database.url: everybody sees the password there: set database.password to "
                    "file:/path");
-    s->password = conf->password[0] ? conf->password : NULL;
-    s->ca = conf->ca[0] ? conf->ca : NULL;
-    s->tls = conf->tls;
-    s->unsafe = conf->unsafe;
-    s->connect_ms = (unsigned)conf->connect_timeout;
-    s->io_ms = (unsigned)conf->timeout;
+    sql_server_set(s, &(struct sql_server_words){.password = conf->password,
+                                                 .ca = conf->ca,
+                                                 .tls = conf->tls,
+                                                 .unsafe = conf->unsafe,
+                                                 .connect_ms = conf->connect_timeout,
+                                                 .io_ms = conf->timeout});
     *out = s;
     return 0;
 }

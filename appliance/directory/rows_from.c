@@ -21,12 +21,12 @@ static int read_server(struct rows_from *s, const struct directory_conf *conf, c
         return err_context(err, "directory.%s", name);
     if (!out->database)
         return ERR(err, ERR_PERM, "directory.%s names no database", name);
-    if (!out->password)
-        out->password = keep(s, conf->password);
-    out->ca = keep(s, conf->ca);
-    out->tls = conf->tls;
-    out->unsafe = true;
-    out->connect_ms = out->io_ms = (unsigned)conf->timeout;
+    sql_server_set(out, &(struct sql_server_words){.password = keep(s, conf->password),
+                                                   .ca = keep(s, conf->ca),
+                                                   .tls = conf->tls,
+                                                   .unsafe = true,
+                                                   .connect_ms = conf->timeout,
+                                                   .io_ms = conf->timeout});
     return 0;
 }
 

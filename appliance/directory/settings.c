@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/directory.h"
-#include "appliance/sql/sql.h"
+#include "appliance/sql/sql_url.h"
 
 static const char *const source_names[] = {[DIRECTORY_FROM_OWN] = "own",
                                            [DIRECTORY_FROM_MYSQL] = "mysql",
@@ -9,8 +9,6 @@ static const char *const source_names[] = {[DIRECTORY_FROM_OWN] = "own",
                                            NULL};
 static const char *const preset_names[] = {
     [DIRECTORY_FLURDY] = "flurdy", [DIRECTORY_POSTFIXADMIN] = "postfixadmin", NULL};
-static const char *const tls_names[] = {
-    [SQL_TLS_AUTO] = "auto", [SQL_TLS_REQUIRED] = "required", [SQL_TLS_OFF] = "off", NULL};
 static const char *const upgrade_names[] = {[DIRECTORY_UPGRADE_AUTO] = "auto",
                                             [DIRECTORY_UPGRADE_YES] = "yes",
                                             [DIRECTORY_UPGRADE_NO] = "no",
@@ -51,7 +49,7 @@ const struct ph_setting directory_settings[] = {
                "mysql: the password where a URL has none. file:/path reads it from a file."),
     PH_SETTING(TEXT, directory_conf, ca, 0, "", 0, 0,
                "mysql: file with the authorities that sign the server's certificate. Empty: the system's."),
-    PH_SETTING_ENUM(directory_conf, tls, 0, "auto", tls_names,
+    PH_SETTING_ENUM(directory_conf, tls, 0, "auto", sql_tls_names,
                "mysql: auto demands TLS and the server's name in its certificate, unless the server is on this machine."),
     PH_SETTING(TIME, directory_conf, timeout, 0, "5s", 100, 60000,
                "mysql: how long the server may take to be reached and to answer. Then mail is deferred and tried later."),

@@ -5,6 +5,8 @@
 
 enum { HOST_MAX = 255, PORT_DEFAULT = 3306 };
 
+const char *const sql_tls_names[] = {
+    [SQL_TLS_AUTO] = "auto", [SQL_TLS_REQUIRED] = "required", [SQL_TLS_OFF] = "off", NULL};
 static const char *const schemes[] = {"mysql://", "mariadb://"};
 
 static bool cut_scheme(struct str url, struct str *rest_out)
@@ -173,6 +175,22 @@ int sql_server_parse(struct str url, struct arena *m, struct sql_server *out, st
     if (out->host && out->port == 0)
         out->port = PORT_DEFAULT;
     return 0;
+}
+
+static const char *text_or_null(const char *text)
+{
+    return text && text[0] ? text : NULL;
+}
+
+void sql_server_set(struct sql_server *server, const struct sql_server_words *words)
+{
+    if (!server->password)
+        server->password = text_or_null(words->password);
+    server->ca = text_or_null(words->ca);
+    server->tls = words->tls;
+    server->unsafe = words->unsafe;
+    server->connect_ms = (unsigned)words->connect_ms;
+    server->io_ms = (unsigned)words->io_ms;
 }
 
 bool sql_server_is_local(const struct sql_server *server)

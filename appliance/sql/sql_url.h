@@ -14,6 +14,16 @@ bool sql_url_is(struct str text); /* looks like one: has its scheme */
  * password. */
 int sql_server_parse(struct str url, struct arena *m, struct sql_server *out, struct err *err)
     __attribute__((warn_unused_result));
+/* What settings say beside the URL; texts may be NULL or empty: there is none. */
+struct sql_server_words {
+    const char *password, *ca;
+    int tls; /* enum sql_tls */
+    bool unsafe;
+    uint64_t connect_ms, io_ms;
+};
+extern const char *const sql_tls_names[]; /* of a setting of enum sql_tls; ended by NULL */
+/* Adds that to what was parsed: the password if the URL has none. The texts aren't copied. */
+void sql_server_set(struct sql_server *server, const struct sql_server_words *words);
 /* It is on this machine: a socket, localhost, a loopback address. */
 bool sql_server_is_local(const struct sql_server *server);
 /* For logs: user@host:port/database, no password. In `m`. */

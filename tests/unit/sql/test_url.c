@@ -148,6 +148,32 @@ static void the_password_is_in_no_error(void **state)
     assert_false(sql_url_is(STR("/var/lib/x.db")));
 }
 
+static void settings_add_what_a_url_has_not(void **state)
+{
+    const struct sql_server_words all = {.password = "p",
+                                         .ca = "/ca.pem",
+                                         .tls = SQL_TLS_REQUIRED,
+                                         .unsafe = true,
+                                         .connect_ms = 1500,
+                                         .io_ms = 2500};
+    struct sql_server s = parsed(*state, "mysql://mail@h/d");
+
+    sql_server_set(&s, &all);
+    assert_string_equal(s.password, "p");
+    assert_string_equal(s.ca, "/ca.pem");
+    assert_int_equal(s.tls, SQL_TLS_REQUIRED);
+    assert_true(s.unsafe);
+    assert_int_equal(s.connect_ms, 1500);
+    assert_int_equal(s.io_ms, 2500);
+    s = parsed(*state, "mysql://mail:own@h/d");
+    sql_server_set(&s, &all);
+    assert_string_equal(s.password, "own");
+    s = parsed(*state, "mysql://mail@h/d");
+    sql_server_set(&s, &(struct sql_server_words){.password = "", .ca = ""});
+    assert_null(s.password);
+    assert_null(s.ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(servers_of_this_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_url_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(the_password_is_in_no_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_add_what_a_url_has_not, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
