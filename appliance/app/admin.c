@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_words.h"
 #include "appliance/base/mem.h"
 
 enum { ARGS_MAX = 64 };
@@ -34,16 +35,6 @@ static const struct admin_command *find_verb(const char *group, const char *verb
     return NULL;
 }
 
-static bool option_known(const struct admin_command *c, const char *word)
-{
-    for (const char *const *o = c->options; o && *o; o++) {
-        size_t n = strlen(*o);
-        if ((*o)[n - 1] == '=' ? strncmp(word, *o, n) == 0 : strcmp(word, *o) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int check_words(const struct admin_command *c, const char *const *argv, size_t n,
                        struct err *err)
 {
@@ -54,7 +45,7 @@ static int check_words(const struct admin_command *c, const char *const *argv, s
     for (size_t i = 2; i < n; i++) {
         if (strncmp(argv[i], "--", 2) != 0)
             args++;
-        else if (!option_known(c, argv[i] + 2))
+        else if (!admin_knows_option(c->options, argv[i] + 2))
             return ERR(err, ERR_PROTO, "%s %s does not know %s", c->group, c->verb, argv[i]);
     }
     if (args < c->min_args || args > c->max_args)
@@ -72,13 +63,6 @@ const struct admin_command *admin_find(const char *const *argv, size_t n, struct
         return NULL;
     }
     return check_words(c, argv, n, err) ? NULL : c;
-}
-
-static int exit_code(const struct err *err)
-{
-    return err->kind == ERR_PROTO  ? ADMIN_USAGE
-           : err->kind == ERR_PERM ? ADMIN_REFUSED
-                                   : ADMIN_TEMPFAIL;
 }
 
 int admin_run(const char *const *argv, size_t n, struct admin_call *call)
@@ -101,26 +85,12 @@ int admin_run(const char *const *argv, size_t n, struct admin_call *call)
     }
     int rc = c->run(call);
     call->args = call->options = NULL;
-    return rc ? exit_code(&call->err) : ADMIN_OK;
+    return rc ? admin_exit_code(&call->err) : ADMIN_OK;
 }
 
 const char *admin_option(const struct admin_call *c, const char *name)
 {
-    size_t n = strlen(name);
-
-    for (size_t i = 0; i < c->n_options; i++)
-        if (strncmp(c->options[i], name, n) == 0 &&
-            (c->options[i][n] == '=' || c->options[i][n] == '\0'))
-            return c->options[i][n] ? c->options[i] + n + 1 : "";
-    return NULL;
-}
-
-static void usage_line(const struct admin_command *c, struct buf *out)
-{
-    buf_printf(out, "  posthouse %s %s %s", c->group, c->verb, c->usage);
-    for (const char *const *o = c->options; o && *o; o++)
-        buf_printf(out, " [--%s%s]", *o, (*o)[strlen(*o) - 1] == '=' ? "VALUE" : "");
-    buf_printf(out, "\n      %s\n", c->doc);
+    return admin_option_value(c->options, c->n_options, name);
 }
 
 void admin_usage(const char *group, struct buf *out)
@@ -128,7 +98,7 @@ void admin_usage(const char *group, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         for (const struct admin_command *c = groups[i]; c->group; c++)
             if (!group || strcmp(group, c->group) == 0)
-                usage_line(c, out);
+                admin_usage_lines(c->group, c->verb, c->usage, c->options, c->doc, out);
 }
 
 json_t *admin_str(struct str s)

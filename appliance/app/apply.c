@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/apply.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_words.h"
 #include "appliance/app/command_ask.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/log.h"
@@ -242,11 +243,7 @@ static int apply(struct applying *a)
 
 static int code_of(const struct applying *a)
 {
-    if (a->code)
-        return a->code;
-    return a->err.kind == ERR_PROTO  ? ADMIN_USAGE
-           : a->err.kind == ERR_PERM ? ADMIN_REFUSED
-                                     : ADMIN_TEMPFAIL;
+    return a->code ? a->code : admin_exit_code(&a->err);
 }
 
 static int show(struct applying *a, int rc)

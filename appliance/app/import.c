@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/import.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_words.h"
 #include "appliance/app/import_commands.h"
 #include "appliance/app/modes.h"
 #include "appliance/base/mem.h"
@@ -33,28 +34,15 @@ static const struct import_command *find(const char *group, const char *name)
 
 const char *import_option(const struct import_call *c, const char *name)
 {
-    size_t n = strlen(name);
-
-    for (size_t i = 0; i < c->n_options; i++)
-        if (strncmp(c->options[i], name, n) == 0 &&
-            (c->options[i][n] == '=' || c->options[i][n] == '\0'))
-            return c->options[i][n] ? c->options[i] + n + 1 : "";
-    return NULL;
-}
-
-static void usage_line(const struct import_command *c, struct buf *out)
-{
-    buf_printf(out, "  posthouse %s %s %s", c->group, c->name, c->usage);
-    for (const char *const *o = c->options; o && *o; o++)
-        buf_printf(out, " [--%s%s]", *o, (*o)[strlen(*o) - 1] == '=' ? "VALUE" : "");
-    buf_printf(out, "\n      %s\n", c->doc);
+    return admin_option_value(c->options, c->n_options, name);
 }
 
 void import_usage(const char *group, struct buf *out)
 {
     for (size_t i = 0; commands[i]; i++)
         if (!group || strcmp(group, commands[i]->group) == 0)
-            usage_line(commands[i], out);
+            admin_usage_lines(commands[i]->group, commands[i]->name, commands[i]->usage,
+                              commands[i]->options, commands[i]->doc, out);
 }
 
 static int show_usage(const char *group)
@@ -74,9 +62,7 @@ static int show_usage(const char *group)
 
 int import_refused(const struct import_call *call, const struct err *err)
 {
-    int code = err->kind == ERR_PROTO  ? ADMIN_USAGE
-               : err->kind == ERR_PERM ? ADMIN_REFUSED
-                                       : ADMIN_TEMPFAIL;
+    int code = admin_exit_code(err);
     json_t *v = json_pack("{si ss}", "exit", code, "error", err->text);
     char *text = call->json ? json_dumps(v, JSON_COMPACT) : NULL;
 
@@ -93,16 +79,6 @@ static int wrong(const char *what, const char *word)
 {
     fprintf(stderr, "posthouse: %s%s\n", what, word);
     return ADMIN_USAGE;
-}
-
-static bool option_known(const struct import_command *c, const char *word)
-{
-    for (const char *const *o = c->options; o && *o; o++) {
-        size_t n = strlen(*o);
-        if ((*o)[n - 1] == '=' ? strncmp(word, *o, n) == 0 : strcmp(word, *o) == 0)
-            return true;
-    }
-    return false;
 }
 
 /* True: it is one that every subcommand takes. */
@@ -155,7 +131,7 @@ static int run(const struct import_command *c, int argc, char **argv)
             code = wrong("too many words", "");
         else if (strncmp(argv[i], "--", 2) != 0)
             args[call.n_args++] = argv[i];
-        else if (option_known(c, argv[i] + 2))
+        else if (admin_knows_option(c->options, argv[i] + 2))
             options[call.n_options++] = argv[i] + 2;
         else if (wants_value(c, argv[i] + 2) && i + 1 < argc) {
             size_t n = strlen(argv[i] + 2) + strlen(argv[i + 1]) + 2;

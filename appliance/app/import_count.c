@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/import_count.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_words.h"
 #include "appliance/base/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,9 +108,7 @@ void import_count_show(struct import_count *c, bool now)
 static int exit_code(const struct import_count *c, const struct err *why)
 {
     if (why)
-        return why->kind == ERR_PROTO  ? ADMIN_USAGE
-               : why->kind == ERR_PERM ? ADMIN_REFUSED
-                                       : ADMIN_TEMPFAIL;
+        return admin_exit_code(why);
     return c->failed ? ADMIN_REFUSED : ADMIN_OK;
 }
 
