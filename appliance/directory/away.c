@@ -9,9 +9,7 @@
 #include "appliance/directory/rows_from.h"
 
 struct away {
-    struct job job;
-    struct directory *d;
-    struct arena *m;
+    struct work work;
     struct str account, sender;
     struct directory_away answer;
     directory_away_fn on_answer;
@@ -23,8 +21,8 @@ static int decide(struct away *op, struct sql *own, struct err *err)
     struct directory_options o;
     int64_t now = clock_wall_ms() / 1000;
     bool told;
-    if (options_read(own, op->m, op->account, &o, err) < 0 ||
-        options_notice(own, op->m, op->account, &op->answer.notice, err) < 0)
+    if (options_read(own, op->work.m, op->account, &o, err) < 0 ||
+        options_notice(own, op->work.m, op->account, &op->answer.notice, err) < 0)
         return -1;
     if (!options_away(&o, now) || !op->answer.notice.text.p)
         return 0;
@@ -37,8 +35,8 @@ static int decide(struct away *op, struct sql *own, struct err *err)
 /* Seldom enough for a connection of its own: those of the workers only read. */
 static void run(struct job *j, void *worker)
 {
-    struct away *op = CONTAINER_OF(j, struct away, job);
-    const struct rows_from *source = op->d->source;
+    struct away *op = CONTAINER_OF(j, struct away, work.job);
+    const struct rows_from *source = op->work.d->source;
     struct err *err = &op->answer.err;
     struct sql *own = NULL;
     (void)worker;
@@ -49,30 +47,22 @@ static void run(struct job *j, void *worker)
 
 static void done(struct job *j)
 {
-    struct away *op = CONTAINER_OF(j, struct away, job);
+    struct away *op = CONTAINER_OF(j, struct away, work.job);
     if (op->answer.failed)
         directory_failure(&op->answer.err, "notice");
     op->on_answer(op->ctx, &op->answer);
-    directory_unref(&op->d);
-    arena_free(&op->m);
-    mem_free(op);
+    work_end(&op->work);
 }
 
 int directory_away(struct directory *d, struct str account, struct str sender,
                    directory_away_fn on_answer, void *ctx)
 {
-    struct away *op = MEM_NEW(struct away);
-    op->job = (struct job){.run = run, .done = done};
-    op->m = arena_new(0);
-    op->account = arena_str(op->m, account);
-    op->sender = arena_str(op->m, sender);
+    struct arena *m = arena_new(0);
+    struct away *op = ARENA_NEW(m, struct away);
+    work_init(&op->work, d, m, run, done);
+    op->account = arena_str(m, account);
+    op->sender = arena_str(m, sender);
     op->on_answer = on_answer;
     op->ctx = ctx;
-    op->d = directory_ref(d);
-    if (d->rows && lane_submit(d->rows, &op->job) == 0)
-        return 0;
-    directory_unref(&op->d);
-    arena_free(&op->m);
-    mem_free(op);
-    return -1;
+    return work_submit(&op->work);
 }

@@ -185,9 +185,30 @@ void directory_forget(struct directory *d, struct str account)
     auth_cache_forget(d->cache, account);
 }
 
+void work_init(struct work *w, struct directory *d, struct arena *m,
+               void (*run)(struct job *j, void *worker), void (*done)(struct job *j))
+{
+    *w = (struct work){.job = {.run = run, .done = done}, .d = directory_ref(d), .m = m};
+}
+
+void work_end(struct work *w)
+{
+    struct arena *m = w->m;
+    directory_unref(&w->d);
+    arena_free(&m);
+}
+
+int work_submit(struct work *w)
+{
+    if (w->d->rows && lane_submit(w->d->rows, &w->job) == 0)
+        return 0;
+    work_end(w);
+    return -1;
+}
+
 static void lookup_run(struct job *j, void *worker)
 {
-    struct lookup *op = CONTAINER_OF(j, struct lookup, job);
+    struct lookup *op = CONTAINER_OF(j, struct lookup, work.job);
     struct rows *rows = worker_begin(worker, &op->err);
     int r = -1;
     if (rows && op->account.p)
@@ -196,7 +217,7 @@ static void lookup_run(struct job *j, void *worker)
         struct resolve_source src;
         r = worker_source(worker, rows, &src, &op->err);
         if (r == 0)
-            r = resolve_address(&src, &op->limits, op->m, op->address, &op->result, &op->err);
+            r = resolve_address(&src, &op->limits, op->work.m, op->address, &op->result, &op->err);
     }
     op->failed = r < 0;
     worker_end(worker, r < 0 && op->err.kind != ERR_PERM);
@@ -204,7 +225,7 @@ static void lookup_run(struct job *j, void *worker)
 
 static void lookup_done(struct job *j)
 {
-    struct lookup *op = CONTAINER_OF(j, struct lookup, job);
+    struct lookup *op = CONTAINER_OF(j, struct lookup, work.job);
     struct directory_answer a = {.failed = op->failed, .err = op->err};
     if (op->failed) {
         directory_failure(&a.err, "address");
@@ -223,32 +244,24 @@ static void lookup_done(struct job *j)
                      L_STR("destination", op->result.dangling));
     }
     op->on_answer(op->ctx, &a);
-    directory_unref(&op->d);
-    arena_free(&op->m);
-    mem_free(op);
+    work_end(&op->work);
 }
 
 int lookup_start(struct directory *d, struct str address, struct str account,
                  directory_answer_fn on_answer, void *ctx)
 {
-    struct lookup *op = MEM_NEW(struct lookup);
-    op->job = (struct job){.run = lookup_run, .done = lookup_done};
-    op->m = arena_new(0);
+    struct arena *m = arena_new(0);
+    struct lookup *op = ARENA_NEW(m, struct lookup);
+    work_init(&op->work, d, m, lookup_run, lookup_done);
     op->limits = d->limits;
     if (address.n > DIRECTORY_NAME_MAX) /* its end, one byte too long still: the domain decides */
         address = str_skip(address, address.n - DIRECTORY_NAME_MAX - 1);
-    op->address = arena_str(op->m, address);
+    op->address = arena_str(m, address);
     if (account.p)
-        op->account = arena_str(op->m, str_take(account, DIRECTORY_NAME_MAX + 1));
+        op->account = arena_str(m, str_take(account, DIRECTORY_NAME_MAX + 1));
     op->on_answer = on_answer;
     op->ctx = ctx;
-    op->d = directory_ref(d);
-    if (d->rows && lane_submit(d->rows, &op->job) == 0)
-        return 0;
-    directory_unref(&op->d);
-    arena_free(&op->m);
-    mem_free(op);
-    return -1;
+    return work_submit(&op->work);
 }
 
 int directory_resolve(struct directory *d, struct str address, directory_answer_fn on_answer,

@@ -8,11 +8,11 @@
 static bool is_own(struct lookup *op, struct str account)
 {
     struct str folded, base;
-    if (!resolve_fold(op->m, op->address, &folded))
+    if (!resolve_fold(op->work.m, op->address, &folded))
         return false;
     if (str_eq(folded, account))
         return true;
-    return resolve_untag(op->m, folded, op->limits.tag, &base) && str_eq(base, account);
+    return resolve_untag(op->work.m, folded, op->limits.tag, &base) && str_eq(base, account);
 }
 
 /* An alias or catch-all that leads to it; where other accounts send their mail on to says nothing
@@ -23,7 +23,7 @@ static int leads_to(struct lookup *op, struct rows *rows, struct str account, bo
     struct resolve_source src = rows_source(rows);
     struct resolve_result r;
     *out = false;
-    if (resolve_address(&src, &op->limits, op->m, op->address, &r, err) < 0)
+    if (resolve_address(&src, &op->limits, op->work.m, op->address, &r, err) < 0)
         /* An alias that delivers nowhere (a loop) gives nobody the right to its name. */
         return err->kind == ERR_PERM ? 0 : -1;
     for (size_t i = 0; i < r.n_accounts; i++)
@@ -36,7 +36,7 @@ static int check_sends(struct lookup *op, struct directory_worker *w, struct str
 {
     struct directory_options o;
     struct sql *own = worker_own(w, err);
-    if (!own || options_read(own, op->m, account, &o, err) < 0)
+    if (!own || options_read(own, op->work.m, account, &o, err) < 0)
         return -1;
     *sends_out = o.sends;
     return 0;
@@ -45,10 +45,10 @@ static int check_sends(struct lookup *op, struct directory_worker *w, struct str
 int may_send_lookup(struct lookup *op, struct directory_worker *w, struct rows *rows,
                     struct err *err)
 {
-    struct str *account = ARENA_NEW(op->m, struct str);
+    struct str *account = ARENA_NEW(op->work.m, struct str);
     bool exists, sends, may = false;
     op->result = (struct resolve_result){.kind = DIRECTORY_UNKNOWN};
-    if (!resolve_fold(op->m, op->account, account))
+    if (!resolve_fold(op->work.m, op->account, account))
         return 0;
     /* Asked again each time: a session may outlive its user. */
     if (rows_user(rows, *account, &exists, err) < 0)

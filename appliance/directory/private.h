@@ -58,11 +58,21 @@ bool login_upgrade(struct directory *d, const struct rows_login *row, struct str
 /* Logs a failure and makes it what callers may see: ERR_TEMP, or ERR_PERM as it is. */
 void directory_failure(struct err *err, const char *what);
 
-/* A look-up under way: resolve, or may_send when account.p is set. */
-struct lookup {
+/* A job on lane `directory` that holds the directory: embedded in what lies in `m`. */
+struct work {
     struct job job;
     struct directory *d;
     struct arena *m;
+};
+void work_init(struct work *w, struct directory *d, struct arena *m,
+               void (*run)(struct job *j, void *worker), void (*done)(struct job *j));
+/* -1: the lane is full or closed, and the work ended. */
+int work_submit(struct work *w) __attribute__((warn_unused_result));
+void work_end(struct work *w); /* frees m, so what w is embedded in */
+
+/* A look-up under way: resolve, or may_send when account.p is set. */
+struct lookup {
+    struct work work;
     struct resolve_limits limits;
     struct str address, account;
     struct resolve_result result;
