@@ -2,7 +2,6 @@
 /* client_name.c - the stage `rdns`: the client's name in the DNS, believed only if it leads back to
  * the address (RFC 8601 3, "iprev"). Asked when the client connects, once a session; judged at
  * MAIL, when it is known whether it has logged in. */
-#include "appliance/base/mem.h"
 #include "appliance/base/metrics.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
@@ -47,10 +46,6 @@ METRIC(results, RESULTS, .type = METRIC_COUNTER, .name = "posthouse_rdns_total",
        .help = "Clients whose name was asked for, by what came of it.",
        .labels = {{"result", result_name, RESULTS}});
 
-struct rdns {
-    const struct ph_host *host;
-    struct outside outside;
-};
 struct name {
     char z[NAME_SIZE];
     bool back; /* it leads back */
@@ -85,7 +80,7 @@ static void tell_authres(const struct ph_host *host, ph_turn turn, enum result r
     buf_fini(&b);
 }
 
-static void finish(struct rdns *st, ph_turn turn, struct rdns_turn *t)
+static void finish(struct outside_stage *st, ph_turn turn, struct rdns_turn *t)
 {
     const struct ph_host *host = st->host;
     struct ph_acts *acts = host->acts(host, turn);
@@ -115,7 +110,7 @@ static void finish(struct rdns *st, ph_turn turn, struct rdns_turn *t)
 
 static void on_address(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
 {
-    struct rdns *st = inst;
+    struct outside_stage *st = inst;
     struct rdns_turn *t = st->host->memory(st->host, turn);
     struct name *n = arg;
     uint8_t ip[16];
@@ -131,7 +126,7 @@ static void on_address(void *inst, ph_turn turn, const struct ph_dns_answer *a, 
 
 static void on_name(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
 {
-    struct rdns *st = inst;
+    struct outside_stage *st = inst;
     const struct ph_host *host = st->host;
     struct rdns_turn *t = arg;
     const char *ip = host->view(host, turn)->client_ip;
@@ -150,7 +145,7 @@ static void on_name(void *inst, ph_turn turn, const struct ph_dns_answer *a, voi
         finish(st, turn, t);
 }
 
-static void look_up(struct rdns *st, ph_turn turn)
+static void look_up(struct outside_stage *st, ph_turn turn)
 {
     const struct ph_host *host = st->host;
     const struct ph_view *v = host->view(host, turn);
@@ -173,7 +168,7 @@ static bool is_fact(const struct ph_host *host, ph_turn turn, const char *name, 
     return fact && strcmp(fact, value) == 0;
 }
 
-static void judge(struct rdns *st, const struct rdns_conf *c, ph_turn turn)
+static void judge(struct outside_stage *st, const struct rdns_conf *c, ph_turn turn)
 {
     const struct ph_host *host = st->host;
     const char *ip = host->view(host, turn)->client_ip;
@@ -217,7 +212,7 @@ static void judge(struct rdns *st, const struct rdns_conf *c, ph_turn turn)
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
-    struct rdns *st = inst;
+    struct outside_stage *st = inst;
     const char *why;
 
     if (at == PH_CONNECT) {
@@ -235,30 +230,14 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    struct rdns *st = inst;
+    struct outside_stage *st = inst;
 
     return outside_take(&st->outside, ((const struct rdns_conf *)conf)->skip, err);
 }
 
-static void close_stage(void *inst)
-{
-    struct rdns *st = inst;
-
-    outside_fini(&st->outside);
-    mem_free(st);
-}
-
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    struct rdns *st = MEM_NEW(struct rdns);
-
-    st->host = host;
-    if (reload(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
-    *inst = st;
-    return 0;
+    return outside_stage_open(host, conf, reload, inst, err);
 }
 
 const struct ph_stage rdns_stage = {
@@ -273,7 +252,7 @@ const struct ph_stage rdns_stage = {
     .turn_size = sizeof(struct rdns_turn),
     .open = open_stage,
     .reload = reload,
-    .close = close_stage,
+    .close = outside_stage_close,
     .on_point = on_point,
     .dns_queries = QUERIES,
     .dns_ms = TIME_MS};

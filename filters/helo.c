@@ -2,7 +2,6 @@
 /* helo.c - the stage `helo`: is what the client calls itself true, as far as one can see? Judged at
  * MAIL, when it is known whether it has logged in. That the name's address is another one is not
  * held against it (RFC 5321 4.1.4). */
-#include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include "filters/builtin.h"
 #include "filters/fault.h"
@@ -37,18 +36,14 @@ static const struct ph_setting helo_settings[] = {
     PH_SETTING_END};
 // clang-format on
 
-struct helo {
-    const struct ph_host *host;
-    struct outside outside;
-};
 struct helo_turn {
     const struct helo_conf *conf;
     unsigned waiting;
     bool found, unanswered;
 };
 
-static void finish(struct helo *st, ph_turn turn, const char *result, const struct fault *f,
-                   int64_t points)
+static void finish(struct outside_stage *st, ph_turn turn, const char *result,
+                   const struct fault *f, int64_t points)
 {
     st->host->fact_set(st->host->acts(st->host, turn), "helo.result", result);
     if (f)
@@ -61,7 +56,7 @@ static void finish(struct helo *st, ph_turn turn, const char *result, const stru
 
 static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
 {
-    struct helo *st = inst;
+    struct outside_stage *st = inst;
     struct helo_turn *t = arg;
     char say[240];
 
@@ -82,7 +77,7 @@ static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, v
     finish(st, turn, "unresolvable", &f, t->conf->points);
 }
 
-static bool ask(struct helo *st, ph_turn turn, const struct helo_conf *c)
+static bool ask(struct outside_stage *st, ph_turn turn, const struct helo_conf *c)
 {
     static const enum ph_dns_type types[] = {PH_DNS_A, PH_DNS_AAAA, PH_DNS_MX};
     const struct ph_host *host = st->host;
@@ -103,14 +98,14 @@ static bool ask(struct helo *st, ph_turn turn, const struct helo_conf *c)
 /* ---- What it says. */
 
 /* Our own name is not a stranger's if the DNS gives it to the client: it is one of ours. */
-static bool is_stranger(struct helo *st, ph_turn turn, const char *said)
+static bool is_stranger(struct outside_stage *st, ph_turn turn, const char *said)
 {
     const char *name = st->host->fact_get(st->host->acts(st->host, turn), "rdns.name");
 
     return !name || !str_ieq(str_from(name), str_from(said));
 }
 
-static bool faulty(struct helo *st, ph_turn turn, const struct helo_conf *c)
+static bool faulty(struct outside_stage *st, ph_turn turn, const struct helo_conf *c)
 {
     const struct ph_view *v = st->host->view(st->host, turn);
     enum helo_kind kind = helo_kind(v->helo, v->client_ip);
@@ -152,7 +147,7 @@ static bool faulty(struct helo *st, ph_turn turn, const struct helo_conf *c)
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
-    struct helo *st = inst;
+    struct outside_stage *st = inst;
     const struct helo_conf *c = conf;
     const struct ph_view *v = st->host->view(st->host, turn);
     const char *why = outside_why_not(&st->outside, st->host, v);
@@ -172,30 +167,14 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    struct helo *st = inst;
+    struct outside_stage *st = inst;
 
     return outside_take(&st->outside, ((const struct helo_conf *)conf)->skip, err);
 }
 
-static void close_stage(void *inst)
-{
-    struct helo *st = inst;
-
-    outside_fini(&st->outside);
-    mem_free(st);
-}
-
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    struct helo *st = MEM_NEW(struct helo);
-
-    st->host = host;
-    if (reload(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
-    *inst = st;
-    return 0;
+    return outside_stage_open(host, conf, reload, inst, err);
 }
 
 const struct ph_stage helo_stage = {
@@ -211,7 +190,7 @@ const struct ph_stage helo_stage = {
     .turn_size = sizeof(struct helo_turn),
     .open = open_stage,
     .reload = reload,
-    .close = close_stage,
+    .close = outside_stage_close,
     .on_point = on_point,
     .dns_queries = QUERIES,
     .dns_ms = TIME_MS};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "filters/outside.h"
+#include "appliance/base/mem.h"
 #include "filters/client.h"
 #include <stdio.h>
 
@@ -20,6 +21,29 @@ int outside_take(struct outside *o, const char *skip, struct ph_err *err)
 void outside_fini(struct outside *o)
 {
     cidr_set_free(&o->skip);
+}
+
+void outside_stage_close(void *inst)
+{
+    struct outside_stage *st = inst;
+
+    outside_fini(&st->outside);
+    mem_free(st);
+}
+
+int outside_stage_open(const struct ph_host *host, const void *conf,
+                       int (*reload)(void *inst, const void *conf, struct ph_err *err), void **inst,
+                       struct ph_err *err)
+{
+    struct outside_stage *st = MEM_NEW(struct outside_stage);
+
+    st->host = host;
+    if (reload(st, conf, err)) {
+        outside_stage_close(st);
+        return -1;
+    }
+    *inst = st;
+    return 0;
 }
 
 /* ---- Everybody from one private address. */

@@ -3,7 +3,6 @@
  * as if something were to be sent there (ph_host.probe). Answers are remembered, as nobody likes to
  * be asked often. */
 #include "appliance/base/clock.h"
-#include "appliance/base/mem.h"
 #include "appliance/base/metrics.h"
 #include "appliance/base/settings.h"
 #include "appliance/mail/address.h"
@@ -74,10 +73,6 @@ METRIC(counts, RESULTS, .type = METRIC_COUNTER, .name = "posthouse_verify_sender
 METRIC(probes, 1, .type = METRIC_COUNTER, .name = "posthouse_verify_sender_probes_total",
        .help = "Addresses that other hosts were asked about.");
 
-struct verify {
-    const struct ph_host *host;
-    struct outside outside;
-};
 struct ask { /* of a turn */
     char key[ADDRESS_ROOM];
     const struct verify_conf *conf;
@@ -137,7 +132,7 @@ static bool same(const char *a, const char *b)
 
 /* ---- The answer */
 
-static void say(const struct verify *st, ph_turn turn, enum wish wish, const char *code,
+static void say(const struct outside_stage *st, ph_turn turn, enum wish wish, const char *code,
                 const char *words, const char *text, const char *why)
 {
     static const enum ph_verdict verdicts[] = {[WISH_PASS] = PH_PASS,
@@ -151,7 +146,7 @@ static void say(const struct verify *st, ph_turn turn, enum wish wish, const cha
     st->host->done(st->host, turn, verdicts[wish], reply, why);
 }
 
-static void judge(const struct verify *st, const struct verify_conf *c, ph_turn turn,
+static void judge(const struct outside_stage *st, const struct verify_conf *c, ph_turn turn,
                   const struct kept *k, bool cached)
 {
     const struct ph_host *host = st->host;
@@ -185,7 +180,7 @@ static void judge(const struct verify *st, const struct verify_conf *c, ph_turn 
 
 /* ---- What is remembered */
 
-static bool recall(const struct verify *st, const char *key, struct kept *out)
+static bool recall(const struct outside_stage *st, const char *key, struct kept *out)
 {
     int64_t n = st->host->kv_get(st->host, key, strlen(key), out, sizeof *out);
 
@@ -203,7 +198,7 @@ static uint64_t keep_of(const struct verify_conf *c, enum result r)
                                              : c->keep_temporary;
 }
 
-static void remember(const struct verify *st, const struct verify_conf *c, const char *key,
+static void remember(const struct outside_stage *st, const struct verify_conf *c, const char *key,
                      const struct kept *k)
 {
     /* Full: it is asked again, no more. */
@@ -212,7 +207,8 @@ static void remember(const struct verify *st, const struct verify_conf *c, const
 }
 
 /* At PH_OUTBOUND: whom our users write to exists, as far as they know. */
-static void learn(const struct verify *st, const struct verify_conf *c, const struct ph_view *v)
+static void learn(const struct outside_stage *st, const struct verify_conf *c,
+                  const struct ph_view *v)
 {
     const struct kept k = {.result = KNOWN};
     char key[ADDRESS_ROOM];
@@ -232,7 +228,7 @@ static void on_probed(void *inst, ph_turn turn, const struct ph_probe_answer *a,
                                           [PH_PROBE_REFUSED] = REFUSED,
                                           [PH_PROBE_TEMPORARY] = TEMPORARY,
                                           [PH_PROBE_UNKNOWN] = UNKNOWN};
-    struct verify *st = inst;
+    struct outside_stage *st = inst;
     const struct ask *ask = arg;
     struct kept k = {.result = (unsigned char)results[a->result]};
 
@@ -244,7 +240,7 @@ static void on_probed(void *inst, ph_turn turn, const struct ph_probe_answer *a,
     judge(st, ask->conf, turn, &k, false);
 }
 
-static const char *why_not(struct verify *st, const struct verify_conf *c, ph_turn turn,
+static const char *why_not(struct outside_stage *st, const struct verify_conf *c, ph_turn turn,
                            const struct ph_view *v, const char *key)
 {
     const struct ph_host *host = st->host;
@@ -277,7 +273,7 @@ static const char *why_not(struct verify *st, const struct verify_conf *c, ph_tu
                : NULL;
 }
 
-static void on_rcpt(struct verify *st, const struct verify_conf *c, ph_turn turn,
+static void on_rcpt(struct outside_stage *st, const struct verify_conf *c, ph_turn turn,
                     const struct ph_view *v)
 {
     const struct ph_host *host = st->host;
@@ -302,7 +298,7 @@ static void on_rcpt(struct verify *st, const struct verify_conf *c, ph_turn turn
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
-    struct verify *st = inst;
+    struct outside_stage *st = inst;
     const struct ph_view *v = st->host->view(st->host, turn);
 
     if (at == PH_RCPT) {
@@ -338,7 +334,7 @@ static int check_list(const char *name, const char *list, bool domains, struct p
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    struct verify *st = inst;
+    struct outside_stage *st = inst;
     const struct verify_conf *c = conf;
     char key[ADDRESS_ROOM];
 
@@ -351,25 +347,9 @@ static int reload(void *inst, const void *conf, struct ph_err *err)
     return outside_take(&st->outside, c->skip, err);
 }
 
-static void close_stage(void *inst)
-{
-    struct verify *st = inst;
-
-    outside_fini(&st->outside);
-    mem_free(st);
-}
-
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    struct verify *st = MEM_NEW(struct verify);
-
-    st->host = host;
-    if (reload(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
-    *inst = st;
-    return 0;
+    return outside_stage_open(host, conf, reload, inst, err);
 }
 
 static bool idle(const void *conf)
@@ -394,6 +374,6 @@ const struct ph_stage verify_sender_stage = {
     .turn_size = sizeof(struct ask),
     .open = open_stage,
     .reload = reload,
-    .close = close_stage,
+    .close = outside_stage_close,
     .on_point = on_point,
     .idle = idle};

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* spf.c - the stage `spf`: may this client send for the sender's domain (RFC 7208)? Where nobody
  * has to ask (logins, trusted networks, our own) it stays silent. */
-#include "appliance/base/cidr.h"
 #include "appliance/base/clock.h"
-#include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
@@ -46,10 +44,6 @@ static const struct ph_setting spf_settings[] = {
     PH_SETTING_END};
 // clang-format on
 
-struct spf_stage {
-    const struct ph_host *host;
-    struct cidr_set skip;
-};
 struct spf_turn {    /* its memory */
     struct spf *own; /* one of these two */
     struct spf_libspf2 *library;
@@ -142,7 +136,7 @@ static void set_facts(const struct ph_host *host, struct ph_acts *acts, const st
         host->fact_set(acts, "spf.explanation", v->explanation.p);
 }
 
-static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
+static void finish(struct outside_stage *st, ph_turn turn, struct spf_turn *t)
 {
     const struct ph_host *host = st->host;
     const struct ph_view *view = host->view(host, turn);
@@ -169,7 +163,7 @@ static void finish(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
 
 static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg);
 
-static void ask(struct spf_stage *st, ph_turn turn, struct spf_turn *t)
+static void ask(struct outside_stage *st, ph_turn turn, struct spf_turn *t)
 {
     static const struct ph_dns_answer none = {
         .size = sizeof none, .status = PH_DNS_FAILED, .name = "", .why = ""};
@@ -193,13 +187,13 @@ static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, v
 
 /* ---- Turns. */
 
-static const char *why_not(const struct spf_stage *st, const struct ph_view *v)
+static const char *why_not(const struct outside_stage *st, const struct ph_view *v)
 {
     const char *why = outside_not(v);
 
     if (why)
         return why;
-    return cidr_set_has(&st->skip, v->client_ip) ? "not checked: spf.skip" : NULL;
+    return cidr_set_has(&st->outside.skip, v->client_ip) ? "not checked: spf.skip" : NULL;
 }
 
 /* U-labels to what the DNS has. What can't be is left as it is, and no name. */
@@ -223,7 +217,7 @@ static struct str sender_of(const char *mail_from, struct buf *out)
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
-    struct spf_stage *st = inst;
+    struct outside_stage *st = inst;
     const struct ph_view *v = st->host->view(st->host, turn);
     struct spf_turn *t = st->host->memory(st->host, turn);
     const char *why = why_not(st, v);
@@ -249,27 +243,13 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 static void cancel(void *inst, ph_turn turn)
 {
-    struct spf_stage *st = inst;
+    struct outside_stage *st = inst;
     struct spf_turn *t = st->host->memory(st->host, turn);
 
     end(t);
 }
 
 /* ---- Its life. */
-
-static int take_skip(struct spf_stage *st, const void *conf, struct ph_err *err)
-{
-    struct cidr_set fresh;
-    struct err why = {0};
-
-    if (cidr_set_parse(str_from(((const struct spf_conf *)conf)->skip), &fresh, &why)) {
-        snprintf(err->text, sizeof err->text, "skip: %.200s", why.text);
-        return -1;
-    }
-    cidr_set_free(&st->skip);
-    st->skip = fresh;
-    return 0;
-}
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
@@ -281,28 +261,12 @@ static int reload(void *inst, const void *conf, struct ph_err *err)
                  "where libspf2-dev is installed");
         return -1;
     }
-    return take_skip(inst, conf, err);
-}
-
-static void close_stage(void *inst)
-{
-    struct spf_stage *st = inst;
-
-    cidr_set_free(&st->skip);
-    mem_free(st);
+    return outside_take(&((struct outside_stage *)inst)->outside, c->skip, err);
 }
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    struct spf_stage *st = MEM_NEW(struct spf_stage);
-
-    st->host = host;
-    if (reload(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
-    *inst = st;
-    return 0;
+    return outside_stage_open(host, conf, reload, inst, err);
 }
 
 const struct ph_stage spf_stage = {
@@ -318,7 +282,7 @@ const struct ph_stage spf_stage = {
     .turn_size = sizeof(struct spf_turn),
     .open = open_stage,
     .reload = reload,
-    .close = close_stage,
+    .close = outside_stage_close,
     .on_point = on_point,
     .cancel = cancel,
     .dns_queries = QUERIES,
