@@ -7,6 +7,7 @@
 #include "filters/dmarc_facts.h"
 #include "filters/dmarc_lists.h"
 #include "filters/outside.h"
+#include "filters/questions.h"
 #include <stdio.h>
 
 enum { QUERIES = 60, TIME_MS = 15000 };
@@ -52,6 +53,8 @@ struct dmarc_stage {
     struct dmarc_results *results;
 };
 struct dmarc_turn { /* its memory */
+    struct questions questions;
+    struct dmarc_question question; /* that is asked */
     struct dmarc *dmarc;
     const struct dmarc_conf *conf;
 };
@@ -139,8 +142,10 @@ static void count(const struct dmarc_stage *st, ph_turn turn, const struct dmarc
     buf_fini(&auth);
 }
 
-static void finish(struct dmarc_stage *st, ph_turn turn, struct dmarc_turn *t)
+static void finish(void *inst, ph_turn turn, struct questions *asked)
 {
+    struct dmarc_turn *t = CONTAINER_OF(asked, struct dmarc_turn, questions);
+    struct dmarc_stage *st = inst;
     const struct dmarc_verdict *v = dmarc_verdict(t->dmarc);
     struct dmarc_outcome o = decide(st, turn, t->conf, v);
     struct dmarc *dmarc = t->dmarc;
@@ -157,29 +162,23 @@ static void finish(struct dmarc_stage *st, ph_turn turn, struct dmarc_turn *t)
 
 /* ---- Questions. */
 
-static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg);
-
-static void ask(struct dmarc_stage *st, ph_turn turn, struct dmarc_turn *t)
+static bool question(struct questions *asked, enum ph_dns_type *type_out, const char **name_out)
 {
-    static const struct ph_dns_answer none = {
-        .size = sizeof none, .status = PH_DNS_FAILED, .name = "", .why = ""};
-    struct dmarc_question q;
+    struct dmarc_turn *t = CONTAINER_OF(asked, struct dmarc_turn, questions);
 
-    while (dmarc_question(t->dmarc, &q)) {
-        if (st->host->dns(st->host, turn, q.type, q.name, on_answer, t) == 0)
-            return;
-        dmarc_answer(t->dmarc, &none);
-    }
-    finish(st, turn, t);
+    if (!dmarc_question(t->dmarc, &t->question))
+        return false;
+    *type_out = t->question.type;
+    *name_out = t->question.name;
+    return true;
 }
 
-static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
+static void answer(struct questions *asked, const struct ph_dns_answer *a)
 {
-    struct dmarc_turn *t = arg;
-
-    dmarc_answer(t->dmarc, a);
-    ask(inst, turn, t);
+    dmarc_answer(CONTAINER_OF(asked, struct dmarc_turn, questions)->dmarc, a);
 }
+
+static const struct questions_kind kind = {question, answer, finish};
 
 /* ---- Turns. */
 
@@ -207,10 +206,11 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     struct dmarc_request *request = MEM_NEW(struct dmarc_request);
     dmarc_authors_find(str_of(v->head, v->head_size), &request->authors);
     dmarc_facts_read(st->host, turn, request);
+    t->questions = (struct questions){st->host, &kind};
     t->dmarc = dmarc_new(request);
     t->conf = conf;
     mem_free(request);
-    ask(st, turn, t);
+    questions_ask(&t->questions, st, turn);
 }
 
 static void cancel(void *inst, ph_turn turn)

@@ -2,10 +2,12 @@
 /* spf.c - the stage `spf`: may this client send for the sender's domain (RFC 7208)? Where nobody
  * has to ask (logins, trusted networks, our own) it stays silent. */
 #include "appliance/base/clock.h"
+#include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include "filters/authres.h"
 #include "filters/builtin.h"
 #include "filters/outside.h"
+#include "filters/questions.h"
 #include "filters/spf_eval.h"
 #include "filters/spf_libspf2.h"
 #include "filters/spf_report.h"
@@ -44,7 +46,8 @@ static const struct ph_setting spf_settings[] = {
     PH_SETTING_END};
 // clang-format on
 
-struct spf_turn {    /* its memory */
+struct spf_turn { /* its memory */
+    struct questions questions;
     struct spf *own; /* one of these two */
     struct spf_libspf2 *library;
     const struct spf_conf *conf;
@@ -61,13 +64,22 @@ static void begin(struct spf_turn *t, const struct spf_request *r)
         t->own = spf_new(r);
 }
 
-static bool question(const struct spf_turn *t, struct spf_question *q)
+static bool question(struct questions *asked, enum ph_dns_type *type_out, const char **name_out)
 {
-    return t->own ? spf_question(t->own, q) : spf_libspf2_question(t->library, q);
+    const struct spf_turn *t = CONTAINER_OF(asked, struct spf_turn, questions);
+    struct spf_question q;
+
+    if (t->own ? !spf_question(t->own, &q) : !spf_libspf2_question(t->library, &q))
+        return false;
+    *type_out = q.type;
+    *name_out = q.name;
+    return true;
 }
 
-static void answer(struct spf_turn *t, const struct ph_dns_answer *a)
+static void answer(struct questions *asked, const struct ph_dns_answer *a)
 {
+    struct spf_turn *t = CONTAINER_OF(asked, struct spf_turn, questions);
+
     if (t->own)
         spf_answer(t->own, a);
     else
@@ -136,9 +148,10 @@ static void set_facts(const struct ph_host *host, struct ph_acts *acts, const st
         host->fact_set(acts, "spf.explanation", v->explanation.p);
 }
 
-static void finish(struct outside_stage *st, ph_turn turn, struct spf_turn *t)
+static void finish(void *inst, ph_turn turn, struct questions *asked)
 {
-    const struct ph_host *host = st->host;
+    struct spf_turn *t = CONTAINER_OF(asked, struct spf_turn, questions);
+    const struct ph_host *host = ((struct outside_stage *)inst)->host;
     const struct ph_view *view = host->view(host, turn);
     const struct spf_verdict *v = verdict(t);
     struct ph_acts *acts = host->acts(host, turn);
@@ -157,32 +170,6 @@ static void finish(struct outside_stage *st, ph_turn turn, struct spf_turn *t)
     spf_report_words(view, v, t->helo, &words);
     host->done(host, turn, verdict_of(t->conf, v->result), words.reply, words.reason);
     end(t);
-}
-
-/* ---- Questions. */
-
-static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg);
-
-static void ask(struct outside_stage *st, ph_turn turn, struct spf_turn *t)
-{
-    static const struct ph_dns_answer none = {
-        .size = sizeof none, .status = PH_DNS_FAILED, .name = "", .why = ""};
-    struct spf_question q;
-
-    while (question(t, &q)) {
-        if (st->host->dns(st->host, turn, q.type, q.name, on_answer, t) == 0)
-            return;
-        answer(t, &none);
-    }
-    finish(st, turn, t);
-}
-
-static void on_answer(void *inst, ph_turn turn, const struct ph_dns_answer *a, void *arg)
-{
-    struct spf_turn *t = arg;
-
-    answer(t, a);
-    ask(inst, turn, t);
 }
 
 /* ---- Turns. */
@@ -215,6 +202,8 @@ static struct str sender_of(const char *mail_from, struct buf *out)
     return sender;
 }
 
+static const struct questions_kind kind = {question, answer, finish};
+
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
     struct outside_stage *st = inst;
@@ -234,11 +223,12 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
                                         .sender = sender_of(v->mail_from, &sender),
                                         .receiver = str_from(v->host),
                                         .now = (uint64_t)clock_wall_ms() / 1000};
+    t->questions = (struct questions){st->host, &kind};
     t->conf = conf;
     begin(t, &request);
     t->helo = v->mail_from[0] == '\0';
     buf_fini(&sender);
-    ask(st, turn, t);
+    questions_ask(&t->questions, st, turn);
 }
 
 static void cancel(void *inst, ph_turn turn)
