@@ -3,8 +3,7 @@
  * the test turns. */
 #ifndef PH_TESTS_FILTERS_STRANGER_H
 #define PH_TESTS_FILTERS_STRANGER_H
-#include "tests/unit/filters/world.h"
-#include "tests/unit/io/dns_stub.h"
+#include "tests/unit/filters/names.h"
 
 #define PTR(wire)                                                                                  \
     {                                                                                              \
@@ -34,8 +33,6 @@
         }                                                                                          \
     }
 
-static struct stub stub;
-static struct resolver *resolver;
 static struct world w;
 static struct chain *chain;
 static struct ph_view view;
@@ -62,20 +59,7 @@ static inline void stranger_begin(void)
 
 static inline void stranger_resolver(void)
 {
-    static char forwarder[40];
-    const struct resolver_conf conf = {.forwarders = forwarder,
-                                       .trust_anchor = "",
-                                       .local_zones =
-                                           "test, 2.0.192.in-addr.arpa, 8.b.d.0.1.0.0.2.ip6.arpa",
-                                       .cache = 1 << 20,
-                                       .timeout = 60000,
-                                       .queries = 200};
-    struct err err = {0};
-
-    snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-    if (resolver_open(&conf, w.loop, &resolver, &err))
-        fail_msg("%s", err.text);
-    w.resolver = resolver;
+    names_resolver(&w, "test, 2.0.192.in-addr.arpa, 8.b.d.0.1.0.0.2.ip6.arpa", 200);
 }
 
 static inline void stranger_open(void)
@@ -94,8 +78,8 @@ static inline void stranger_end(void)
 {
     chain_free(&chain);
     filters_close(&w.filters);
-    if (resolver)
-        resolver_close(&resolver);
+    if (w.resolver)
+        resolver_close(&w.resolver);
     world_fini(&w);
     clock_replace(NULL);
 }

@@ -4,8 +4,8 @@
 #include "appliance/mail/header.h"
 #include "filters/arc_chain.h"
 #include "tests/unit/filters/arc_vector.h"
+#include "tests/unit/filters/names.h"
 #include "tests/unit/filters/signing.h"
-#include "tests/unit/io/dns_stub.h"
 
 enum { ROOM = 64 << 10 };
 
@@ -14,7 +14,6 @@ static struct stub_rule rules[] = {{"s._domainkey.lists.example.", 16, STUB_ANSW
                                    {"s._domainkey.third.example.", 16, STUB_ANSWER, {{0}}},
                                    {"s._domainkey.late.example.", 0, STUB_SERVFAIL, {{0}}},
                                    {NULL, 0, STUB_ANSWER, {{0}}}};
-static struct stub stub;
 static struct world w;
 static struct chain *chain;
 static char head[ROOM], left[ROOM]; /* as it came; as it leaves */
@@ -34,15 +33,6 @@ static void put(char to[ROOM], const char *fmt, ...)
 
 static void begin(const char *setting)
 {
-    static char forwarder[40];
-    const struct resolver_conf conf = {.forwarders = forwarder,
-                                       .trust_anchor = "",
-                                       .local_zones = "example",
-                                       .cache = 1 << 20,
-                                       .timeout = 60000,
-                                       .queries = 100};
-    struct err err = {0};
-
     world_init(&w);
     world_store(&w);
     w.arc = w.authres = true;
@@ -50,9 +40,7 @@ static void begin(const char *setting)
     world_set(&w, "arc.dns_time=5min");
     if (setting)
         world_set(&w, setting);
-    snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-    if (resolver_open(&conf, w.loop, &w.resolver, &err))
-        fail_msg("%s", err.text);
+    names_resolver(&w, "example", 100);
     world_open(&w);
     chain = chain_new(w.filters, 1);
 }
@@ -290,16 +278,7 @@ static int start(void **state)
     snprintf(rdata, sizeof rdata, "%c%s", (char)strlen(ARC_VECTOR_RECORD), ARC_VECTOR_RECORD);
     for (int i = 0; i < 3; i++)
         rules[i].records[0] = (struct stub_record){.type = 16, .rdata = str_from(rdata)};
-    stub_stay_inside();
-    stub_start(&stub, rules);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stub_stop(&stub);
-    return 0;
+    return names_start(rules);
 }
 
 int main(void)
@@ -307,5 +286,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(seals), cmocka_unit_test(broken),
                                        cmocka_unit_test(not_verified)};
 
-    return cmocka_run_group_tests_name("arc_seal", tests, start, stop);
+    return cmocka_run_group_tests_name("arc_seal", tests, start, names_stop);
 }

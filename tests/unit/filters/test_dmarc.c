@@ -2,8 +2,8 @@
 /* The stage `dmarc` before a small name server, after a stage of the test's own that has found out
  * what SPF, DKIM and ARC would: what becomes of each result, what is told, what is counted. */
 #include "filters/dmarc_results.h"
-#include "tests/unit/filters/world.h"
-#include "tests/unit/io/dns_stub.h"
+#include "tests/unit/filters/finder.h"
+#include "tests/unit/filters/names.h"
 
 #define TXT(length, text)                                                                          \
     {                                                                                              \
@@ -32,71 +32,30 @@ static struct stub_rule rules[] = {
     {"_dmarc.xn--gren-1ra.test.", 16, STUB_ANSWER, {TXT("\x12", "v=DMARC1; p=reject")}},
     {.name = NULL}};
 // clang-format on
-static struct stub stub;
-static struct resolver *resolver;
 static struct world w;
 static struct chain *chain;
 static struct ph_view view;
-static const char *told[8][2]; /* facts of the stages before */
 static char head[1000];
 static unsigned long long ids;
 
-static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
-{
-    const struct ph_host *host = inst;
-
-    (void)conf;
-    (void)at;
-    for (size_t i = 0; told[i][0]; i++)
-        host->fact_set(host->acts(host, turn), told[i][0], told[i][1]);
-    host->done(host, turn, PH_PASS, NULL, NULL);
-}
-
-static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
-{
-    (void)conf;
-    (void)err;
-    *inst = (void *)(uintptr_t)host;
-    return 0;
-}
-
-static void add_teller(void)
-{
-    world_add(&w, (struct ph_stage){.name = "teller",
-                                    .points = PH_AT(PH_MAIL),
-                                    .open = open_stage,
-                                    .on_point = on_point});
-}
-
+/* A fact of the stages before. */
 static void tell(const char *name, const char *value)
 {
     size_t i = 0;
 
-    while (told[i][0] && strcmp(told[i][0], name) != 0)
+    while (finder.facts[i][0] && strcmp(finder.facts[i][0], name) != 0)
         i++;
-    told[i][0] = name;
-    told[i][1] = value;
+    finder.facts[i][0] = name;
+    finder.facts[i][1] = value;
 }
 
 static void open_world(const char *setting)
 {
-    static char forwarder[40];
-    const struct resolver_conf conf = {.forwarders = forwarder,
-                                       .trust_anchor = "",
-                                       .local_zones = "test",
-                                       .cache = 1 << 20,
-                                       .timeout = 60000,
-                                       .queries = 100};
-    struct err err = {0};
-
     world_set(&w, "dmarc.deadline=5min");
     world_set(&w, "dmarc.dns_time=5min");
     if (setting)
         world_set(&w, setting);
-    snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-    if (resolver_open(&conf, w.loop, &resolver, &err))
-        fail_msg("%s", err.text);
-    w.resolver = resolver;
+    names_resolver(&w, "test", 100);
     world_open(&w);
     chain = chain_new(w.filters, 1);
 }
@@ -105,10 +64,10 @@ static void begin(const char *setting)
 {
     world_init(&w);
     w.dmarc = true;
-    add_teller();
+    finder_add(&w);
     open_world(setting);
     view = (struct ph_view){.client_ip = "192.0.2.7", .service = "reception", .mail_from = "a@b.c"};
-    memset(told, 0, sizeof told);
+    memset(finder.facts, 0, sizeof finder.facts);
     tell("spf.result", "none");
     tell("spf.domain", "other.test");
     tell("dkim.results", "");
@@ -118,8 +77,7 @@ static void shut(void)
 {
     chain_free(&chain);
     filters_close(&w.filters);
-    resolver_close(&resolver);
-    w.resolver = NULL;
+    resolver_close(&w.resolver);
 }
 
 static void end(void)
@@ -327,7 +285,7 @@ static void test_unchecked(void **state)
 
     (void)state;
     begin("dmarc.temperror=defer");
-    memset(told, 0, sizeof told);
+    memset(finder.facts, 0, sizeof finder.facts);
     assert_int_equal(run("a@bank.test")->verdict, PH_PASS);
     assert_non_null(strstr(reason(), "SPF wasn't checked"));
     tell("spf.result", "fail");
@@ -473,10 +431,10 @@ static void test_counts(void **state)
     world_init(&w);
     world_store(&w);
     w.dmarc = true;
-    add_teller();
+    finder_add(&w);
     open_world(NULL);
     view = (struct ph_view){.client_ip = "192.0.2.7", .service = "reception", .mail_from = "a@b.c"};
-    memset(told, 0, sizeof told);
+    memset(finder.facts, 0, sizeof finder.facts);
     tell("spf.result", "pass");
     tell("spf.domain", "none.test");
     tell("dkim.results", "fail none.test s1 rsa-sha256 - - 2048 altered");
@@ -511,16 +469,7 @@ static void test_counts(void **state)
 static int start(void **state)
 {
     (void)state;
-    stub_stay_inside();
-    stub_start(&stub, rules);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stub_stop(&stub);
-    return 0;
+    return names_start(rules);
 }
 
 int main(void)
@@ -534,5 +483,5 @@ int main(void)
         cmocka_unit_test(test_counts),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, names_stop);
 }

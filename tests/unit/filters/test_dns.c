@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* What a stage asks the DNS: all types and answers, the budget, turns that end, a server without
  * resolver. */
-#include "tests/unit/filters/world.h"
-#include "tests/unit/io/dns_stub.h"
+#include "tests/unit/filters/names.h"
 
 static struct stub_rule rules[] = {
     {"a.test.", 1, STUB_ANSWER, {{1, NULL, {"\x7f\0\0\x09", 4}}, {1, NULL, {"\x7f\0\0\x08", 4}}}},
@@ -16,8 +15,6 @@ static struct stub_rule rules[] = {
     {"broken.test.", 0, STUB_SERVFAIL, {{0}}},
     {"silent.test.", 0, STUB_SILENT, {{0}}},
     {.name = NULL}};
-static struct stub stub;
-static struct resolver *resolver;
 static struct world w;
 
 /* A stage that asks one thing after another and answers when all is said. */
@@ -104,8 +101,6 @@ static void on_cancel(void *inst, ph_turn turn)
 
 static void begin(const struct ask *asks, size_t n, bool with_resolver, const char *setting)
 {
-    struct err err = {0};
-
     memset(&stage, 0, sizeof stage);
     stage.asks = asks;
     stage.n = n;
@@ -121,17 +116,7 @@ static void begin(const struct ask *asks, size_t n, bool with_resolver, const ch
     if (setting)
         world_set(&w, setting);
     if (with_resolver) {
-        static char forwarder[40];
-        const struct resolver_conf conf = {.forwarders = forwarder,
-                                           .trust_anchor = "",
-                                           .local_zones = "test, 127.in-addr.arpa",
-                                           .cache = 1 << 20,
-                                           .timeout = 60000,
-                                           .queries = 100};
-        snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-        if (resolver_open(&conf, w.loop, &resolver, &err))
-            fail_msg("%s", err.text);
-        w.resolver = resolver;
+        names_resolver(&w, "test, 127.in-addr.arpa", 100);
     }
     world_open(&w);
 }
@@ -140,7 +125,7 @@ static void end(struct chain **c)
 {
     chain_free(c);
     filters_close(&w.filters);
-    resolver_close(&resolver);
+    resolver_close(&w.resolver);
     world_fini(&w);
 }
 
@@ -276,16 +261,7 @@ static void test_misuse(void **state)
 static int start(void **state)
 {
     (void)state;
-    stub_stay_inside();
-    stub_start(&stub, rules);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stub_stop(&stub);
-    return 0;
+    return names_start(rules);
 }
 
 int main(void)
@@ -296,5 +272,5 @@ int main(void)
         cmocka_unit_test(test_turn_ends), cmocka_unit_test(test_misuse),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, names_stop);
 }

@@ -279,13 +279,13 @@ static void becomes(const struct stub_rule *answers)
     snprintf(before, sizeof before, "%s", stranger_reason());
     do {
         world_turn(&w);
-        resolver_stats(resolver, &stats);
+        resolver_stats(w.resolver, &stats);
     } while (stats.running || stats.waiting);
-    resolver_close(&resolver);
+    resolver_close(&w.resolver);
     stub_stop(&stub);
     stub_start(&stub, answers);
     stranger_resolver();
-    w.filters->env.resolver = resolver;
+    w.filters->env.resolver = w.resolver;
     do {
         elapsed += 100;
         from("192.0.2.7");
@@ -399,16 +399,7 @@ static void test_reload(void **state)
 static int start(void **state)
 {
     (void)state;
-    stub_stay_inside();
-    stub_start(&stub, rules);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stub_stop(&stub);
-    return 0;
+    return names_start(rules);
 }
 
 int main(void)
@@ -422,5 +413,5 @@ int main(void)
         cmocka_unit_test(test_reload),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, names_stop);
 }

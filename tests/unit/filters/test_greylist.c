@@ -2,39 +2,11 @@
 /* The stage `greylist`: who has to come again, when, and who needn't; what is remembered, for how
  * long, and over a restart. */
 #include "filters/greylist_table.h"
+#include "tests/unit/filters/finder.h"
 #include "tests/unit/filters/stranger.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define DAY (24ull * HOUR)
-
-/* Stands for the stages that find something out. */
-static struct {
-    const struct ph_host *host;
-    const char *facts[8][2];
-    bool accepts;
-} finder;
-
-static void find(void *inst, const void *conf, ph_turn turn, enum ph_point at)
-{
-    struct ph_acts *acts = finder.host->acts(finder.host, turn);
-
-    (void)inst;
-    (void)conf;
-    (void)at;
-    for (size_t i = 0; i < ARRAY_LEN(finder.facts) && finder.facts[i][0]; i++)
-        finder.host->fact_set(acts, finder.facts[i][0], finder.facts[i][1]);
-    finder.host->done(finder.host, turn, finder.accepts ? PH_ACCEPT : PH_PASS, NULL, NULL);
-}
-
-static int finder_open(const struct ph_host *host, const void *conf, void **inst,
-                       struct ph_err *err)
-{
-    (void)conf;
-    (void)err;
-    finder.host = host;
-    *inst = NULL;
-    return 0;
-}
 
 static void found(size_t i, const char *name, const char *value)
 {
@@ -44,11 +16,8 @@ static void found(size_t i, const char *name, const char *value)
 
 static void begin(bool store, const char *const *settings)
 {
-    memset(&finder, 0, sizeof finder);
     stranger_begin();
-    world_add(
-        &w, (struct ph_stage){
-                .name = "finder", .points = PH_AT(PH_MAIL), .open = finder_open, .on_point = find});
+    finder_add(&w);
     if (store)
         world_store(&w);
     world_set(&w, "greylist.clients=all");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* The stage `verify_sender`: who is asked about, who isn't, what is remembered; and ph_host.probe.
  */
+#include "tests/unit/filters/finder.h"
 #include "tests/unit/filters/stranger.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
@@ -55,44 +56,12 @@ static void peer_cancel(void *asked)
 
 static const struct filters_prober prober = {.ask = peer_ask, .cancel = peer_cancel, .ctx = &peer};
 
-/* Stands for the stages that find something out. */
-static struct {
-    const struct ph_host *host;
-    const char *facts[4][2];
-    bool accepts;
-} finder;
-
-static void find(void *inst, const void *conf, ph_turn turn, enum ph_point at)
-{
-    struct ph_acts *acts = finder.host->acts(finder.host, turn);
-
-    (void)inst;
-    (void)conf;
-    (void)at;
-    for (size_t i = 0; i < ARRAY_LEN(finder.facts) && finder.facts[i][0]; i++)
-        finder.host->fact_set(acts, finder.facts[i][0], finder.facts[i][1]);
-    finder.host->done(finder.host, turn, finder.accepts ? PH_ACCEPT : PH_PASS, NULL, NULL);
-}
-
-static int finder_open(const struct ph_host *host, const void *conf, void **inst,
-                       struct ph_err *err)
-{
-    (void)conf;
-    (void)err;
-    finder.host = host;
-    *inst = NULL;
-    return 0;
-}
-
 static void begin(bool store, const char *const *settings)
 {
-    memset(&finder, 0, sizeof finder);
     memset(&peer, 0, sizeof peer);
     peer.text = "mx.good.test said: 250 fine";
     stranger_begin();
-    world_add(
-        &w, (struct ph_stage){
-                .name = "finder", .points = PH_AT(PH_MAIL), .open = finder_open, .on_point = find});
+    finder_add(&w);
     if (store)
         world_store(&w);
     world_set(&w, "verify_sender.clients=all");

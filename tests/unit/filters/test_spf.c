@@ -2,8 +2,7 @@
 /* The stage `spf` before a small name server: who is checked, what becomes of each result, what is
  * said to the client and written into the message. */
 #include "filters/spf_libspf2.h"
-#include "tests/unit/filters/world.h"
-#include "tests/unit/io/dns_stub.h"
+#include "tests/unit/filters/names.h"
 
 // clang-format off
 #define RECORD(length, text) {{16, NULL, {length text, sizeof(text)}}}
@@ -19,33 +18,19 @@ static struct stub_rule rules[] = {
     {"xn--gren-1ra.test.", 16, STUB_ANSWER, RECORD("\x0b", "v=spf1 ?all")},
     {"mail.good.test.", 16, STUB_ANSWER, RECORD("\x0b", "v=spf1 -all")},
     {.name = NULL}};
-static struct stub stub;
-static struct resolver *resolver;
 static struct world w;
 static struct chain *chain;
 static struct ph_view view;
 
 static void begin(const char *setting)
 {
-    static char forwarder[40];
-    const struct resolver_conf conf = {.forwarders = forwarder,
-                                       .trust_anchor = "",
-                                       .local_zones = "test",
-                                       .cache = 1 << 20,
-                                       .timeout = 60000,
-                                       .queries = 100};
-    struct err err = {0};
-
     world_init(&w);
     w.spf = true;
     world_set(&w, "spf.deadline=5min");
     world_set(&w, "spf.dns_time=5min");
     if (setting)
         world_set(&w, setting);
-    snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-    if (resolver_open(&conf, w.loop, &resolver, &err))
-        fail_msg("%s", err.text);
-    w.resolver = resolver;
+    names_resolver(&w, "test", 100);
     world_open(&w);
     chain = chain_new(w.filters, 1);
     view = (struct ph_view){.client_ip = "192.0.2.7",
@@ -59,7 +44,7 @@ static void end(void)
 {
     chain_free(&chain);
     filters_close(&w.filters);
-    resolver_close(&resolver);
+    resolver_close(&w.resolver);
     world_fini(&w);
 }
 
@@ -323,16 +308,7 @@ static void test_settings(void **state)
 static int start(void **state)
 {
     (void)state;
-    stub_stay_inside();
-    stub_start(&stub, rules);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    stub_stop(&stub);
-    return 0;
+    return names_start(rules);
 }
 
 int main(void)
@@ -344,5 +320,5 @@ int main(void)
         cmocka_unit_test(test_settings), cmocka_unit_test(test_libspf2),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, names_stop);
 }

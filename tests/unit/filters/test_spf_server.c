@@ -3,15 +3,12 @@
  * serves each scenario, the resolver asks it. What times out in the suite is SERVFAIL here, which
  * the resolver answers at once and alike. */
 #include "filters/spf_libspf2.h"
+#include "tests/unit/filters/names.h"
 #include "tests/unit/filters/spf_suite.h"
-#include "tests/unit/filters/world.h"
-#include "tests/unit/io/dns_stub.h"
 
 static struct arena *arena;
 static struct stub_rule *rules;
 static size_t n_rules;
-static struct stub stub;
-static struct resolver *resolver;
 static struct world w;
 static const char *engine;
 
@@ -125,17 +122,6 @@ static void make_rules(const struct suite_scenario *z)
 
 static void begin(const struct suite_scenario *z)
 {
-    static char forwarder[40];
-    const struct resolver_conf conf = {
-        .forwarders = forwarder,
-        .trust_anchor = "",
-        .local_zones = "168.192.in-addr.arpa, 2.0.192.in-addr.arpa, 100.51.198.in-addr.arpa, "
-                       "8.b.d.0.1.0.0.2.ip6.arpa",
-        .cache = 1 << 20,
-        .timeout = 60000,
-        .queries = 100};
-    struct err err = {0};
-
     arena = arena_new(0);
     make_rules(z);
     stub_start(&stub, rules);
@@ -145,17 +131,17 @@ static void begin(const struct suite_scenario *z)
     world_set(&w, "spf.deadline=5min");
     world_set(&w, "spf.dns_time=5min");
     world_set(&w, "spf.skip=");
-    snprintf(forwarder, sizeof forwarder, "127.0.0.1@%u", stub.port);
-    if (resolver_open(&conf, w.loop, &resolver, &err))
-        fail_msg("%s", err.text);
-    w.resolver = resolver;
+    names_resolver(&w,
+                   "168.192.in-addr.arpa, 2.0.192.in-addr.arpa, 100.51.198.in-addr.arpa, "
+                   "8.b.d.0.1.0.0.2.ip6.arpa",
+                   100);
     world_open(&w);
 }
 
 static void end(void)
 {
     filters_close(&w.filters);
-    resolver_close(&resolver);
+    resolver_close(&w.resolver);
     world_fini(&w);
     stub_stop(&stub);
     arena_free(&arena);
