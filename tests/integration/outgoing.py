@@ -72,23 +72,30 @@ class World:
 
 
 @contextlib.contextmanager
-def a_world(zones=None):
-    """zones(world) adds what it needs before the names are served."""
+def a_network():
+    """One of its own, in which names can be served."""
     if os.geteuid() != 0:
         pytest.skip("a network of its own needs root")
     if dns.missing():
         pytest.skip("no name server: %s is missing" % dns.missing())
     try:
         with netns.Network():
-            world = World()
-            try:
-                if zones:
-                    zones(world)
-                yield world.start()
-            finally:
-                world.stop()
+            yield
     except netns.NoNetwork as e:
         pytest.skip(str(e))
+
+
+@contextlib.contextmanager
+def a_world(zones=None):
+    """zones(world) adds what it needs before the names are served."""
+    with a_network():
+        world = World()
+        try:
+            if zones:
+                zones(world)
+            yield world.start()
+        finally:
+            world.stop()
 
 
 class Post(Appliance):

@@ -2,19 +2,15 @@
 """ARC against another implementation (dkimpy), keys by a name server: chains that dkimpy made are judged here as it judges them
 itself, altered or not; mail that an alias sends on carries a set of ours, which dkimpy verifies as it arrives; what trusted sealers
 found overrides DMARC."""
-import os
-import pathlib
 import random
 import re
-import shutil
 import smtplib
-import tempfile
 import types
 
 import pytest
 from conftest import wait_for
-from test_dkim import BODIES, ELSEWHERE, HEAD, WAIT, Key, Post, World, alter, dkim, netns, peer, publish, states
-from test_dkim import dns, txt
+from test_dkim import BODIES, HEAD, WAIT, Key, World, a_post, a_world, alter, dkim, publish, states, txt
+from test_dkim import far, host  # noqa: F401  fixtures
 
 LISTS, OTHERS = ["a.lists.test", "b.lists.test"], ["c.others.test", "d.others.test"]
 STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\nforwarders = {lists.test}\n}\n'
@@ -76,48 +72,15 @@ class ArcWorld(World):
 
 @pytest.fixture(scope="module")
 def world():
-    if os.geteuid() != 0:
-        pytest.skip("a network of its own needs root")
-    if dns.missing():
-        pytest.skip("no name server: %s is missing" % dns.missing())
-    try:
-        with netns.Network():
-            w = ArcWorld(pathlib.Path(tempfile.mkdtemp(prefix="posthouse-arc-")))
-            w.names.start()
-            try:
-                yield w
-            finally:
-                w.names.stop()
-                shutil.rmtree(w.folder)
-    except netns.NoNetwork as e:
-        pytest.skip(str(e))
+    with a_world(ArcWorld) as w:
+        yield w
 
 
 @pytest.fixture(scope="module")
 def post(world):
-    p = Post(world)
-    p.more += STAGES
-    p.start()
-    try:
-        p.seed()
+    with a_post(world, STAGES) as p:
         assert p.command("alias", "add", "away@example.com", "x@p1.test").code == 0
         yield p
-    finally:
-        p.stop()
-
-
-@pytest.fixture(scope="module")
-def far(world):
-    """The mail host of p1.test."""
-    with peer.Peer(ELSEWHERE) as host:
-        yield host
-
-
-@pytest.fixture
-def host(far):
-    far.reset()
-    yield far
-    assert not far.violations
 
 
 def send(post, messages, sender="joe@sender.test", to="ann@example.com"):

@@ -20,8 +20,8 @@ from conftest import ROOT, wait_for
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import dns  # noqa: E402
-import netns  # noqa: E402
 import peer  # noqa: E402
+from outgoing import a_network  # noqa: E402
 from test_serve import Appliance  # noqa: E402
 
 dkim = pytest.importorskip("dkim", reason="dkimpy is not installed (python3-dkim)")
@@ -89,23 +89,22 @@ class World:
         return self.records.get(name.decode().rstrip("."), "").encode()
 
 
+@contextlib.contextmanager
+def a_world(kind=World):
+    with a_network():
+        w = kind(pathlib.Path(tempfile.mkdtemp(prefix="posthouse-dkim-")))
+        w.names.start()
+        try:
+            yield w
+        finally:
+            w.names.stop()
+            shutil.rmtree(w.folder)
+
+
 @pytest.fixture(scope="module")
 def world():
-    if os.geteuid() != 0:
-        pytest.skip("a network of its own needs root")
-    if dns.missing():
-        pytest.skip("no name server: %s is missing" % dns.missing())
-    try:
-        with netns.Network():
-            w = World(pathlib.Path(tempfile.mkdtemp(prefix="posthouse-dkim-")))
-            w.names.start()
-            try:
-                yield w
-            finally:
-                w.names.stop()
-                shutil.rmtree(w.folder)
-    except netns.NoNetwork as e:
-        pytest.skip(str(e))
+    with a_world() as w:
+        yield w
 
 
 class Post(Appliance):
@@ -164,15 +163,22 @@ class Post(Appliance):
                 client.expunge()
 
 
-@pytest.fixture(scope="module")
-def post(world):
+@contextlib.contextmanager
+def a_post(world, more=""):
     p = Post(world)
+    p.more += more
     p.start()
     try:
         p.seed()
         yield p
     finally:
         p.stop()
+
+
+@pytest.fixture(scope="module")
+def post(world):
+    with a_post(world) as p:
+        yield p
 
 
 @pytest.fixture(scope="module")
