@@ -161,9 +161,32 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* `import imap://...`: the URL says which. NULL: it isn't one. */
+static const char *by_url(const char *word)
+{
+    static const char *const schemes[][2] = {
+        {"imap://", "imap"}, {"imaps://", "imap"}, {"mysql://", "flurdy"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (strncmp(word, schemes[i][0], strlen(schemes[i][0])) == 0)
+            return schemes[i][1];
+    return NULL;
+}
+
+static int with_name(int argc, char **argv, const char *name)
+{
+    char *words[WORDS_MAX + 2] = {argv[0], (char *)(uintptr_t)name};
+
+    memcpy(words + 2, argv + 1, (size_t)(argc - 1) * sizeof *words);
+    return mode_import(argc + 1, words);
+}
+
 int mode_import(int argc, char **argv)
 {
     const struct import_command *c = argc > 1 ? find(argv[0], argv[1]) : NULL;
+
+    if (argc > 1 && argc <= WORDS_MAX && by_url(argv[1]))
+        return with_name(argc, argv, by_url(argv[1]));
 
     if (argc < 2 || asks_for_help(argc, argv))
         return show_usage(argv[0]), argc < 2 ? ADMIN_USAGE : ADMIN_OK;

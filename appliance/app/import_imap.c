@@ -113,7 +113,8 @@ const struct import_command import_imap = {
     1,
     options,
     run,
-    "Bring the mail of USER on another IMAP server to the account ADDRESS: folders, flags, "
+    "Bring the mail of USER on another IMAP server to the account ADDRESS (the word imap may be "
+    "left out): folders, flags, "
     "keywords, "
     "dates, subscriptions, and UIDs where the mailbox here was never used. Nothing is changed "
     "there. "

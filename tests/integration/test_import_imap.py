@@ -133,6 +133,8 @@ def test_who_it_is(start, folder):
             assert bring(address, data=server.data).code == 2, address
         assert bring(imaps(theirs.tls), data=server.data, account=None).code == 2
         assert bring(imaps(theirs.tls), "--insecure", data=server.data, account="nobody@example.com").code == 1
+    result = posthouse("import", imaps(theirs.tls), "--account=" + USER, "--insecure", "--json", data=server.data, stdin="pw\n")
+    assert result.code == 75 and "refused" in result.json["error"], result.out  # the URL says that it is imap
     result = bring(imaps(theirs.tls), "--insecure", data=server.data)
     assert result.code == 75 and "refused" in result.json["error"], result.out
 
