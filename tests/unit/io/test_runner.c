@@ -194,8 +194,12 @@ static void the_runner_dies(void **state)
     assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
     read_all(out, text, sizeof text); /* sh itself has died with it */
     close(report);
-    assert_int_equal(
-        runner_run(&r, &(struct runner_program){.path = "/bin/true", .argv = argv}, &err), -1);
+    /* The kernel closes its descriptors one by one: a request may still be taken, and is lost. */
+    while ((report = runner_run(&r, &(struct runner_program){.path = "/bin/true", .argv = argv},
+                                &err)) >= 0) {
+        assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
+        close(report);
+    }
     assert_non_null(strstr(err.text, "restart"));
 }
 
