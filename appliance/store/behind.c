@@ -161,8 +161,10 @@ void behind_free(struct behind **bp)
         return;
     *bp = NULL;
     timer_free(&b->timer);
-    if (b->under_way)
+    if (b->under_way) {
+        store_wait(b->store, &b->under_way->op);
         b->under_way->owner = NULL; /* it goes with its answer */
+    }
     if (b->next) {
         prepare(b->next, NULL);
         if (store_submit_wait(b->store, &b->next->op))

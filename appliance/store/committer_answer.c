@@ -36,9 +36,8 @@ static void answer_waiting(struct committer *c, struct batch *b)
     {
         struct store_op *op = LIST_ITEM(it, struct store_op, link);
         c->stats.failed += op->failed;
-        if (!op->waited_for)
-            continue;
-        list_del(&op->link);
+        if (op->waited_for)
+            list_del(&op->link);
         op->settled = any = true;
     }
     if (any)

@@ -123,17 +123,22 @@ int store_submit(struct store *s, struct store_op *op)
     return enqueue(s, op);
 }
 
-int store_submit_wait(struct store *s, struct store_op *op)
+void store_wait(struct store *s, const struct store_op *op)
 {
     struct committer *c = &s->committer;
 
-    op->waited_for = true;
-    if (enqueue(s, op) != 0)
-        return -1;
     pthread_mutex_lock(&c->lock);
     while (!op->settled)
         pthread_cond_wait(&c->settled, &c->lock);
     pthread_mutex_unlock(&c->lock);
+}
+
+int store_submit_wait(struct store *s, struct store_op *op)
+{
+    op->waited_for = true;
+    if (enqueue(s, op) != 0)
+        return -1;
+    store_wait(s, op);
     return op->failed ? -1 : 0;
 }
 

@@ -122,6 +122,9 @@ int store_submit(struct store *s, struct store_op *op) __attribute__((warn_unuse
 /* Any other thread (admin commands on lane misc, or a program without a loop): waits for the
  * commit. */
 int store_submit_wait(struct store *s, struct store_op *op) __attribute__((warn_unused_result));
+/* Loop, which stands still for so long: until what store_submit() accepted is committed or has
+ * failed. done() still comes. */
+void store_wait(struct store *s, const struct store_op *op);
 
 /* Whole-store check, for commands: counters, references, uids, rows against files. Each problem is
  * one line. */

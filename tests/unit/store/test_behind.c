@@ -2,6 +2,8 @@
 /* Tables that are written behind: here one of counters. */
 #include "appliance/store/behind.h"
 #include "bed.h"
+#include <stdatomic.h>
+#include <time.h>
 
 struct count {
     struct behind_row link;
@@ -109,6 +111,32 @@ static void what_cannot_be_written_is_given_up(void **state)
     behind_free(&t);
 }
 
+static atomic_bool writing;
+
+static int write_slowly(struct sql *db, struct behind_row *first, struct err *err)
+{
+    atomic_store(&writing, true);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    return write_all(db, first, err);
+}
+
+static void the_end_waits_for_what_is_under_way(void **state)
+{
+    static const struct behind_kind slow = {
+        .log = &log_test, .event = "not_written", .rows_max = 50, .write = write_slowly};
+    struct bed *b = *state;
+    struct behind *t;
+
+    table(b);
+    atomic_store(&writing, false);
+    t = behind_new(b->loop, b->store, &slow);
+    assert_true(note(t, "x"));
+    while (!atomic_load(&writing))
+        bed_turn(b);
+    behind_free(&t);
+    assert_int_equal(bed_int(b, "SELECT n FROM counter"), 1);
+}
+
 static void nodes_add_up(void **state)
 {
     struct bed *nodes[2] = {bed_new_node(NULL)};
@@ -139,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(collected_and_written),
         BED_TEST(no_more_than_so_many_wait),
+        BED_TEST(the_end_waits_for_what_is_under_way),
         BED_TEST(what_cannot_be_written_is_given_up),
         cmocka_unit_test(nodes_add_up),
     };
