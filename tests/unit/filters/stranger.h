@@ -36,7 +36,7 @@
 static struct world w;
 static struct chain *chain;
 static struct ph_view view;
-static uint64_t elapsed; /* ms that the test has turned the clock forward */
+static _Atomic uint64_t elapsed; /* ms that the test has turned the clock forward */
 
 static uint64_t stranger_mono(void)
 {
