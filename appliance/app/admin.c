@@ -2,6 +2,7 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/admin_words.h"
 #include "appliance/base/mem.h"
+#include <time.h>
 
 enum { ARGS_MAX = 64 };
 
@@ -106,4 +107,15 @@ json_t *admin_str(struct str s)
     json_t *v = s.p ? json_stringn(s.p, s.n) : json_null();
 
     return v ? v : json_string("(not UTF-8)");
+}
+
+json_t *admin_moment(int64_t at)
+{
+    char text[32];
+    time_t t = (time_t)at;
+    struct tm tm;
+
+    if (at <= 0 || !gmtime_r(&t, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return json_null();
+    return json_string(text);
 }

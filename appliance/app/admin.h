@@ -79,4 +79,5 @@ struct str admin_cell(const json_t *v, struct buf *scratch);
 /* A header block: below its name, a line each. */
 void admin_lines(struct str text, struct buf *scratch, struct buf *out);
 json_t *admin_str(struct str s);
+json_t *admin_moment(int64_t at); /* "2026-11-20T12:00:00Z"; null for 0 */
 #endif

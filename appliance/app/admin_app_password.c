@@ -4,7 +4,6 @@
 #include "appliance/base/mem.h"
 #include "appliance/directory/directory_apps.h"
 #include "appliance/mail/address.h"
-#include <time.h>
 
 enum { FOLDED_MAX = 512 };
 
@@ -34,18 +33,6 @@ static int add(struct admin_call *c)
     return rc;
 }
 
-static json_t *when(int64_t seconds)
-{
-    char text[32];
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (seconds <= 0 || !gmtime_r(&t, &tm))
-        return json_null();
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return json_string(text);
-}
-
 static int list(struct admin_call *c)
 {
     struct arena *m = arena_new(0);
@@ -56,9 +43,9 @@ static int list(struct admin_call *c)
 
     c->result = rc ? NULL : json_array();
     for (size_t i = 0; rc == 0 && i < n; i++)
-        json_array_append_new(c->result,
-                              json_pack("{so so so}", "name", admin_str(apps[i].name), "created",
-                                        when(apps[i].created), "used", when(apps[i].used)));
+        json_array_append_new(c->result, json_pack("{so so so}", "name", admin_str(apps[i].name),
+                                                   "created", admin_moment(apps[i].created), "used",
+                                                   admin_moment(apps[i].used)));
     directory_apps_close(&a);
     arena_free(&m);
     return rc;

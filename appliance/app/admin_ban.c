@@ -4,7 +4,6 @@
 #include "appliance/base/mem.h"
 #include "filters/client.h"
 #include "filters/guard.h"
-#include <time.h>
 
 enum { REASON_MAX = 100 };
 
@@ -17,24 +16,13 @@ static const struct ph_setting words_settings[] = {
                "How long."),
     PH_SETTING_END};
 
-static json_t *moment(int64_t at)
-{
-    char text[32];
-    time_t t = (time_t)at;
-    struct tm tm;
-
-    if (!at || !gmtime_r(&t, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return json_null();
-    return json_string(text);
-}
-
 static void add_row(void *ctx, const struct guard_ban *b)
 {
     struct client_text net = client_text(&b->net);
 
     json_array_append_new(ctx, json_pack("{ss so so si ss ss}", "client", net.z, "since",
-                                         moment(b->since), "until", moment(b->until), "times",
-                                         (int)b->times, "by", b->manual ? "hand" : "guard",
+                                         admin_moment(b->since), "until", admin_moment(b->until),
+                                         "times", (int)b->times, "by", b->manual ? "hand" : "guard",
                                          "reason", b->reason));
 }
 

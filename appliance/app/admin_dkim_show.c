@@ -3,20 +3,8 @@
 #include "appliance/app/admin_dkim.h"
 #include "appliance/base/mem.h"
 #include "filters/dkim_key.h"
-#include <time.h>
 
 enum { ZONE_MAX = 1 << 20 };
-
-static json_t *moment(int64_t at)
-{
-    char text[32];
-    time_t t = (time_t)at;
-    struct tm tm;
-
-    if (!at || !gmtime_r(&t, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return json_null();
-    return json_string(text);
-}
 
 /* What is to be done about it, or happens next. */
 static const char *next_step(const struct dkim_row *r)
@@ -34,8 +22,8 @@ static json_t *key_json(const struct dkim_row *r)
 {
     return json_pack("{so ss ss so so so ss}", "selector", admin_str(r->selector), "algorithm",
                      dkim_key_type_name(r->type), "state", dkim_state_name(r->state), "created",
-                     moment(r->created), "since", moment(r->since), "due", moment(r->due), "next",
-                     next_step(r));
+                     admin_moment(r->created), "since", admin_moment(r->since), "due",
+                     admin_moment(r->due), "next", next_step(r));
 }
 
 static json_t *record_json(const struct dkim_work *w, const struct dkim_row *r)

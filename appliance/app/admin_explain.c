@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/admin_explain.h"
+#include "appliance/app/admin.h"
 #include "appliance/base/mem.h"
 #include "filters/chain.h"
-#include <time.h>
 
 enum { NAMES_MAX = 64 };
 static const char held_name[] = "held";
@@ -271,17 +271,6 @@ static const char *effect(const struct said *s, const struct result *r, const st
     return s->verdict >= PH_DISCARD ? "this command only" : "something weighs more";
 }
 
-static json_t *date_of(const json_t *o)
-{
-    time_t at = (time_t)(json_integer_value(json_object_get(o, "at")) / 1000);
-    struct tm tm;
-    char text[32];
-
-    if (at <= 0 || !gmtime_r(&at, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return json_null();
-    return json_string(text);
-}
-
 void explain_judge(json_t *o)
 {
     struct arena *a = arena_new(0);
@@ -294,7 +283,8 @@ void explain_judge(json_t *o)
     for (size_t i = 0; i < t.n; i++)
         if (t.at[i].verdict != PH_PASS || t.at[i].held)
             json_object_set_new(t.at[i].json, "effect", json_string(effect(&t.at[i], &r, &t)));
-    json_object_set_new(o, "date", date_of(o));
+    json_object_set_new(o, "date",
+                        admin_moment(json_integer_value(json_object_get(o, "at")) / 1000));
     if (r.waits && r.verdict < PH_DISCARD) {
         const struct names by = {.at = {r.waits->stage}, .n = 1};
         json_object_set_new(o, "verdict", json_string(held_name));

@@ -3,7 +3,6 @@
 #include "appliance/app/admin_queue.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
-#include <time.h>
 
 /* ---- Texts */
 
@@ -16,13 +15,7 @@ const char *queue_state_text(const struct queue_entry *e, uint64_t n, uint64_t o
 
 json_t *queue_time_text(int64_t ms)
 {
-    time_t at = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[32];
-
-    if (ms <= 0 || !gmtime_r(&at, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return json_null();
-    return json_string(text);
+    return admin_moment(ms / 1000);
 }
 
 /* The two largest units of the time from now. */
