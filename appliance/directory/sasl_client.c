@@ -4,6 +4,7 @@
 #include "appliance/base/mem.h"
 #include "appliance/base/rand.h"
 #include "appliance/base/text.h"
+#include "appliance/directory/scram.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -190,17 +191,6 @@ bool sasl_client_initial(struct sasl_client *c, size_t max, struct str *out)
     return true;
 }
 
-/* The next attribute of a SCRAM message, which must be this one. */
-static bool attribute(struct str *rest, char name, struct str *value)
-{
-    struct str one;
-    str_cut(*rest, ',', &one, rest);
-    if (one.n < 2 || one.p[0] != name || one.p[1] != '=')
-        return false;
-    *value = str_skip(one, 2);
-    return true;
-}
-
 static int decode(struct str text, size_t max, struct buf *out)
 {
     buf_init(out, max);
@@ -233,8 +223,8 @@ static enum sasl_client_step server_first(struct sasl_client *c, struct str said
 {
     struct str rest = said, nonce, salt, count;
     uint64_t n;
-    if (!attribute(&rest, 'r', &nonce) || !attribute(&rest, 's', &salt) ||
-        !attribute(&rest, 'i', &count) || take_salt(c, salt) != 0)
+    if (!scram_attribute(&rest, 'r', &nonce) || !scram_attribute(&rest, 's', &salt) ||
+        !scram_attribute(&rest, 'i', &count) || take_salt(c, salt) != 0)
         return fail(c, err, "the server's first message isn't one");
     if (!good_nonce(c, nonce))
         return fail(c, err, "the server's nonce doesn't continue ours");
@@ -308,10 +298,10 @@ static enum sasl_client_step server_final(struct sasl_client *c, struct str said
 {
     struct str value, rest = said;
     struct buf signature;
-    if (attribute(&rest, 'e', &value))
+    if (scram_attribute(&rest, 'e', &value))
         return fail(c, err, "the server refused the login");
     rest = said;
-    if (!attribute(&rest, 'v', &value))
+    if (!scram_attribute(&rest, 'v', &value))
         return fail(c, err, "the server's last message isn't one");
     bool good = decode(value, HASH, &signature) == 0 && signature.n == HASH &&
                 CRYPTO_memcmp(signature.p, c->server_signature, HASH) == 0;

@@ -11,8 +11,7 @@
 
 enum { OUR_NONCE = 24, MESSAGE_MAX = 16384 };
 
-/* The next attribute, which must be this one. */
-static bool attribute(struct str *rest, char name, struct str *value)
+bool scram_attribute(struct str *rest, char name, struct str *value)
 {
     struct str one;
     str_cut(*rest, ',', &one, rest);
@@ -96,9 +95,9 @@ int scram_first(struct scram *s, struct arena *a, struct str message, bool plus,
     if (identity.n &&
         (!str_starts(identity, STR("a=")) || !read_name(a, str_skip(identity, 2), &s->authzid)))
         return ERR(err, ERR_PROTO, "the authorization identity isn't one");
-    if (!attribute(&rest, 'n', &name) || !read_name(a, name, &s->user))
+    if (!scram_attribute(&rest, 'n', &name) || !read_name(a, name, &s->user))
         return ERR(err, ERR_PROTO, "the user is empty, or not as SCRAM writes it");
-    if (!attribute(&rest, 'r', &s->nonce) || !good_nonce(s->nonce))
+    if (!scram_attribute(&rest, 'r', &s->nonce) || !good_nonce(s->nonce))
         return ERR(err, ERR_PROTO, "the nonce isn't one");
     return 0;
 }
@@ -215,7 +214,7 @@ int scram_last(struct scram *s, struct str message, bool *good_out, struct str *
     if (message.n > MESSAGE_MAX || !cut_proof(message, &without, &proof_text))
         return ERR(err, ERR_PROTO, "the last message isn't one of SCRAM");
     rest = without;
-    if (!attribute(&rest, 'c', &c_text) || !attribute(&rest, 'r', &nonce))
+    if (!scram_attribute(&rest, 'c', &c_text) || !scram_attribute(&rest, 'r', &nonce))
         return ERR(err, ERR_PROTO, "the last message isn't one of SCRAM");
     if (!str_eq(nonce, s->nonce))
         return ERR(err, ERR_PROTO, "the nonce is another than the one given");

@@ -62,5 +62,7 @@ struct str scram_challenge(struct scram *s, const struct scram_verifier *v);
 /* The client's last message: *good_out, and then the server's last in *out. -1 ERR_PROTO. */
 int scram_last(struct scram *s, struct str message, bool *good_out, struct str *out,
                struct err *err) __attribute__((warn_unused_result));
+/* The next attribute of a message, which must be this one; for clients, too. */
+bool scram_attribute(struct str *rest, char name, struct str *value);
 void scram_set_nonce(struct scram *s, struct str nonce); /* tests: ours, before scram_challenge */
 #endif
