@@ -62,25 +62,6 @@ static int drop(struct sql *db, struct str name, bool *found_out, struct err *er
     return 0;
 }
 
-static int check_room(struct sql *db, struct err *err)
-{
-    struct sql_stmt *st;
-    int64_t n = 0;
-    int rc;
-
-    if (sql_prepare(db, "SELECT COUNT(*) FROM policy_alias", &st, err))
-        return -1;
-    rc = sql_step(st, err);
-    if (rc == 1)
-        n = sql_int(st, 0);
-    sql_reset(st);
-    if (rc < 0)
-        return -1;
-    return n < ALIASES_MAX
-               ? 0
-               : ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "there are %d aliases already", ALIASES_MAX);
-}
-
 static int insert(struct sql *db, const struct alias *al, struct err *err)
 {
     struct sql_stmt *st;
@@ -112,7 +93,9 @@ static int run(struct store_op *op, struct store_tx *tx)
     if (c->remove && !c->replaced)
         return ERR_WHY(&op->err, ERR_PERM, ERR_WHY_NOT_FOUND,
                        "there is no such alias (posthouse policy alias list)");
-    if (!c->remove && (check_room(db, &op->err) || insert(db, c->alias, &op->err)))
+    if (!c->remove && (live_check_room(db, "SELECT COUNT(*) FROM policy_alias", ALIASES_MAX,
+                                       "aliases", &op->err) ||
+                       insert(db, c->alias, &op->err)))
         return -1;
     store_tx_changed(tx, ALIAS_ROWS_WATCH);
     return STORE_DONE;

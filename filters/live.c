@@ -4,6 +4,7 @@
 #include "appliance/base/mem.h"
 #include "appliance/io/lanes.h"
 #include "appliance/io/loop.h"
+#include "appliance/sql/sql.h"
 
 enum { RETRY_MS = 1000 };
 
@@ -143,4 +144,22 @@ void live_close(struct live **lp)
 const void *live_set(const struct live *l)
 {
     return l->set;
+}
+
+int live_check_room(struct sql *db, const char *count, int max, const char *what, struct err *err)
+{
+    struct sql_stmt *st;
+    int64_t n = 0;
+    int rc;
+
+    if (sql_prepare(db, count, &st, err))
+        return -1;
+    rc = sql_step(st, err);
+    if (rc == 1)
+        n = sql_int(st, 0);
+    sql_reset(st);
+    if (rc < 0)
+        return -1;
+    return n < max ? 0
+                   : ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "there are %d %s already", max, what);
 }

@@ -6,6 +6,7 @@
 #define PH_FILTERS_LIVE_H
 #include "appliance/store/store.h"
 
+struct sql;
 struct live_kind {
     const char *name; /* for the log */
     uint64_t watch;   /* store_watch_add() */
@@ -19,4 +20,7 @@ int live_open(struct loop *l, struct store *s, const struct live_kind *kind, str
               struct err *err) __attribute__((warn_unused_result));
 void live_close(struct live **l);
 const void *live_set(const struct live *l); /* until the loop turns */
+/* Before a row is added. count: the query; what: "rules". -1 ERR_WHY_LIMIT: there are max. */
+int live_check_room(struct sql *db, const char *count, int max, const char *what, struct err *err)
+    __attribute__((warn_unused_result));
 #endif

@@ -3,6 +3,7 @@
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
+#include "filters/live.h"
 
 /* ---- Reading */
 
@@ -92,25 +93,6 @@ static int prune(struct sql *db, int64_t now, struct err *err)
     return sql_run(st, err);
 }
 
-static int check_room(struct sql *db, struct err *err)
-{
-    struct sql_stmt *st;
-    int64_t n = 0;
-    int rc;
-
-    if (sql_prepare(db, "SELECT COUNT(*) FROM policy_rule", &st, err))
-        return -1;
-    rc = sql_step(st, err);
-    if (rc == 1)
-        n = sql_int(st, 0);
-    sql_reset(st);
-    if (rc < 0)
-        return -1;
-    return n < POLICY_RULES_MAX ? 0
-                                : ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT,
-                                          "there are %d rules already", POLICY_RULES_MAX);
-}
-
 static int run(struct store_op *op, struct store_tx *tx)
 {
     struct policy_change_op *c = CONTAINER_OF(op, struct policy_change_op, op);
@@ -122,7 +104,9 @@ static int run(struct store_op *op, struct store_tx *tx)
     if (c->remove && !c->replaced)
         return ERR_WHY(&op->err, ERR_PERM, ERR_WHY_NOT_FOUND,
                        "there is no such rule (posthouse policy list)");
-    if (!c->remove && (check_room(db, &op->err) || insert(db, c->rule, c->now, &op->err)))
+    if (!c->remove && (live_check_room(db, "SELECT COUNT(*) FROM policy_rule", POLICY_RULES_MAX,
+                                       "rules", &op->err) ||
+                       insert(db, c->rule, c->now, &op->err)))
         return -1;
     store_tx_changed(tx, POLICY_ROWS_WATCH);
     return STORE_DONE;
