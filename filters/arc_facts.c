@@ -29,15 +29,6 @@ void arc_claims_read(struct str value, struct arc_claims *out)
 
 /* ---- Entries */
 
-static void add_word(struct buf *out, struct str s)
-{
-    buf_add_char(out, ' ');
-    if (!s.n)
-        buf_add_char(out, '-');
-    for (size_t i = 0; i < s.n && i < 255; i++)
-        buf_add_char(out, s.p[i] <= ' ' || s.p[i] == ';' || s.p[i] == 0x7f ? '?' : s.p[i]);
-}
-
 static void add_entry(const struct arc_chain *c, size_t i, struct buf *out)
 {
     const struct arc_set *s = &c->sets[i];
@@ -45,12 +36,12 @@ static void add_entry(const struct arc_chain *c, size_t i, struct buf *out)
 
     arc_claims_read(s->results_field.value, &claims);
     buf_printf(out, "%s%zu", out->n ? "; " : "", i + 1);
-    add_word(out, s->seal.sig.domain);
-    add_word(out, s->message.result == DKIM_PASS ? STR("holds") : STR("altered"));
-    add_word(out, claims.spf);
-    add_word(out, claims.dkim);
-    add_word(out, claims.dmarc);
-    add_word(out, claims.from);
+    dkim_word_write(out, s->seal.sig.domain);
+    dkim_word_write(out, s->message.result == DKIM_PASS ? STR("holds") : STR("altered"));
+    dkim_word_write(out, claims.spf);
+    dkim_word_write(out, claims.dkim);
+    dkim_word_write(out, claims.dmarc);
+    dkim_word_write(out, claims.from);
 }
 
 void arc_facts_sets(const struct arc_chain *c, struct buf *out)

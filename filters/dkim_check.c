@@ -114,8 +114,7 @@ enum dkim_result dkim_check_result(const struct dkim_check *c)
     return best;
 }
 
-/* A word: no blanks, nothing that would end an entry. */
-static void add_word(struct buf *out, struct str s)
+void dkim_word_write(struct buf *out, struct str s)
 {
     buf_add_char(out, ' ');
     if (!s.n)
@@ -129,11 +128,11 @@ int dkim_one_write(const struct dkim_one *one, struct buf *out)
     const struct dkim_signature *s = &one->sig;
 
     buf_add_z(out, dkim_result_name(one->result));
-    add_word(out, s->domain);
-    add_word(out, s->selector);
-    add_word(out, s->algorithm);
-    add_word(out, s->identity);
-    add_word(out, s->mark);
+    dkim_word_write(out, s->domain);
+    dkim_word_write(out, s->selector);
+    dkim_word_write(out, s->algorithm);
+    dkim_word_write(out, s->identity);
+    dkim_word_write(out, s->mark);
     buf_printf(out, one->bits ? " %u" : " -", one->bits);
     for (const char *z = one->why; *z; z++) {
         if (z == one->why)

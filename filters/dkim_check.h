@@ -51,6 +51,8 @@ void dkim_check_run(const struct dkim_verifier *v, struct dkim_check *c,
 
 /* The best of all results. */
 enum dkim_result dkim_check_result(const struct dkim_check *c);
+/* A blank and a word: no blanks in it, nothing that would end an entry. */
+void dkim_word_write(struct buf *out, struct str s);
 /* One signature as words: RESULT DOMAIN SELECTOR ALGORITHM IDENTITY MARK BITS TEXT..., "-" for what
  * isn't known; see filters/README.md. */
 int dkim_one_write(const struct dkim_one *one, struct buf *out);
