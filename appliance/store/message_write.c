@@ -98,6 +98,20 @@ int message_delete_row_tx(struct store_tx *tx, uint64_t mailbox, uint32_t uid, u
     return body_unref_tx(tx, body, err);
 }
 
+int message_delete_rows_tx(struct store_tx *tx, uint64_t mailbox, uint32_t first, size_t max,
+                           size_t *n_out, struct err *err)
+{
+    struct message_pick pick = {.mailbox = mailbox, .first = first, .last = UINT32_MAX, .max = max};
+    struct message_info *list;
+    struct arena *a = arena_new(0);
+    int rc = message_pick_tx(tx, a, &pick, &list, n_out, err);
+
+    for (size_t i = 0; rc == 0 && i < *n_out; i++)
+        rc = message_delete_row_tx(tx, mailbox, list[i].uid, list[i].body, err);
+    arena_free(&a);
+    return rc;
+}
+
 static void lower(uint64_t *counter, uint64_t by)
 {
     *counter -= by < *counter ? by : *counter;

@@ -57,6 +57,24 @@ int64_t node_db_ms(const struct store *s)
     return s->node ? (int64_t)clock_mono_ms() + atomic_load(&s->node->db_ahead_ms) : 0;
 }
 
+int node_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    *out = false;
+    if (owner == 0 || owner == node_self(tx->store))
+        return 0;
+    if (sql_prepare(tx->db, "SELECT 1 FROM node WHERE owner = ? AND until > ?", &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)owner);
+    sql_bind_int(st, 2, node_db_ms(tx->store));
+    rc = sql_step(st, err);
+    sql_reset(st);
+    *out = rc == 1;
+    return rc < 0 ? -1 : 0;
+}
+
 bool store_shared(const struct store *s)
 {
     return s->node != NULL;

@@ -41,6 +41,10 @@ uint64_t node_self(const struct store *s);
 /* The database's time, as far as is known without asking: for `until > ?`. */
 int64_t node_db_ms(const struct store *s);
 
+/* Its node lives and is another one than this. */
+int node_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* A row's owner is free to be replaced: nobody, this node, or one whose lease is over. Binds two
  * parameters: node_self(), node_db_ms(). */
 #define NODE_FREE(column)                                                                          \

@@ -6,24 +6,6 @@
 #include "appliance/store/node.h"
 #include "appliance/store/queue_private.h"
 
-int queue_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
-{
-    struct sql_stmt *st;
-    int rc;
-
-    *out = false;
-    if (owner == 0 || owner == node_self(tx->store))
-        return 0;
-    if (sql_prepare(tx->db, "SELECT 1 FROM node WHERE owner = ? AND until > ?", &st, err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)owner);
-    sql_bind_int(st, 2, node_db_ms(tx->store));
-    rc = sql_step(st, err);
-    sql_reset(st);
-    *out = rc == 1;
-    return rc < 0 ? -1 : 0;
-}
-
 /* As it was read, and nobody's or `from`'s. */
 static int take(struct store_tx *tx, struct queue_claim_row *r, uint64_t from, struct err *err)
 {
@@ -73,7 +55,7 @@ static int claim_row(struct store_tx *tx, struct queue_claim_row *r, struct err 
         return -1;
     if (r->taken)
         return 0;
-    if (owner_of(tx, r, &owner, err) || queue_elsewhere_tx(tx, owner, &elsewhere, err))
+    if (owner_of(tx, r, &owner, err) || node_elsewhere_tx(tx, owner, &elsewhere, err))
         return -1;
     return owner && !elsewhere ? take(tx, r, owner, err) : 0;
 }
@@ -126,7 +108,7 @@ int queue_claim_held_tx(struct store_tx *tx, uint64_t id, int64_t next_ms, bool 
     if (!tx->store->node)
         return 0;
     if (held_owner(tx, id, next_ms, &owner, &found, err) ||
-        queue_elsewhere_tx(tx, owner, &elsewhere, err))
+        node_elsewhere_tx(tx, owner, &elsewhere, err))
         return -1;
     *taken = found && !elsewhere;
     if (!*taken || owner == node_self(tx->store))

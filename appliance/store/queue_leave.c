@@ -141,16 +141,8 @@ static int gone(uint64_t id, struct err *err)
 static int get_entry(struct sql *db, struct arena *a, uint64_t id, struct queue_entry *out,
                      struct err *err)
 {
-    struct sql_stmt *st;
-    int rc;
+    int rc = queue_entry_get(db, a, id, false, out, err);
 
-    if (sql_prepare(db, "SELECT " QUEUE_ENTRY_COLUMNS "WHERE q.id = ? AND q.held = 0", &st, err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)id);
-    rc = sql_step(st, err);
-    if (rc == 1)
-        queue_entry_read(st, a, out);
-    sql_reset(st);
     return rc == 1 ? 0 : rc == 0 ? gone(id, err) : -1;
 }
 

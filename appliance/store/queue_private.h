@@ -14,6 +14,9 @@
     "(SELECT COUNT(*) FROM queue_to t WHERE t.queue = q.id) "                                      \
     "FROM queue q JOIN body b ON b.id = q.body "
 void queue_entry_read(struct sql_stmt *st, struct arena *a, struct queue_entry *e);
+/* That message, if it is held, or isn't, as said. 1; 0: there is none. */
+int queue_entry_get(struct sql *db, struct arena *a, uint64_t id, bool held,
+                    struct queue_entry *out, struct err *err) __attribute__((warn_unused_result));
 
 #define QUEUE_TO_COLUMNS                                                                           \
     "t.queue, t.n, t.state, t.site, t.next_try, t.expires, t.tries, t.forced, t.warned, "          \
@@ -39,9 +42,6 @@ int queue_run_by_id(struct store_tx *tx, const char *text, uint64_t id, struct e
 int queue_delete_tx(struct store_tx *tx, uint64_t id, uint64_t body, struct err *err)
     __attribute__((warn_unused_result));
 int queue_delete_to_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct err *err)
-    __attribute__((warn_unused_result));
-/* Its node lives and is another one than this. */
-int queue_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
     __attribute__((warn_unused_result));
 /* A message that leaves and has nobody left to go to is deleted; one that is gone already is not
  * missed. */

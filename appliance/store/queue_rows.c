@@ -28,6 +28,25 @@ void queue_entry_read(struct sql_stmt *st, struct arena *a, struct queue_entry *
                               .n_rcpts = (uint64_t)sql_int(st, 11)};
 }
 
+int queue_entry_get(struct sql *db, struct arena *a, uint64_t id, bool held,
+                    struct queue_entry *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db,
+                    held ? "SELECT " QUEUE_ENTRY_COLUMNS "WHERE q.id = ? AND q.held <> 0"
+                         : "SELECT " QUEUE_ENTRY_COLUMNS "WHERE q.id = ? AND q.held = 0",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, (int64_t)id);
+    rc = sql_step(st, err);
+    if (rc == 1)
+        queue_entry_read(st, a, out);
+    sql_reset(st);
+    return rc;
+}
+
 void queue_to_view(struct sql_stmt *st, struct queue_to *t)
 {
     *t = (struct queue_to){.id = (uint64_t)sql_int(st, 0),

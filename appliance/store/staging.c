@@ -130,21 +130,6 @@ int stage_take_tx(struct store_tx *tx, uint64_t mailbox, uint64_t source, struct
 
 /* ---- Not published: all of it goes. */
 
-static int remove_rows(struct store_tx *tx, uint64_t mailbox, uint32_t first, size_t *n_out,
-                       struct err *err)
-{
-    struct message_pick pick = {
-        .mailbox = mailbox, .first = first, .last = UINT32_MAX, .max = CHUNK};
-    struct message_info *list;
-    struct arena *a = arena_new(0);
-    int rc = message_pick_tx(tx, a, &pick, &list, n_out, err);
-
-    for (size_t i = 0; rc == 0 && i < *n_out; i++)
-        rc = message_delete_row_tx(tx, mailbox, list[i].uid, list[i].body, err);
-    arena_free(&a);
-    return rc;
-}
-
 static int forget_moving(struct store_tx *tx, uint64_t target, size_t *n_out, struct err *err)
 {
     struct leaving list[CHUNK];
@@ -212,7 +197,7 @@ int staging_remove_tx(struct store_tx *tx, uint64_t mailbox, bool *more_out, str
     if (m->row.account == 0)
         return forget_all_moving(tx, mailbox, more_out, err);
     do {
-        if (remove_rows(tx, mailbox, m->row.stage_first, &rows, err) != 0 ||
+        if (message_delete_rows_tx(tx, mailbox, m->row.stage_first, CHUNK, &rows, err) != 0 ||
             forget_moving(tx, mailbox, &moving, err) != 0)
             return -1;
         if (rows == 0 && moving == 0) {

@@ -153,6 +153,9 @@ int message_insert_row_tx(struct store_tx *tx, uint64_t mailbox, const struct me
 /* Deletes the row and the reference; counters and expunged are the caller's. */
 int message_delete_row_tx(struct store_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t body,
                           struct err *err) __attribute__((warn_unused_result));
+/* The same of as many as `max`, from UID `first` on; *n_out: how many there were. */
+int message_delete_rows_tx(struct store_tx *tx, uint64_t mailbox, uint32_t first, size_t max,
+                           size_t *n_out, struct err *err) __attribute__((warn_unused_result));
 /* Expunges one visible message: row, reference, expunged, counters of mailbox and account. */
 int message_expunge_one_tx(struct store_tx *tx, struct tx_mailbox *m, struct tx_account *a,
                            const struct message_info *info, uint64_t modseq, struct err *err)

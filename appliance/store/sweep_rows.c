@@ -43,19 +43,6 @@ static int run_by_id(struct store_tx *tx, const char *text, uint64_t id, struct 
     return sql_run(st, err);
 }
 
-static int remove_messages(struct store_tx *tx, uint64_t mailbox, size_t *n_out, struct err *err)
-{
-    struct message_pick pick = {.mailbox = mailbox, .last = UINT32_MAX, .max = CHUNK};
-    struct message_info *list;
-    struct arena *a = arena_new(0);
-    int rc = message_pick_tx(tx, a, &pick, &list, n_out, err);
-
-    for (size_t i = 0; rc == 0 && i < *n_out; i++)
-        rc = message_delete_row_tx(tx, mailbox, list[i].uid, list[i].body, err);
-    arena_free(&a);
-    return rc;
-}
-
 /* By modseq, of which one has the messages of a slice of EXPUNGE at most. */
 static int remove_expunged(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
 {
@@ -86,7 +73,7 @@ int mailbox_remove_rows_tx(struct store_tx *tx, uint64_t id, bool *more_out, str
 
     *more_out = true;
     do {
-        if (remove_messages(tx, id, &n, err) != 0)
+        if (message_delete_rows_tx(tx, id, 0, CHUNK, &n, err) != 0)
             return -1;
         if (store_tx_slice_over(tx))
             return 0;
@@ -288,21 +275,6 @@ static int read_turn(struct store_tx *tx, uint64_t *owner_out, bool *found, stru
                    0, found, owner_out, err);
 }
 
-static int is_alive(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)
-{
-    struct sql_stmt *st;
-    int rc;
-
-    if (sql_prepare(tx->db, "SELECT 1 FROM node WHERE owner = ? AND until > ?", &st, err) != 0)
-        return -1;
-    sql_bind_int(st, 1, (int64_t)owner);
-    sql_bind_int(st, 2, node_db_ms(tx->store));
-    rc = sql_step(st, err);
-    sql_reset(st);
-    *out = rc == 1;
-    return rc < 0 ? -1 : 0;
-}
-
 static int set_turn(struct store_tx *tx, bool found, uint64_t owner, struct err *err)
 {
     return run_by_id(tx,
@@ -323,7 +295,7 @@ static int take_turn(struct store_tx *tx, bool *mine, struct err *err)
         return -1;
     if (owner == self && found)
         return 0;
-    if (owner != 0 && is_alive(tx, owner, &other, err) != 0)
+    if (node_elsewhere_tx(tx, owner, &other, err) != 0)
         return -1;
     *mine = !other;
     return other ? 0 : set_turn(tx, found, self, err);
