@@ -169,7 +169,7 @@ def fuzz(name, seconds, seed=0):
     with tempfile.TemporaryDirectory(prefix="posthouse-fuzz-") as scratch:
         shutil.copytree(os.path.join(ROOT, "tests/fuzz/corpus", name), scratch, dirs_exist_ok=True)
         return run(build, name, [build.program("fuzz_" + name), "-max_total_time=%d" % seconds, "-seed=%d" % seed,
-                                 "-timeout=30", "-rss_limit_mb=1500", "-print_final_stats=0",
+                                 "-timeout=30", "-rss_limit_mb=1000", "-print_final_stats=0",
                                  "-artifact_prefix=build-fuzz/%s-" % name, scratch],
                    fuzzed, seconds + TIMEOUT)
 
@@ -190,7 +190,7 @@ def main():
     elif mode == "--ci" and not words:
         passed, failed = run_kinds(PLAIN, list(KINDS))
         # A change is judged by what it changes, not by the luck of a seed; `--fuzz` draws new ones.
-        p, f = fuzz_all(60, seed=1, at_once=2)
+        p, f = fuzz_all(60, seed=1, at_once=4)
         passed, failed = passed + p, failed + f
     elif mode not in (None, "--san") or wrong:
         sys.exit("tests/run.sh: no such kind of tests: %s (%s)" % (" ".join([mode or ""] + wrong).strip(), " ".join(KINDS)))
