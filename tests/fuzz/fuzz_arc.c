@@ -3,52 +3,25 @@
 /* Input: a key record, a line end, a message. Its ARC sets are verified with that record and with
  * ours; what is told of them can be read again; a set of ours added to what passed passes, and
  * altered doesn't. */
-#include "appliance/base/mem.h"
-#include "appliance/mail/header.h"
 #include "filters/arc_facts.h"
 #include "filters/arc_make.h"
 #include "filters/authres.h"
+#include "tests/fuzz/signed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { NOW = 1700000100 };
 
-static struct dkim_key *key;
-static struct buf record;
-
 static void make(void)
 {
-    struct err err;
-
-    if (key)
-        return;
-    CHECK(dkim_key_new(DKIM_KEY_ED25519, &key, &err) == 0);
-    buf_init(&record, 1000);
-    CHECK(dkim_key_record(key, &record, &err) == 0);
-}
-
-static int64_t read_all(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    struct str s = str_take(str_skip(*(struct str *)ctx, (size_t)offset), n < 7 ? n : 7);
-
-    if (s.n)
-        memcpy(to, s.p, s.n);
-    return (int64_t)s.n;
-}
-
-static struct str head_of(struct str text)
-{
-    struct header_split s = {0};
-    uint64_t end;
-
-    return header_split_feed(&s, text, &end) == HEADER_SPLIT_DONE ? str_take(text, (size_t)end)
-                                                                  : STR_NULL;
+    if (!key)
+        signed_make_key();
 }
 
 /* Seals of ours (d=example.org) have our key, others that record. */
 static void verify(struct arena *a, struct str text, struct str rec, struct arc_chain *c)
 {
-    const struct dkim_message m = {.head = head_of(text), .read = read_all, .ctx = &text};
+    const struct dkim_message m = {.head = signed_head(text), .read = signed_read, .ctx = &text};
     struct dkim_one *list[2 * ARC_SETS_MAX];
 
     arc_chain_read(c, a, m.head, NOW);
@@ -102,7 +75,7 @@ static void add_set(struct str text, struct str rec, const struct arc_chain *bef
 {
     const struct dkim_signer signer = {
         .domain = STR("example.org"), .selector = STR("s"), .key = key};
-    const struct dkim_message m = {.head = head_of(text), .read = read_all, .ctx = &text};
+    const struct dkim_message m = {.head = signed_head(text), .read = signed_read, .ctx = &text};
     struct arena *a = arena_new(0);
     struct str message, seal;
     struct err err;
@@ -121,7 +94,7 @@ static void add_set(struct str text, struct str rec, const struct arc_chain *bef
         size_t added = all.n;
         buf_add_str(&all, text);
         /* What may be a first line ("From a") may be no other. */
-        if (head_of(buf_str(&all)).n == added + m.head.n)
+        if (signed_head(buf_str(&all)).n == added + m.head.n)
             check_both(a, &all, rec, set.instance);
     }
     buf_fini(&all);
@@ -141,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arc_claims_read(text, &claims);
     verify(a, text, rec, &c);
     tell(&c);
-    if (head_of(text).n && c.highest < ARC_SETS_MAX &&
+    if (signed_head(text).n && c.highest < ARC_SETS_MAX &&
         (c.result == ARC_PASS || c.result == ARC_NONE))
         add_set(text, rec, &c);
     arena_free(&a);

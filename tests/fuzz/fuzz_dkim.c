@@ -3,52 +3,28 @@
 /* Input: a key record, a line end, a message. Its signatures are verified, with that record and
  * with ours; the message is signed and the signature verified; canonical forms are the same in any
  * pieces. */
-#include "appliance/base/mem.h"
-#include "appliance/mail/header.h"
 #include "filters/dkim_canon.h"
 #include "filters/dkim_check.h"
 #include "filters/dkim_seal.h"
+#include "tests/fuzz/signed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct dkim_verifier *verifier;
-static struct dkim_key *key;
-static struct buf record;
 
 static void make(void)
 {
-    struct err err;
-
     if (verifier)
         return;
     verifier = dkim_verifier_new();
-    CHECK(verifier && dkim_key_new(DKIM_KEY_ED25519, &key, &err) == 0);
-    buf_init(&record, 1000);
-    CHECK(dkim_key_record(key, &record, &err) == 0);
-}
-
-static int64_t read_all(void *ctx, uint64_t offset, void *to, size_t n)
-{
-    struct str s = str_take(str_skip(*(struct str *)ctx, (size_t)offset), n < 7 ? n : 7);
-
-    if (s.n)
-        memcpy(to, s.p, s.n);
-    return (int64_t)s.n;
-}
-
-static struct str head_of(struct str text)
-{
-    struct header_split s = {0};
-    uint64_t end;
-
-    return header_split_feed(&s, text, &end) == HEADER_SPLIT_DONE ? str_take(text, (size_t)end)
-                                                                  : STR_NULL;
+    CHECK(verifier);
+    signed_make_key();
 }
 
 /* ours: the first is signed with our key over the message as it is. */
 static void check(struct str text, struct str rec, bool ours)
 {
-    const struct dkim_message m = {.head = head_of(text), .read = read_all, .ctx = &text};
+    const struct dkim_message m = {.head = signed_head(text), .read = signed_read, .ctx = &text};
     struct dkim_check c = {.min_bits = 1024};
     struct buf out;
 
@@ -101,7 +77,7 @@ static void seal(struct str text)
 {
     const struct dkim_signer signer = {
         .domain = STR("example.org"), .selector = STR("s"), .key = key};
-    const struct dkim_message m = {.head = head_of(text), .read = read_all, .ctx = &text};
+    const struct dkim_message m = {.head = signed_head(text), .read = signed_read, .ctx = &text};
     struct arena *a = arena_new(0);
     struct str values[DKIM_SIGNERS_MAX];
     struct err err = {0};
