@@ -405,4 +405,22 @@ static inline int play_file(size_t n, struct buf *text)
     assert_int_equal(write(fd, text->p, text->n), text->n);
     return fd;
 }
+
+static inline void play_ready(struct play *p, const char *const *script)
+{
+    play_open(p, script);
+    play_until(p, &p->ready);
+}
+
+/* The connection ends before it was ready. */
+static inline void play_fails(struct play *p, const char *const *script, enum smtp_fault_kind kind,
+                              unsigned code, const char *status, const char *stage)
+{
+    play_open(p, script);
+    play_until_closed(p);
+    assert_false(p->ready);
+    assert_fault(&p->why, kind, code, status, stage);
+    assert_int_equal(p->why.remote, code != 0);
+    play_close(p);
+}
 #endif

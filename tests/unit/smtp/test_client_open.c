@@ -19,29 +19,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static void ready(const char *const *script)
-{
-    play_open(&p, script);
-    play_until(&p, &p.ready);
-}
-
-/* The connection ends before it was ready. */
-static void fails(const char *const *script, enum smtp_fault_kind kind, unsigned code,
-                  const char *status, const char *stage)
-{
-    play_open(&p, script);
-    play_until_closed(&p);
-    assert_false(p.ready);
-    assert_fault(&p.why, kind, code, status, stage);
-    assert_int_equal(p.why.remote, code != 0);
-    play_close(&p);
-}
-
 static void hello(void **state)
 {
     (void)state;
     p.offers = "pipelining\nSIZE 1000\nLIMITS MAILMAX=7";
-    ready(SCRIPT(GREETED, QUIT));
+    play_ready(&p, SCRIPT(GREETED, QUIT));
     assert_int_equal(smtp_client_peer(p.client)->can, SMTP_CAN_PIPELINING | SMTP_CAN_SIZE);
     assert_int_equal(smtp_client_peer(p.client)->size, 1000);
     assert_int_equal(smtp_client_peer(p.client)->mail_max, 7);
@@ -55,8 +37,8 @@ static void helo(void **state)
     (void)state;
     static const char *const answers[] = {">500 what", ">502 5.5.1 no", ">504 no", ">550 no"};
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        ready(SCRIPT(">220-host", ">220 hi", "<EHLO us.example", answers[i], "<HELO us.example",
-                     ">250-SIZE 5", ">250 PIPELINING", QUIT));
+        play_ready(&p, SCRIPT(">220-host", ">220 hi", "<EHLO us.example", answers[i],
+                              "<HELO us.example", ">250-SIZE 5", ">250 PIPELINING", QUIT));
         assert_int_equal(smtp_client_peer(p.client)->can, 0);
         play_close(&p);
     }
@@ -65,18 +47,21 @@ static void helo(void **state)
 static void unwilling(void **state)
 {
     (void)state;
-    fails(SCRIPT(">554 5.7.1 go away", QUIT), SMTP_FAULT_HOST, 554, "5.7.1", "greeting");
-    fails(SCRIPT(">421 busy"), SMTP_FAULT_HOST, 421, "4.3.2", "greeting");
-    fails(SCRIPT(">250 hello"), SMTP_FAULT_HOST, 250, "2.0.0", "greeting");
-    fails(SCRIPT(">220 a", "<EHLO*", ">451 4.3.0 no", QUIT), SMTP_FAULT_HOST, 451, "4.3.0", "EHLO");
-    fails(SCRIPT(">220 a", "<EHLO*", ">554 no", QUIT), SMTP_FAULT_HOST, 554, "5.0.0", "EHLO");
-    fails(SCRIPT(">220 a", "<EHLO*", ">502 a", "<HELO*", ">550 no", QUIT), SMTP_FAULT_HOST, 550,
-          "5.0.0", "EHLO");
-    fails(SCRIPT(">SSH-2.0-OpenSSH", "HANG"), SMTP_FAULT_HOST, 0, "4.5.0", "greeting");
-    fails(SCRIPT(">220 a", "<EHLO*", ">250-a", ">251 b", "HANG"), SMTP_FAULT_HOST, 0, "4.5.0",
-          "EHLO");
-    fails(SCRIPT("CLOSE"), SMTP_FAULT_HOST, 0, "4.4.2", "greeting");
-    fails(SCRIPT(">220 a", "<EHLO*", ">250-a", "CLOSE"), SMTP_FAULT_HOST, 0, "4.4.2", "EHLO");
+    play_fails(&p, SCRIPT(">554 5.7.1 go away", QUIT), SMTP_FAULT_HOST, 554, "5.7.1", "greeting");
+    play_fails(&p, SCRIPT(">421 busy"), SMTP_FAULT_HOST, 421, "4.3.2", "greeting");
+    play_fails(&p, SCRIPT(">250 hello"), SMTP_FAULT_HOST, 250, "2.0.0", "greeting");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">451 4.3.0 no", QUIT), SMTP_FAULT_HOST, 451, "4.3.0",
+               "EHLO");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">554 no", QUIT), SMTP_FAULT_HOST, 554, "5.0.0",
+               "EHLO");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">502 a", "<HELO*", ">550 no", QUIT), SMTP_FAULT_HOST,
+               550, "5.0.0", "EHLO");
+    play_fails(&p, SCRIPT(">SSH-2.0-OpenSSH", "HANG"), SMTP_FAULT_HOST, 0, "4.5.0", "greeting");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">250-a", ">251 b", "HANG"), SMTP_FAULT_HOST, 0,
+               "4.5.0", "EHLO");
+    play_fails(&p, SCRIPT("CLOSE"), SMTP_FAULT_HOST, 0, "4.4.2", "greeting");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">250-a", "CLOSE"), SMTP_FAULT_HOST, 0, "4.4.2",
+               "EHLO");
 }
 
 static void nobody_there(void **state)
@@ -167,12 +152,12 @@ static void idle_end(void **state)
     (void)state;
     static const char *const lasts[] = {"CLOSE", ">421 4.4.2 you sleep", ">451 timeout"};
     for (size_t i = 0; i < ARRAY_LEN(lasts); i++) {
-        ready(SCRIPT(GREETED, lasts[i]));
+        play_ready(&p, SCRIPT(GREETED, lasts[i]));
         play_until_closed(&p);
         assert_int_equal(p.why.kind, SMTP_FAULT_NONE);
         play_close(&p);
     }
-    ready(SCRIPT(GREETED, ">250 what for", "HANG"));
+    play_ready(&p, SCRIPT(GREETED, ">250 what for", "HANG"));
     play_until_closed(&p);
     assert_fault(&p.why, SMTP_FAULT_HOST, 0, "4.5.0", "idle");
     play_close(&p);

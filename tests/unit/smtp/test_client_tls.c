@@ -38,24 +38,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void ready(const char *const *script)
-{
-    play_open(&p, script);
-    play_until(&p, &p.ready);
-}
-
-/* The connection ends before it was ready. */
-static void fails(const char *const *script, enum smtp_fault_kind kind, unsigned code,
-                  const char *status, const char *stage)
-{
-    play_open(&p, script);
-    play_until_closed(&p);
-    assert_false(p.ready);
-    assert_fault(&p.why, kind, code, status, stage);
-    assert_int_equal(p.why.remote, code != 0);
-    play_close(&p);
-}
-
 #define STARTTLS "<STARTTLS", ">220 go", "TLS"
 #define EHLO_AGAIN "<EHLO us.example", ">250-host", ">250-REQUIRETLS", ">250 DSN"
 
@@ -65,8 +47,8 @@ static void starttls(void **state)
     p.conf.use = SMTP_TLS_MUST;
     p.offers = "STARTTLS\nSIZE 5\nAUTH PLAIN\nLIMITS RCPTMAX=1";
     p.mail.requiretls = true;
-    ready(SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, "<MAIL FROM:<a@us.example> REQUIRETLS", ">550 no",
-                 QUIT));
+    play_ready(&p, SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, "<MAIL FROM:<a@us.example> REQUIRETLS",
+                          ">550 no", QUIT));
     const struct smtp_peer *peer = smtp_client_peer(p.client);
     assert_int_equal(peer->can, SMTP_CAN_DSN | SMTP_CAN_REQUIRETLS);
     assert_int_equal(peer->size, 0);
@@ -84,8 +66,8 @@ static void injection(void **state)
     (void)state;
     p.conf.use = SMTP_TLS_MUST;
     p.offers = "STARTTLS";
-    ready(
-        SCRIPT(GREETED, "<STARTTLS", ">220 go\r\n250-evil\r\n250 SIZE 1", "TLS", EHLO_AGAIN, QUIT));
+    play_ready(&p, SCRIPT(GREETED, "<STARTTLS", ">220 go\r\n250-evil\r\n250 SIZE 1", "TLS",
+                          EHLO_AGAIN, QUIT));
     assert_int_equal(smtp_client_peer(p.client)->size, 0);
     assert_int_equal(smtp_client_peer(p.client)->can, SMTP_CAN_DSN | SMTP_CAN_REQUIRETLS);
     play_close(&p);
@@ -100,8 +82,8 @@ static void large(void **state)
     p.offers = "STARTTLS";
     p.mail.fd = play_file((size_t)3 << 20, &text);
     p.mail.fd_size = text.n;
-    ready(SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, "<MAIL*", ">250 ok", "<RCPT*", ">250 ok", "<DATA",
-                 ">354 go", "LINES", ">250 ok", QUIT));
+    play_ready(&p, SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, "<MAIL*", ">250 ok", "<RCPT*", ">250 ok",
+                          "<DATA", ">354 go", "LINES", ">250 ok", QUIT));
     play_send(&p, 1);
     play_until(&p, &p.sent);
     assert_int_equal(p.rcpts[0].fault.kind, SMTP_FAULT_NONE);
@@ -118,7 +100,7 @@ static void without_proof(void **state)
     p.conf.demand = (struct tls_demand){.trust = TLS_TRUST_NONE, .names = wrong};
     p.offers = "STARTTLS";
     p.mail.requiretls = true;
-    ready(SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, QUIT));
+    play_ready(&p, SCRIPT(GREETED, STARTTLS, EHLO_AGAIN, QUIT));
     assert_int_equal(smtp_client_peer(p.client)->trust, TLS_TRUST_NONE);
     play_send(&p, 1);
     play_until(&p, &p.sent);
@@ -130,16 +112,18 @@ static void opportunistic(void **state)
 {
     (void)state;
     p.conf.use = SMTP_TLS_MAY;
-    ready(SCRIPT(GREETED, QUIT));
+    play_ready(&p, SCRIPT(GREETED, QUIT));
     play_close(&p);
     p.offers = "STARTTLS";
-    ready(SCRIPT(GREETED, "<STARTTLS", ">454 4.7.0 not now", QUIT));
+    play_ready(&p, SCRIPT(GREETED, "<STARTTLS", ">454 4.7.0 not now", QUIT));
     assert_string_equal(smtp_client_peer(p.client)->tls, "");
     play_close(&p);
-    fails(SCRIPT(GREETED, "<STARTTLS", ">220 go", "CLOSE"), SMTP_FAULT_TLS, 0, "4.7.5", "STARTTLS");
-    fails(SCRIPT(GREETED, "<STARTTLS", ">421 bye"), SMTP_FAULT_HOST, 421, "4.3.2", "STARTTLS");
+    play_fails(&p, SCRIPT(GREETED, "<STARTTLS", ">220 go", "CLOSE"), SMTP_FAULT_TLS, 0, "4.7.5",
+               "STARTTLS");
+    play_fails(&p, SCRIPT(GREETED, "<STARTTLS", ">421 bye"), SMTP_FAULT_HOST, 421, "4.3.2",
+               "STARTTLS");
     p.conf.use = SMTP_TLS_OFF;
-    ready(SCRIPT(GREETED, QUIT));
+    play_ready(&p, SCRIPT(GREETED, QUIT));
     play_close(&p);
 }
 
@@ -147,14 +131,14 @@ static void demanded(void **state)
 {
     (void)state;
     p.conf.use = SMTP_TLS_MUST;
-    fails(SCRIPT(GREETED, QUIT), SMTP_FAULT_TLS, 0, "4.7.10", "STARTTLS");
-    fails(SCRIPT(">220 a", "<EHLO*", ">502 a", "<HELO*", ">250 a", QUIT), SMTP_FAULT_TLS, 0,
-          "4.7.10", "STARTTLS");
+    play_fails(&p, SCRIPT(GREETED, QUIT), SMTP_FAULT_TLS, 0, "4.7.10", "STARTTLS");
+    play_fails(&p, SCRIPT(">220 a", "<EHLO*", ">502 a", "<HELO*", ">250 a", QUIT), SMTP_FAULT_TLS,
+               0, "4.7.10", "STARTTLS");
     p.offers = "STARTTLS";
-    fails(SCRIPT(GREETED, "<STARTTLS", ">454 4.7.0 not now", QUIT), SMTP_FAULT_TLS, 454, "4.7.0",
-          "STARTTLS");
+    play_fails(&p, SCRIPT(GREETED, "<STARTTLS", ">454 4.7.0 not now", QUIT), SMTP_FAULT_TLS, 454,
+               "4.7.0", "STARTTLS");
     p.conf.demand.names = wrong;
-    fails(SCRIPT(GREETED, STARTTLS, "HANG"), SMTP_FAULT_TLS, 0, "4.7.5", "STARTTLS");
+    play_fails(&p, SCRIPT(GREETED, STARTTLS, "HANG"), SMTP_FAULT_TLS, 0, "4.7.5", "STARTTLS");
 }
 
 static void implicit(void **state)
@@ -163,7 +147,7 @@ static void implicit(void **state)
     play_listen(&p, host_tls);
     p.conf.use = SMTP_TLS_IMPLICIT;
     p.offers = "STARTTLS";
-    ready(SCRIPT(GREETED, "<MAIL*", ">550 no", QUIT));
+    play_ready(&p, SCRIPT(GREETED, "<MAIL*", ">550 no", QUIT));
     assert_int_equal(smtp_client_peer(p.client)->trust, TLS_TRUST_PKIX);
     play_send(&p, 1);
     play_until(&p, &p.sent);
