@@ -68,12 +68,21 @@ static bool fold(struct arena *a, struct str address, struct str *out)
     return ok;
 }
 
+/* As it is looked up. One whose local part only quotes can hold couldn't be named by what is shown
+ * of it, and nobody has one. */
+static int parse_name(struct arena *a, struct str word, struct str *out)
+{
+    struct str address, again;
+
+    if (parse_address(a, word, &address) || !fold(a, address, out) ||
+        parse_address(a, *out, &address) || !fold(a, address, &again))
+        return -1;
+    return str_eq(again, *out) ? 0 : -1;
+}
+
 int alias_name_parse(struct arena *a, struct str word, struct str *out, struct err *err)
 {
-    struct str address;
-
-    if (str_starts(word, STR("@")) ? parse_domain(a, word, true, out)
-                                   : parse_address(a, word, &address) || !fold(a, address, out))
+    if (str_starts(word, STR("@")) ? parse_domain(a, word, true, out) : parse_name(a, word, out))
         return not_one(word, "an address, @example.org, @.example.org (with all below)", err);
     return 0;
 }

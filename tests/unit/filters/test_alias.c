@@ -96,6 +96,10 @@ static void test_names(void **state)
         if (alias_target_parse(a, str_from(bad[i]), &out, &err) == 0)
             fail_msg("target '%s'", bad[i]);
     }
+    /* What is shown of it couldn't be given back. */
+    assert_int_equal(alias_name_parse(a, STR("\"b>\"@q.example"), &out, &err), -1);
+    assert_int_equal(alias_name_parse(a, STR("\"bob\"@q.example"), &out, &err), 0);
+    assert_true(str_eq(out, STR("bob@q.example")));
     assert_int_equal(alias_target_parse(a, STR("@.example.org"), &out, &err), -1);
 }
 
