@@ -15,12 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    EXPIRE_EVERY_MS = 600000,
-    HEAD_MAX = BODY_HEAD_MAX + (512 << 10),
-    RCPTS_MAX = 1000,
-    PREFIX_MAX = 256 << 10
-};
+enum { EXPIRE_EVERY_MS = 600000, HEAD_MAX = BODY_HEAD_MAX + (512 << 10) };
 
 struct plan {             /* what becomes of it; the commit thread's while it moves */
     enum queue_held held; /* 0: it leaves the queue */
@@ -49,7 +44,7 @@ struct held {
     struct ph_view view;
     const char *route;
     size_t actions;    /* those before PH_OUTBOUND */
-    struct buf prefix; /* what stages put in front of copies that leave; empty: nothing */
+    struct str prefix; /* what stages put in front of copies that leave; empty: nothing */
     bool found, loaded, mine;
     bool quarantine_junk;
     struct chain *chain;
@@ -68,7 +63,7 @@ static void forget(struct held *h)
         close(h->message.fd);
     h->message = (struct chain_message){.fd = -1};
     buf_fini(&h->head);
-    buf_fini(&h->prefix);
+    h->prefix = STR_NULL;
     arena_clear(h->arena);
 }
 
@@ -142,7 +137,7 @@ static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit 
         return queue_remove_tx(tx, id, err);
     if (h->head.n && queue_set_head_tx(tx, id, buf_str(&h->head), err))
         return -1;
-    if (h->prefix.n && queue_add_prefix_tx(tx, id, buf_str(&h->prefix), err))
+    if (h->prefix.n && queue_add_prefix_tx(tx, id, h->prefix, err))
         return -1;
     return queue_release_tx(tx, id, p->mailbox, err);
 }
@@ -220,10 +215,7 @@ static void on_leaving(void *ctx)
         if (!h->plan.held) /* DISCARD: that is about the copies that leave, not about the others */
             h->plan.held = QUEUE_QUARANTINE;
     } else {
-        buf_init(&h->prefix, PREFIX_MAX);
-        outbound_fields(h->chain, h->actions, &h->prefix);
-        if (!buf_ok(&h->prefix))
-            buf_clear(&h->prefix);
+        (void)outbound_prefix(h->chain, h->actions, h->arena, &h->prefix);
     }
     submit(h);
 }

@@ -2,6 +2,8 @@
 #include "filters/outbound.h"
 #include "appliance/base/mem.h"
 
+enum { PREFIX_MAX = 256 << 10 };
+
 struct outbound {
     struct loop *loop;
     struct loop_defer told;
@@ -29,7 +31,7 @@ static void add_field(struct buf *out, const struct chain_action *a)
     buf_add_z(out, "\r\n");
 }
 
-void outbound_fields(const struct chain *c, size_t skip, struct buf *out)
+static void add_fields(const struct chain *c, size_t skip, struct buf *out)
 {
     const size_t n = outbound_count_actions(c);
     const struct chain_action **inserted;
@@ -50,6 +52,30 @@ void outbound_fields(const struct chain *c, size_t skip, struct buf *out)
         if (i >= skip && a->kind == CHAIN_HEADER_ADD)
             add_field(out, a);
     arena_free(&arena);
+}
+
+int outbound_prefix(const struct chain *c, size_t skip, struct arena *a, struct str *prefix)
+{
+    struct buf fields;
+
+    buf_init(&fields, PREFIX_MAX);
+    add_fields(c, skip, &fields);
+    buf_add_str(&fields, *prefix);
+    bool fits = buf_ok(&fields);
+    if (fits)
+        *prefix = arena_str(a, buf_str(&fields));
+    buf_fini(&fields);
+    return fits ? 0 : -1;
+}
+
+struct chain_message outbound_message(struct str text)
+{
+    size_t at, head = str_find(text, STR("\r\n\r\n"), &at) ? at + 4 : text.n;
+
+    return (struct chain_message){.head = str_take(text, head),
+                                  .data = str_skip(text, head),
+                                  .fd = -1,
+                                  .data_size = text.n - head};
 }
 
 /* ---- A run. */

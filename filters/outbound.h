@@ -6,11 +6,11 @@
 #define PH_FILTERS_OUTBOUND_H
 #include "filters/chain.h"
 
-/* Fields that stages added or inserted, as they stand in front of the head of copies that leave:
- * inserted ones on top, the last one first; added ones below them. The first `skip` actions of the
- * transaction are those of earlier points. Other actions on the message don't count here: it is in
- * mailboxes, too. */
-void outbound_fields(const struct chain *c, size_t skip, struct buf *out);
+/* Puts fields that stages added or inserted in front of *prefix, as they stand before the head of
+ * copies that leave: inserted ones on top, the last one first; added ones below them. Memory from
+ * a. The first `skip` actions of the transaction are those of earlier points. Other actions on the
+ * message don't count here: it is in mailboxes, too. -1: they are too long; *prefix stays. */
+int outbound_prefix(const struct chain *c, size_t skip, struct arena *a, struct str *prefix);
 size_t outbound_count_actions(const struct chain *c); /* c may be NULL */
 
 struct outbound_mail {
@@ -24,6 +24,8 @@ struct outbound_mail {
     bool utf8;
     struct chain_message message;
 };
+/* A whole text in memory as the chain is shown it. */
+struct chain_message outbound_message(struct str text);
 struct outbound; /* one run; copies nothing: what it was given lives until its end */
 /* False: no stage looks at mail that leaves (f may be NULL). Else on_done(ctx) comes on the loop,
  * later, exactly once; then outbound_answer(), until outbound_free(). */

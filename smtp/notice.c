@@ -9,8 +9,7 @@
 
 enum {
     NOTICES_MAX = 1000, /* under way at once; more are dropped */
-    FIELDS_MAX = 2048,
-    PREFIX_MAX = 256 << 10
+    FIELDS_MAX = 2048
 };
 
 struct sending {
@@ -96,16 +95,11 @@ static void on_judged(void *ctx)
 {
     struct sending *s = ctx;
     const struct chain_answer *a = outbound_answer(s->outbound);
-    struct buf fields;
     if (a->verdict >= PH_QUARANTINE) {
         give_up(s, a->reason[0] ? a->reason : a->stage);
         return;
     }
-    buf_init(&fields, PREFIX_MAX);
-    outbound_fields(outbound_chain(s->outbound), 0, &fields);
-    if (buf_ok(&fields))
-        s->leaves.out.prefix = arena_str(s->arena, buf_str(&fields));
-    buf_fini(&fields);
+    (void)outbound_prefix(outbound_chain(s->outbound), 0, s->arena, &s->leaves.out.prefix);
     submit(s);
 }
 
@@ -119,7 +113,6 @@ static const char *const *names_of(struct sending *s)
 
 static void show(struct sending *s)
 {
-    size_t at, head = str_find(s->n.text, STR("\r\n\r\n"), &at) ? at + 4 : s->n.text.n;
     const struct outbound_mail m = {.id = s->n.id,
                                     .route = "own",
                                     .account = s->n.account.p,
@@ -128,10 +121,7 @@ static void show(struct sending *s)
                                     .rcpts = names_of(s),
                                     .n_rcpts = s->leaves.n_to,
                                     .utf8 = s->n.utf8,
-                                    .message = {.head = str_take(s->n.text, head),
-                                                .data = str_skip(s->n.text, head),
-                                                .fd = -1,
-                                                .data_size = s->n.text.n - head}};
+                                    .message = outbound_message(s->n.text)};
     const struct smtp_server_conf *conf = &s->server->conf;
     if (!s->leaves.n_to ||
         !outbound_start(conf->filters, conf->loop, &m, on_judged, s, &s->outbound))

@@ -6,8 +6,6 @@
 #include "appliance/base/mem.h"
 #include "smtp/deliver.h"
 
-enum { PREFIX_MAX = 256 << 10 };
-
 /* What a stage holds is shown to the others when that one has judged it. */
 static bool wanted(const struct smtp_session *s)
 {
@@ -23,16 +21,8 @@ enum smtp_step smtp_step_outgoing(struct smtp_session *s)
 static void collect(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
-    struct buf fields;
-
-    buf_init(&fields, PREFIX_MAX);
-    outbound_fields(s->chain, tx->actions_before, &fields);
-    buf_add_str(&fields, tx->leaves.out.prefix);
-    if (buf_ok(&fields))
-        tx->leaves.out.prefix = arena_str(tx->arena, buf_str(&fields));
-    else
+    if (outbound_prefix(s->chain, tx->actions_before, tx->arena, &tx->leaves.out.prefix))
         log_warn(&s->log, "fields_too_large", L_Z("point", "outbound"));
-    buf_fini(&fields);
 }
 
 static enum smtp_step apply(struct smtp_session *s)

@@ -8,7 +8,7 @@
 #include "smtp/queue/delivery_private.h"
 #include <stdio.h>
 
-enum { REPORT_ROOM = 4 << 20, PREFIX_MAX = 256 << 10 };
+enum { REPORT_ROOM = 4 << 20 };
 
 void mail_report_free(struct mail *m)
 {
@@ -83,17 +83,6 @@ static void keep_report(struct mail *m, struct str text)
 
 /* ---- Stages look at what leaves. */
 
-static void take_fields(struct mail *m)
-{
-    struct buf fields;
-
-    buf_init(&fields, PREFIX_MAX);
-    outbound_fields(outbound_chain(m->outbound), 0, &fields);
-    if (buf_ok(&fields))
-        m->leaves->out.prefix = arena_str(m->arena, buf_str(&fields));
-    buf_fini(&fields);
-}
-
 /* A report can't be refused to anybody, nor held: it goes out, is dropped, or made later. */
 static void on_judged(void *ctx)
 {
@@ -108,7 +97,7 @@ static void on_judged(void *ctx)
         snprintf(why, sizeof why, "stage %.31s: %.240s", a->stage, a->reason);
         drop(m, m->report_to, why);
     } else {
-        take_fields(m);
+        (void)outbound_prefix(outbound_chain(m->outbound), 0, m->arena, &m->leaves->out.prefix);
         outbound_free(&m->outbound);
         keep_report(m, m->report_text);
     }
@@ -133,10 +122,7 @@ static const char *const *names_of(struct mail *m)
 /* False: nobody wants to see it. */
 static bool show(struct mail *m, uint64_t id, struct str text)
 {
-    size_t at;
-
     m->report_text = arena_str(m->arena, text);
-    size_t head = str_find(m->report_text, STR("\r\n\r\n"), &at) ? at + 4 : text.n;
     const struct outbound_mail out = {.id = id,
                                       .route = "own",
                                       .account = "",
@@ -145,10 +131,7 @@ static bool show(struct mail *m, uint64_t id, struct str text)
                                       .rcpts = names_of(m),
                                       .n_rcpts = m->leaves->n_to,
                                       .utf8 = (m->leaves->out.flags & QUEUE_UTF8) != 0,
-                                      .message = {.head = str_take(m->report_text, head),
-                                                  .data = str_skip(m->report_text, head),
-                                                  .fd = -1,
-                                                  .data_size = text.n - head}};
+                                      .message = outbound_message(m->report_text)};
     m->busy = outbound_start(m->d->filters, m->d->conf.loop, &out, on_judged, m, &m->outbound);
     return m->busy;
 }
