@@ -19,10 +19,15 @@ struct qp {
     size_t column;
 };
 
+/* A soft break takes a column; where the line ends by itself it isn't needed. */
+static bool qp_full(const struct qp *q, size_t n, bool line_ends)
+{
+    return q->column + n > (size_t)(line_ends ? QP_LINE : QP_LINE - 1);
+}
+
 static void qp_put(struct qp *q, const char *token, size_t n, bool line_ends)
 {
-    /* A soft break takes a column; where the line ends by itself it isn't needed. */
-    if (q->column + n > (size_t)(line_ends ? QP_LINE : QP_LINE - 1)) {
+    if (qp_full(q, n, line_ends)) {
         buf_add_z(q->out, "=\r\n");
         q->column = 0;
     }
@@ -30,14 +35,29 @@ static void qp_put(struct qp *q, const char *token, size_t n, bool line_ends)
     q->column += n;
 }
 
-static void qp_octet(struct qp *q, unsigned char c, bool line_ends)
+/* No line begins with "--" that didn't: a soft break, or what "=" makes of an octet behind it,
+ * could make a delimiter of what was text. */
+static bool qp_plain(const struct qp *q, struct str s, bool line_ends)
+{
+    unsigned char c = (unsigned char)s.p[0];
+
+    if (c == ' ' || c == '\t')
+        return !line_ends;
+    if (str_starts(s, STR("--")) && (q->column == 0 || qp_full(q, 1, line_ends)))
+        return false;
+    return c > 32 && c < 127 && c != '=';
+}
+
+/* s begins with the octet. */
+static void qp_octet(struct qp *q, struct str s)
 {
     static const char hex[] = "0123456789ABCDEF";
+    unsigned char c = (unsigned char)s.p[0];
     const char coded[3] = {'=', hex[c >> 4], hex[c & 15]};
-    bool blank = c == ' ' || c == '\t';
+    bool line_ends = s.n == 1 || str_starts(str_skip(s, 1), STR("\r\n"));
 
-    if (blank ? !line_ends : c > 32 && c < 127 && c != '=')
-        qp_put(q, (const char *)&c, 1, line_ends);
+    if (qp_plain(q, s, line_ends))
+        qp_put(q, s.p, 1, line_ends);
     else
         qp_put(q, coded, 3, line_ends);
 }
@@ -46,14 +66,14 @@ static void put_qp(struct str in, struct buf *out)
 {
     struct qp q = {.out = out};
 
-    for (size_t i = 0; i < in.n; i++) {
-        struct str rest = str_skip(in, i + 1);
-        if (in.p[i] == '\r' && rest.n && rest.p[0] == '\n') {
+    while (in.n) {
+        if (str_starts(in, STR("\r\n"))) {
             buf_add_z(out, "\r\n");
             q.column = 0;
-            i++;
+            in = str_skip(in, 2);
         } else {
-            qp_octet(&q, (unsigned char)in.p[i], rest.n == 0 || str_starts(rest, STR("\r\n")));
+            qp_octet(&q, in);
+            in = str_skip(in, 1);
         }
     }
 }
@@ -139,15 +159,25 @@ static struct str cut(struct str data, uint64_t at, uint64_t n)
 }
 
 /* Preamble, delimiters and epilogue: readers ignore the first and last (RFC 2046 5.1.1), so what
- * isn't ASCII there may go. */
+ * isn't ASCII there may go. Of a line that begins as a delimiter does, all that follows goes: put
+ * into other characters, it could become one, or another one. */
 static void put_between(struct work *w, struct str s)
 {
-    if (text_ascii(s)) {
-        buf_add_str(w->out, s);
-        return;
+    while (s.n) {
+        size_t n;
+        struct str line = str_take(s, str_chr(s, '\n', &n) ? n + 1 : s.n);
+        struct str text = str_ends(line, STR("\r\n")) ? str_take(line, line.n - 2) : line;
+        for (size_t i = 0; i < text.n; i++) {
+            if ((unsigned char)text.p[i] < 128)
+                buf_add_char(w->out, text.p[i]);
+            else if (str_starts(text, STR("--")))
+                break;
+            else
+                buf_add_char(w->out, '?');
+        }
+        buf_add_str(w->out, str_skip(line, text.n));
+        s = str_skip(s, line.n);
     }
-    for (size_t i = 0; i < s.n; i++)
-        buf_add_char(w->out, (unsigned char)s.p[i] < 128 ? s.p[i] : '?');
 }
 
 static int put_leaf(struct work *w, const struct mime_part *p, struct str head, struct str body)

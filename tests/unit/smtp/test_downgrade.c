@@ -154,6 +154,34 @@ static void test_nested(void **state)
               "--out--\r\nepi?ogue\r\n");
 }
 
+/* What isn't a delimiter doesn't become one: not by a soft break, not by the escape of an octet,
+ * not by what stands for an octet between the parts. */
+static void test_no_delimiter_made(void **state)
+{
+    static const char head[] = MIME "Content-Type: multipart/mixed; boundary=\"=C3\"\r\n\r\n";
+    static const char marks[] = MIME "Content-Type: multipart/mixed; boundary=\"?\"\r\n\r\n";
+    char text[200];
+    (void)state;
+    want(head, "--=C3\r\n\r\n--\xc3\xa4\r\n-- \r\n\xe4--\r\n--=C3--\r\n",
+         MIME "Content-Type: multipart/mixed; boundary=\"=C3\"\r\n\r\n"
+              "--=C3\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+              "=2D-=C3=A4\r\n=2D-=20\r\n=E4--\r\n--=C3--\r\n");
+    for (size_t dashes = 70; dashes <= 80; dashes++) {
+        struct buf out;
+        struct err err;
+        size_t at;
+        snprintf(text, sizeof text, "--=C3\r\n\r\n%.*s--=C3\xc3\r\n--=C3--\r\n", (int)dashes,
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                 "aaaaaaa");
+        assert_int_equal(convert(head, str_from(text), &out, &err), 0);
+        assert_false(str_find(buf_str(&out), STR("=\r\n--"), &at));
+        buf_fini(&out);
+    }
+    want(marks, "--\xc3\r\n--?\r\n\r\nx\r\n--?--\r\n--\xc3\r\n--\xc3 and so on",
+         MIME "Content-Type: multipart/mixed; boundary=\"?\"\r\n\r\n"
+              "--\r\n--?\r\n\r\nx\r\n--?--\r\n--\r\n--");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -206,9 +234,13 @@ static void test_odd_structures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_binary),  cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_odd_structures),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_nested),
+        cmocka_unit_test(test_no_delimiter_made),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_odd_structures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
