@@ -30,12 +30,10 @@ def load_and_cut(mounted, restart, ledger, rng, *settings):
     folder = mounted.path + "/data"
     server = restart(folder, *settings)
     mounted.sync()  # what is lost is lost from the load, not from the start
-    server.trouble_expected = True  # it sees its disk fail
+    server.trouble_expected = True  # its disk may have failed
     traffic = Traffic(server, ledger, rng.randrange(1 << 30))
     time.sleep(rng.uniform(0.4, 1.4))
-    mounted.cut()
-    time.sleep(rng.uniform(0, 0.1))  # what is answered now must be durable or refused
-    assert server.alive(), server.log()[-2000:]
+    mounted.cut(server.pid)
     server.stop(signal.SIGKILL)
     traffic.wait()
     ledger.refused.clear()  # the disk was gone: 4xx and NO are right

@@ -192,9 +192,9 @@ def test_power_cut(mounted, course):
         mounted.sync()  # what is lost is lost from the load, not from the start
         feeders = c.load()
         c.until_some(c.rng.randint(MESSAGES // 40, MESSAGES // 10))
-        mounted.cut()
+        mounted.cut(c.post.pid)
         c.end(feeders)
-        c.ledger.refused.clear()  # its disk was gone: 4xx is right
+        c.ledger.refused.clear()  # its disk went: 4xx is right
         mounted.power_on()
         c.note_end()
     c.finish()
@@ -208,7 +208,7 @@ def test_control_without_flush(mounted, course):
     mounted.sync()
     feeders = c.load()
     wait_for(lambda: len(c.ledger.accepted) >= 200, "some load", WAIT)
-    mounted.cut()
+    mounted.cut(c.post.pid)
     c.end(feeders)
     mounted.power_on()
     c.host.answer = None
