@@ -4,13 +4,13 @@
 Every program of ours that tests prints a line `N passed, M failed`; cmocka programs print TAP; pytest prints its summary.
 """
 import atexit
+import base64
 import concurrent.futures
+import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = os.path.abspath(sys.argv[1])
@@ -42,6 +42,9 @@ TSAN_INTEGRATION = ("abuse", "commands", "directory", "imaplib", "login", "nodes
 ON_MARIADB_UNITS = re.compile(r"unit_(sql_test_(sql|mysql)|store_.*|smtp_test_(delivery.*|local)|imap_test_(session|sync)"
                               r"|filters_test_(policy|dmarc|dkim_sign|greylist|limits))")
 ON_MARIADB_INTEGRATION = ("smtplib", "imaplib", "commands", "sendmail")
+
+
+FAILURES = []  # (test, what it said): said again at the end
 
 
 # ---- what a program printed: passed, failed
@@ -92,6 +95,8 @@ def run(build, name, command, parse, timeout=TIMEOUT):
                                                        "".join("  skipped: " + why for why in skipped)), flush=True)
     if failed:
         print("".join("    " + line + "\n" for line in text.splitlines()[-80:]), end="", flush=True)
+        which = re.findall(r"^(?:FAILED |ERROR |not ok \d+ (?!# SKIP)|posthouse: CHECK|SUMMARY: |Base64: ).*", text, re.M)
+        FAILURES.append((build.label + name, which[:10] or ["ended with %s" % code]))
     return passed, failed
 
 
@@ -126,7 +131,7 @@ def python_tests(folder, only=None):
     for name in sorted(os.listdir(os.path.join(ROOT, "tests", folder))):
         if name.startswith("test_") and name.endswith(".py") and (only is None or name[5:-3] in only):
             yield (folder + " " + name[5:-3],
-                   ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-rs",
+                   ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-rfEs",
                     os.path.join("tests", folder, name)], pytest)
 
 
@@ -163,15 +168,27 @@ def run_kinds(build, kinds):
 
 
 # ---- fuzzing
+def repeatable(command, env):
+    """libFuzzer's luck is its seed, the order of its inputs and the addresses it sees in comparisons: all of it fixed, so that a
+    target that passed takes the same way again until its code changes."""
+    fixed = ["setarch", "-R"] if subprocess.run(["setarch", "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
+    return ["env", "-i"] + ["%s=%s" % (k, v) for k, v in env.items() if k.endswith("SAN_OPTIONS")] + fixed + command
+
+
 def fuzz(name, seconds, seed=0):
-    """One target: what it finds stays in build-fuzz/, what it learns goes with the copy of its corpus. seed 0: another each time."""
+    """One target: what it finds stays in build-fuzz/. seed 0: another way each time."""
     build = Build("build-fuzz", "fuzz ")
-    with tempfile.TemporaryDirectory(prefix="posthouse-fuzz-") as scratch:
-        shutil.copytree(os.path.join(ROOT, "tests/fuzz/corpus", name), scratch, dirs_exist_ok=True)
-        return run(build, name, [build.program("fuzz_" + name), "-max_total_time=%d" % seconds, "-seed=%d" % seed,
-                                 "-timeout=30", "-rss_limit_mb=1000", "-print_final_stats=0",
-                                 "-artifact_prefix=build-fuzz/%s-" % name, scratch],
-                   fuzzed, seconds + TIMEOUT)
+    corpus = os.path.join("tests/fuzz/corpus", name)
+    inputs = "build-fuzz/%s.inputs" % name
+    with open(os.path.join(ROOT, inputs), "w") as file:
+        file.write(",".join(os.path.join(corpus, n) for n in sorted(os.listdir(os.path.join(ROOT, corpus)))))
+    command = ["build-fuzz/fuzz_" + name, "-max_total_time=%d" % seconds, "-seed=%d" % seed, "-timeout=30", "-rss_limit_mb=1000",
+               "-print_final_stats=0", "-artifact_prefix=build-fuzz/%s-" % name, "-seed_inputs=@" + inputs]
+    passed, failed = run(build, name, repeatable(command, build.env) if seed else command, fuzzed, seconds + TIMEOUT)
+    for path in glob.glob(os.path.join(ROOT, "build-fuzz/%s-*" % name)) if failed else ():
+        with open(path, "rb") as file:
+            print("    %s in base64: %s" % (os.path.relpath(path, ROOT), base64.b64encode(file.read(4096)).decode()))
+    return passed, failed
 
 
 def fuzz_all(seconds, seed=0, at_once=1):
@@ -199,6 +216,8 @@ def main():
         passed, failed = sum(p for p, _ in sums), sum(f for _, f in sums)
     else:
         passed, failed = run_kinds(PLAIN, words or list(KINDS))
+    for name, which in FAILURES:
+        print("".join("failed: %s: %s\n" % (name, line[:600]) for line in which), end="")
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)
 
