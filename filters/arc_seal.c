@@ -10,6 +10,7 @@
 #include "filters/builtin.h"
 #include "filters/dkim_hash.h"
 #include "filters/dkim_keys.h"
+#include "filters/signing.h"
 #include <stdio.h>
 
 enum { DOMAIN_ROOM = 254 };
@@ -30,25 +31,13 @@ struct sealing {
     bool missing; /* that there is no key was said */
 };
 struct work {
-    struct dkim_ring *ring;
+    struct signing_work job;
     const struct dkim_signer *signer;
-    struct arena *arena;
     struct arc_chain chain; /* as it came */
     const char *cv;
     unsigned instance;
     struct str results, message, seal; /* values of the new fields */
-    struct err err;
-    bool failed;
 };
-
-static void work_free(void *arg)
-{
-    struct work *w = arg;
-
-    dkim_ring_unref(&w->ring);
-    arena_free(&w->arena);
-    mem_free(w);
-}
 
 /* ---- Signing */
 
@@ -63,7 +52,8 @@ static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
                                 .now = clock_wall_ms() / 1000};
 
     (void)inst;
-    w->failed = arc_make(w->arena, &w->chain, &m, &set, &w->message, &w->seal, &w->err) != 0;
+    w->job.failed =
+        arc_make(w->job.arena, &w->chain, &m, &set, &w->message, &w->seal, &w->job.err) != 0;
 }
 
 static void on_sealed(void *inst, ph_turn turn, void *arg)
@@ -73,16 +63,8 @@ static void on_sealed(void *inst, ph_turn turn, void *arg)
     struct ph_acts *acts = host->acts(host, turn);
     char reason[400];
 
-    if (w->failed && w->err.kind == ERR_TEMP) {
-        host->failed(host, turn, PH_PASS, NULL, w->err.text);
+    if (signing_failed(host, turn, &w->job, "not sealed"))
         return;
-    }
-    if (w->failed) { /* it never will be: better without than not at all */
-        host->log(host, host->view(host, turn), PH_LOG_WARN, "not sealed: %s", w->err.text);
-        snprintf(reason, sizeof reason, "not sealed: %s", w->err.text);
-        host->done(host, turn, PH_PASS, NULL, reason);
-        return;
-    }
     host->header_insert(acts, 0, "ARC-Authentication-Results", w->results.p);
     host->header_insert(acts, 0, "ARC-Message-Signature", w->message.p);
     host->header_insert(acts, 0, "ARC-Seal", w->seal.p);
@@ -140,10 +122,10 @@ static int write_results(const struct ph_host *host, ph_turn turn, struct work *
     buf_init(&field, ARC_FIELD_MAX);
     authres_gather(host, acts, &results);
     authres_fold(
-        arena_printf(w->arena, "i=%u; %s", w->instance, id ? id : host->view(host, turn)->host),
+        arena_printf(w->job.arena, "i=%u; %s", w->instance, id ? id : host->view(host, turn)->host),
         results.n ? buf_str(&results) : STR("none"), &field);
     bool ok = buf_ok(&results) && buf_ok(&field);
-    w->results = arena_str(w->arena, buf_str(&field));
+    w->results = arena_str(w->job.arena, buf_str(&field));
     buf_fini(&results);
     buf_fini(&field);
     return ok ? 0 : -1;
@@ -156,16 +138,16 @@ static const char *begin(struct sealing *g, ph_turn turn, struct work *w)
     const struct ph_view *v = host->view(host, turn);
     const char *why;
 
-    w->arena = arena_new(0);
-    arc_chain_read(&w->chain, w->arena, str_of(v->head, v->head_size), clock_wall_ms() / 1000);
+    w->job.arena = arena_new(0);
+    arc_chain_read(&w->chain, w->job.arena, str_of(v->head, v->head_size), clock_wall_ms() / 1000);
     w->cv = status(&w->chain, host->fact_get(host->acts(host, turn), "arc.result"), &why);
     if (!w->cv)
         return why;
     w->instance = w->chain.highest + 1;
     if (write_results(host, turn, w))
         return "not sealed: its results are too long";
-    if (host->job(host, turn, run, on_sealed, work_free, w))
-        work_free(w);
+    if (host->job(host, turn, run, on_sealed, signing_work_free, w))
+        signing_work_free(w);
     return NULL;
 }
 
@@ -194,13 +176,13 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     }
     g->missing = false;
     struct work *w = MEM_NEW(struct work);
-    w->ring = dkim_ring_ref(dkim_keys_ring(g->keys));
+    w->job.ring = dkim_ring_ref(dkim_keys_ring(g->keys));
     w->signer = signer;
     const char *why = begin(g, turn, w);
     if (!why)
         return;
     host->done(host, turn, PH_PASS, NULL, why);
-    work_free(w);
+    signing_work_free(w);
 }
 
 /* ---- The stage */

@@ -9,6 +9,7 @@
 #include "filters/dkim_keys.h"
 #include "filters/dkim_rotate.h"
 #include "filters/private.h"
+#include "filters/signing.h"
 #include <stdio.h>
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
@@ -34,25 +35,13 @@ struct signing {
     struct dkim_rotation *rotation;
 };
 struct work {
-    struct dkim_ring *ring;
+    struct signing_work job;
     const struct dkim_signer *signers;
-    struct arena *arena;
     struct str values[DKIM_SIGNERS_MAX];
     size_t n;
-    struct err err;
-    bool failed;
 };
 
 /* ---- Signing */
-
-static void work_free(void *arg)
-{
-    struct work *w = arg;
-
-    dkim_ring_unref(&w->ring);
-    arena_free(&w->arena);
-    mem_free(w);
-}
 
 static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
 {
@@ -60,8 +49,8 @@ static void run(void *inst, const struct ph_view *v, void *arg) /* lane check */
     const struct dkim_message m = dkim_message_of(v);
 
     (void)inst;
-    w->failed =
-        dkim_seal(w->arena, &m, w->signers, clock_wall_ms() / 1000, w->values, &w->n, &w->err) != 0;
+    w->job.failed = dkim_seal(w->job.arena, &m, w->signers, clock_wall_ms() / 1000, w->values,
+                              &w->n, &w->job.err) != 0;
 }
 
 static void on_signed(void *inst, ph_turn turn, void *arg)
@@ -71,16 +60,8 @@ static void on_signed(void *inst, ph_turn turn, void *arg)
     struct ph_acts *acts = host->acts(host, turn);
     char reason[300];
 
-    if (w->failed && w->err.kind == ERR_TEMP) {
-        host->failed(host, turn, PH_PASS, NULL, w->err.text);
+    if (signing_failed(host, turn, &w->job, "not signed"))
         return;
-    }
-    if (w->failed) { /* it never will be: better without than not at all */
-        host->log(host, host->view(host, turn), PH_LOG_WARN, "not signed: %s", w->err.text);
-        snprintf(reason, sizeof reason, "not signed: %s", w->err.text);
-        host->done(host, turn, PH_PASS, NULL, reason);
-        return;
-    }
     for (size_t i = w->n; i-- > 0;)
         host->header_insert(acts, 0, "DKIM-Signature", w->values[i].p);
     snprintf(reason, sizeof reason, "signed by %.200s, %zu keys", w->signers->domain.p, w->n);
@@ -112,11 +93,11 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
         return;
     }
     struct work *w = MEM_NEW(struct work);
-    w->ring = dkim_ring_ref(dkim_keys_ring(g->keys));
+    w->job.ring = dkim_ring_ref(dkim_keys_ring(g->keys));
     w->signers = signers;
-    w->arena = arena;
-    if (host->job(host, turn, run, on_signed, work_free, w))
-        work_free(w);
+    w->job.arena = arena;
+    if (host->job(host, turn, run, on_signed, signing_work_free, w))
+        signing_work_free(w);
 }
 
 /* ---- The stage */
