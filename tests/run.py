@@ -169,8 +169,8 @@ def run_kinds(build, kinds):
 
 # ---- fuzzing
 def repeatable(command, env):
-    """libFuzzer's luck is its seed, the order of its inputs and the addresses it sees in comparisons: all of it fixed, so that a
-    target that passed takes the same way again until its code changes."""
+    """libFuzzer's luck is its seed, the order of its inputs and the addresses it sees in comparisons: all of it fixed here (and what
+    the target draws in same_random.c), so that a target that passed takes the same way again until its code changes."""
     fixed = ["setarch", "-R"] if subprocess.run(["setarch", "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
     return ["env", "-i"] + ["%s=%s" % (k, v) for k, v in env.items() if k.endswith("SAN_OPTIONS")] + fixed + command
 
