@@ -187,8 +187,9 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 /* ---- The stage */
 
-static int check(const struct arc_seal_conf *c, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
+    const struct arc_seal_conf *c = conf;
     struct buf domain;
 
     buf_init(&domain, DOMAIN_ROOM);
@@ -197,12 +198,6 @@ static int check(const struct arc_seal_conf *c, struct ph_err *err)
     if (rc)
         snprintf(err->text, sizeof err->text, "domain: %.100s is no domain", c->domain);
     return rc;
-}
-
-static int reload_stage(void *inst, const void *conf, struct ph_err *err)
-{
-    (void)inst;
-    return check(conf, err);
 }
 
 static void close_stage(void *inst)
@@ -215,12 +210,10 @@ static void close_stage(void *inst)
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *why)
 {
-    struct sealing *g;
+    struct sealing *g = MEM_NEW(struct sealing);
     struct err err = {0};
 
-    if (check(conf, why))
-        return -1;
-    g = MEM_NEW(struct sealing);
+    (void)conf;
     g->host = host;
     *inst = g;
     if (dkim_keys_open(host, builtin_store(host), NULL, NULL, &g->keys, &err) == 0)
@@ -244,7 +237,7 @@ const struct ph_stage arc_seal_stage = {
     .lane = "check",
     .settings = arc_seal_settings,
     .conf_size = sizeof(struct arc_seal_conf),
+    .check = check,
     .open = open_stage,
-    .reload = reload_stage,
     .close = close_stage,
     .on_point = on_point};

@@ -151,13 +151,14 @@ static int set_folder(struct clamav *c, char *why, size_t room)
 }
 
 /* Not the folder's name: the stage's own folders would be in its way. */
-static int check_name(const struct clamav_conf *conf, char *why, size_t room)
+static int check(const void *settings, struct ph_err *err)
 {
+    const struct clamav_conf *conf = settings;
     static const char *const taken[] = {".", "..", "bodies", "clamav-tmp"};
 
     for (size_t i = 0; i < ARRAY_LEN(taken); i++)
         if (strcmp(conf->database, taken[i]) == 0) {
-            snprintf(why, room, "database can't be %s", taken[i]);
+            snprintf(err->text, sizeof err->text, "database can't be %s", taken[i]);
             return -1;
         }
     return 0;
@@ -165,8 +166,6 @@ static int check_name(const struct clamav_conf *conf, char *why, size_t room)
 
 static int set_conf(struct clamav *c, const struct clamav_conf *conf, char *why, size_t room)
 {
-    if (check_name(conf, why, room))
-        return -1;
     c->conf = conf;
     return set_folder(c, why, room) || clamav_update_schedule(c, why, room) ? -1 : 0;
 }
@@ -266,6 +265,7 @@ const struct ph_stage clamav_stage = {
     .settings = clamav_settings,
     .conf_size = sizeof(struct clamav_conf),
     .turn_size = sizeof(struct clamav_pause),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = close_stage,

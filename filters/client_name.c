@@ -228,16 +228,22 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 /* ---- Its life. */
 
+static int check(const void *conf, struct ph_err *err)
+{
+    return outside_check(((const struct rdns_conf *)conf)->skip, err);
+}
+
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    struct outside_stage *st = inst;
-
-    return outside_take(&st->outside, ((const struct rdns_conf *)conf)->skip, err);
+    (void)err;
+    outside_take(&((struct outside_stage *)inst)->outside, ((const struct rdns_conf *)conf)->skip);
+    return 0;
 }
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    return outside_stage_open(host, conf, reload, inst, err);
+    (void)err;
+    return outside_stage_open(host, ((const struct rdns_conf *)conf)->skip, inst);
 }
 
 const struct ph_stage rdns_stage = {
@@ -250,6 +256,7 @@ const struct ph_stage rdns_stage = {
     .settings = rdns_settings,
     .conf_size = sizeof(struct rdns_conf),
     .turn_size = sizeof(struct rdns_turn),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = outside_stage_close,

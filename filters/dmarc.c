@@ -223,23 +223,32 @@ static void cancel(void *inst, ph_turn turn)
 
 /* ---- Its life. */
 
-static int take_lists(struct dmarc_stage *st, const struct dmarc_conf *c, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
-    struct dmarc_lists fresh;
+    const struct dmarc_conf *c = conf;
+    struct dmarc_lists lists;
     struct err why = {0};
 
-    if (dmarc_lists_read(c->skip, c->forwarders, &fresh, &why)) {
+    if (dmarc_lists_read(c->skip, c->forwarders, &lists, &why)) {
         snprintf(err->text, sizeof err->text, "%.230s", why.text);
         return -1;
     }
-    dmarc_lists_free(&st->lists);
-    st->lists = fresh;
+    dmarc_lists_free(&lists);
     return 0;
 }
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    return take_lists(inst, conf, err);
+    struct dmarc_stage *st = inst;
+    const struct dmarc_conf *c = conf;
+    struct dmarc_lists fresh;
+    struct err why;
+
+    (void)err;
+    CHECK(dmarc_lists_read(c->skip, c->forwarders, &fresh, &why) == 0); /* check() has seen them */
+    dmarc_lists_free(&st->lists);
+    st->lists = fresh;
+    return 0;
 }
 
 static void close_stage(void *inst)
@@ -256,10 +265,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     struct dmarc_stage *st = MEM_NEW(struct dmarc_stage);
 
     st->host = host;
-    if (take_lists(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
+    reload(st, conf, err);
     st->results = dmarc_results_new(builtin_loop(host), builtin_store(host));
     *inst = st;
     return 0;
@@ -280,6 +286,7 @@ const struct ph_stage dmarc_stage = {
     .settings = dmarc_settings,
     .conf_size = sizeof(struct dmarc_conf),
     .turn_size = sizeof(struct dmarc_turn),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = close_stage,

@@ -343,17 +343,27 @@ static void on_tick(void *inst, ph_turn turn, void *arg)
                     on_tick, NULL);
 }
 
-static int take(struct dnslist *st, const struct dnslist_conf *c, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
+    const struct dnslist_conf *c = conf;
     struct err why = {0};
-    struct dnslist_lists *fresh = dnslist_lists_new(c->lists, c->domain_lists, !c->test, &why);
+    struct dnslist_lists *lists = dnslist_lists_new(c->lists, c->domain_lists, !c->test, &why);
 
-    if (!fresh)
+    if (!lists) {
         snprintf(err->text, sizeof err->text, "%.230s", why.text);
-    if (!fresh || outside_take(&st->outside, c->skip, err)) {
-        dnslist_lists_unref(&fresh);
         return -1;
     }
+    dnslist_lists_unref(&lists);
+    return outside_check(c->skip, err);
+}
+
+static void take(struct dnslist *st, const struct dnslist_conf *c)
+{
+    struct err why;
+    struct dnslist_lists *fresh = dnslist_lists_new(c->lists, c->domain_lists, !c->test, &why);
+
+    CHECK(fresh); /* check() has seen them */
+    outside_take(&st->outside, c->skip);
     if (st->lists) {
         dnslist_lists_inherit(fresh, st->lists);
         dnslist_test_stop(st->lists);
@@ -361,15 +371,14 @@ static int take(struct dnslist *st, const struct dnslist_conf *c, struct ph_err 
     }
     st->lists = fresh;
     st->every_ms = c->test_every;
-    return 0;
 }
 
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
     struct dnslist *st = inst;
 
-    if (take(st, conf, err))
-        return -1;
+    (void)err;
+    take(st, conf);
     dnslist_test_due(st->lists, st->host, st->every_ms);
     return 0;
 }
@@ -389,11 +398,9 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 {
     struct dnslist *st = MEM_NEW(struct dnslist);
 
+    (void)err;
     st->host = host;
-    if (take(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
+    take(st, conf);
     *inst = st;
     host->after(host, (ph_turn){0}, 0, on_tick, NULL); /* when all is open */
     return 0;
@@ -419,6 +426,7 @@ const struct ph_stage dnslist_stage = {
     .settings = dnslist_settings,
     .conf_size = sizeof(struct dnslist_conf),
     .turn_size = sizeof(struct dnslist_turn),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = close_stage,

@@ -29,18 +29,28 @@ static uint64_t bits_of_others(const struct filters *f)
     return bits;
 }
 
-static uint64_t bits_named(const struct filters *f, const char *after)
+static uint64_t bit_of(const struct filters *f, struct str name)
 {
-    struct str rest = str_from(after), name;
-    uint64_t bits = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (str_eq(name, str_from(stage_def(&f->stages[i])->name)))
+            return f->stages[i].bit;
+    return 0;
+}
+
+static uint64_t bits_named(const struct filters *f, const struct stage *s)
+{
+    struct str rest = str_from(stage_def(s)->after), name;
+    uint64_t bits = 0, bit;
     bool more = rest.n > 0;
 
     while (more) {
         more = str_cut(rest, ',', &name, &rest);
         name = str_trim(name);
-        for (size_t i = 0; i < f->n; i++)
-            if (str_eq(name, str_from(stage_def(&f->stages[i])->name)))
-                bits |= f->stages[i].bit; /* one that isn't there is no reason to wait */
+        bit = bit_of(f, name);
+        bits |= bit; /* one that isn't there is no reason to wait, but may be a slip */
+        if (!bit)
+            log_warn(&log_filters, "after_unknown", L_Z("stage", stage_def(s)->name),
+                     L_STR("after", name));
     }
     return bits;
 }
@@ -61,6 +71,10 @@ static int find_order(struct filters *f, struct err *err)
         }
         if (n > before)
             continue;
+        for (size_t i = 0; i < f->n; i++)
+            if (f->stages[i].after & f->stages[i].bit)
+                return ERR(err, ERR_PERM, "stage %s waits (`after`) for itself",
+                           stage_def(&f->stages[i])->name);
         for (size_t i = 0; i < f->n; i++)
             if (!(placed & f->stages[i].bit))
                 return ERR(err, ERR_PERM,
@@ -200,8 +214,11 @@ static int open_all(struct filters *f, struct err *err)
 
 int filters_open(const struct filters_env *env, struct filters **out, struct err *err)
 {
-    struct filters *f = MEM_NEW(struct filters);
+    struct filters *f;
 
+    if (filters_config_check(env->config, err))
+        return -1;
+    f = MEM_NEW(struct filters);
     f->env = *env;
     f->env.config = filters_config_ref(env->config);
     f->n = filters_registry_count(env->registry);
@@ -215,9 +232,8 @@ int filters_open(const struct filters_env *env, struct filters **out, struct err
     for (size_t i = 0; i < f->n; i++)
         stage_init(f, i);
     for (size_t i = 0; i < f->n; i++)
-        f->stages[i].after = waits_for_all(&f->stages[i])
-                                 ? bits_of_others(f)
-                                 : bits_named(f, stage_def(&f->stages[i])->after);
+        f->stages[i].after =
+            waits_for_all(&f->stages[i]) ? bits_of_others(f) : bits_named(f, &f->stages[i]);
     f->opened = find_order(f, err) == 0;
     if (!f->opened || open_all(f, err)) {
         filters_close(&f);
@@ -257,6 +273,8 @@ int filters_reload(struct filters *f, struct filters_config *config, struct err 
 {
     size_t n;
 
+    if (filters_config_check(config, err))
+        return -1;
     if (ask_reload(f, config, &n, err)) {
         for (size_t i = 0; i < n; i++) {
             struct stage *s = &f->stages[f->order[i]];

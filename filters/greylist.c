@@ -287,13 +287,18 @@ static void on_tick(void *inst, ph_turn turn, void *arg)
     st->host->after(st->host, (ph_turn){0}, more ? SECOND : 10 * MINUTE, on_tick, NULL);
 }
 
+static int check(const void *conf, struct ph_err *err)
+{
+    return outside_check(((const struct greylist_conf *)conf)->skip, err);
+}
+
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
     struct greylist *st = inst;
     const struct greylist_conf *c = conf;
 
-    if (outside_take(&st->outside, c->skip, err))
-        return -1;
+    (void)err;
+    outside_take(&st->outside, c->skip);
     st->rules = rules_of(c);
     return 0;
 }
@@ -312,10 +317,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     struct greylist *st = MEM_NEW(struct greylist);
 
     st->host = host;
-    if (reload(st, conf, err)) {
-        close_stage(st);
-        return -1;
-    }
+    reload(st, conf, err);
     st->table = greylist_table_new(host);
     *inst = st;
     host->after(host, (ph_turn){0}, 10 * MINUTE, on_tick, NULL);
@@ -339,6 +341,7 @@ const struct ph_stage greylist_stage = {
     .after = "policy,spf,dnslist,rdns,helo",
     .settings = greylist_settings,
     .conf_size = sizeof(struct greylist_conf),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = close_stage,

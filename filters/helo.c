@@ -165,16 +165,22 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 /* ---- Its life. */
 
+static int check(const void *conf, struct ph_err *err)
+{
+    return outside_check(((const struct helo_conf *)conf)->skip, err);
+}
+
 static int reload(void *inst, const void *conf, struct ph_err *err)
 {
-    struct outside_stage *st = inst;
-
-    return outside_take(&st->outside, ((const struct helo_conf *)conf)->skip, err);
+    (void)err;
+    outside_take(&((struct outside_stage *)inst)->outside, ((const struct helo_conf *)conf)->skip);
+    return 0;
 }
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    return outside_stage_open(host, conf, reload, inst, err);
+    (void)err;
+    return outside_stage_open(host, ((const struct helo_conf *)conf)->skip, inst);
 }
 
 const struct ph_stage helo_stage = {
@@ -188,6 +194,7 @@ const struct ph_stage helo_stage = {
     .settings = helo_settings,
     .conf_size = sizeof(struct helo_conf),
     .turn_size = sizeof(struct helo_turn),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = outside_stage_close,

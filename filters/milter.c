@@ -28,8 +28,9 @@ static const struct ph_setting milter_settings[] = {
     PH_SETTING_END};
 // clang-format on
 
-static int check(const struct milter *m, const struct milter_conf *c, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
+    const struct milter_conf *c = conf;
     struct str rest = str_from(c->endpoints), word;
     struct milter_endpoint e;
     struct err why = {0};
@@ -45,13 +46,18 @@ static int check(const struct milter *m, const struct milter_conf *c, struct ph_
             return -1;
         }
     }
-    if (n && builtin_sealed(m->host)) {
-        snprintf(err->text, sizeof err->text,
-                 "this server is sealed, and reaches no milter: take endpoints out of its "
-                 "settings, or use posthouse serve");
-        return -1;
-    }
     return 0;
+}
+
+/* It runs only where there are endpoints. */
+static int check_host(const struct ph_host *host, struct ph_err *err)
+{
+    if (!builtin_sealed(host))
+        return 0;
+    snprintf(err->text, sizeof err->text,
+             "this server is sealed, and reaches no milter: take endpoints out of its settings, or "
+             "use posthouse serve");
+    return -1;
 }
 
 static bool idle(const void *conf)
@@ -61,21 +67,16 @@ static bool idle(const void *conf)
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    struct milter *m = MEM_NEW(struct milter);
+    struct milter *m;
 
+    (void)conf;
+    if (check_host(host, err))
+        return -1;
+    m = MEM_NEW(struct milter);
     m->host = host;
     m->loop = builtin_loop(host);
-    if (check(m, conf, err)) {
-        mem_free(m);
-        return -1;
-    }
     *inst = m;
     return 0;
-}
-
-static int reload_stage(void *inst, const void *conf, struct ph_err *err)
-{
-    return check(inst, conf, err);
 }
 
 static void close_stage(void *inst)
@@ -120,8 +121,8 @@ const struct ph_stage milter_stage = {
     .after = "limits,headers,rdns,helo,spf,dnslist,greylist", /* whose refusals end it */
     .settings = milter_settings,
     .conf_size = sizeof(struct milter_conf),
+    .check = check,
     .open = open_stage,
-    .reload = reload_stage,
     .close = close_stage,
     .on_point = on_point,
     .cancel = cancel,

@@ -4,18 +4,27 @@
 #include "filters/client.h"
 #include <stdio.h>
 
-int outside_take(struct outside *o, const char *skip, struct ph_err *err)
+int outside_check(const char *skip, struct ph_err *err)
 {
-    struct cidr_set fresh;
+    struct cidr_set set;
     struct err why = {0};
 
-    if (cidr_set_parse(str_from(skip), &fresh, &why)) {
+    if (cidr_set_parse(str_from(skip), &set, &why)) {
         snprintf(err->text, sizeof err->text, "skip: %.200s", why.text);
         return -1;
     }
+    cidr_set_free(&set);
+    return 0;
+}
+
+void outside_take(struct outside *o, const char *skip)
+{
+    struct cidr_set fresh;
+    struct err why;
+
+    CHECK(cidr_set_parse(str_from(skip), &fresh, &why) == 0);
     cidr_set_free(&o->skip);
     o->skip = fresh;
-    return 0;
 }
 
 void outside_fini(struct outside *o)
@@ -31,17 +40,12 @@ void outside_stage_close(void *inst)
     mem_free(st);
 }
 
-int outside_stage_open(const struct ph_host *host, const void *conf,
-                       int (*reload)(void *inst, const void *conf, struct ph_err *err), void **inst,
-                       struct ph_err *err)
+int outside_stage_open(const struct ph_host *host, const char *skip, void **inst)
 {
     struct outside_stage *st = MEM_NEW(struct outside_stage);
 
     st->host = host;
-    if (reload(st, conf, err)) {
-        outside_stage_close(st);
-        return -1;
-    }
+    outside_take(&st->outside, skip);
     *inst = st;
     return 0;
 }

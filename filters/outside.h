@@ -23,19 +23,16 @@ struct outside {
     char why[160];
 };
 
-/* Takes the setting `skip`. -1: it is malformed; the old one stays. */
-int outside_take(struct outside *o, const char *skip, struct ph_err *err)
-    __attribute__((warn_unused_result));
+/* The setting `skip`: -1 if it is malformed. */
+int outside_check(const char *skip, struct ph_err *err) __attribute__((warn_unused_result));
+void outside_take(struct outside *o, const char *skip); /* one that was checked */
 void outside_fini(struct outside *o);
 /* The instance of a stage that needs no more, and its life. */
 struct outside_stage {
     const struct ph_host *host;
     struct outside outside;
 };
-/* reload: the stage's, which takes `skip`. */
-int outside_stage_open(const struct ph_host *host, const void *conf,
-                       int (*reload)(void *inst, const void *conf, struct ph_err *err), void **inst,
-                       struct ph_err *err) __attribute__((warn_unused_result));
+int outside_stage_open(const struct ph_host *host, const char *skip, void **inst);
 void outside_stage_close(void *inst);
 /* Why it isn't mail from outside, "not checked: ..."; NULL: it is. Of any stage. */
 const char *outside_not(const struct ph_view *v);

@@ -191,7 +191,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
         on_message(p, conf, turn, v);
 }
 
-static int check_list(const void *conf, struct ph_err *why)
+static int check(const void *conf, struct ph_err *why)
 {
     struct err err = {0};
 
@@ -199,12 +199,6 @@ static int check_list(const void *conf, struct ph_err *why)
         return 0;
     snprintf(why->text, sizeof why->text, "dkim_required: %.200s", err.text);
     return -1;
-}
-
-static int reload(void *inst, const void *conf, struct ph_err *why)
-{
-    (void)inst;
-    return check_list(conf, why);
 }
 
 static void close_stage(void *inst)
@@ -220,14 +214,13 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     struct policy *p = MEM_NEW(struct policy);
     struct err err = {0};
 
+    (void)conf;
     p->host = host;
-    if (check_list(conf, why) == 0) {
-        if (policy_live_open(builtin_loop(host), builtin_store(host), &p->live, &err) == 0) {
-            *inst = p;
-            return 0;
-        }
-        snprintf(why->text, sizeof why->text, "%.200s", err.text);
+    if (policy_live_open(builtin_loop(host), builtin_store(host), &p->live, &err) == 0) {
+        *inst = p;
+        return 0;
     }
+    snprintf(why->text, sizeof why->text, "%.200s", err.text);
     close_stage(p);
     return -1;
 }
@@ -246,7 +239,7 @@ const struct ph_stage policy_stage = {
            "recipient. Users who send aren't looked at. Facts: policy.rule, policy.alias.",
     .settings = policy_settings,
     .conf_size = sizeof(struct policy_conf),
+    .check = check,
     .open = open_stage,
-    .reload = reload,
     .close = close_stage,
     .on_point = on_point};

@@ -16,11 +16,10 @@ enum {
 };
 
 static const struct ph_stage *const builtin[] = {
-    &exec_stage,
-    &limits_stage,   &rdns_stage,   &helo_stage,          &spf_stage,       &dnslist_stage,
-    &greylist_stage, &milter_stage, &dkim_stage,          &dkim_sign_stage, &arc_stage,
-    &arc_seal_stage, &dmarc_stage,  &clamav_stage,        &policy_stage,    &headers_stage,
-    &authres_stage,  &score_stage,  &verify_sender_stage, &rewrite_stage,
+    &exec_stage,    &limits_stage,   &rdns_stage,   &helo_stage,          &spf_stage,
+    &dnslist_stage, &greylist_stage, &milter_stage, &dkim_stage,          &dkim_sign_stage,
+    &arc_stage,     &arc_seal_stage, &dmarc_stage,  &clamav_stage,        &policy_stage,
+    &headers_stage, &authres_stage,  &score_stage,  &verify_sender_stage, &rewrite_stage,
 };
 
 static const char *const mode_names[] = {"on", "off", "shadow", NULL};
@@ -349,7 +348,21 @@ int filters_config_check(const struct filters_config *c, struct err *err)
     for (size_t i = 0; i <= c->registry->n; i++)
         if (settings_check(c->registry->sections[i].table, c->conf[i], err))
             return err_context(err, "%s", c->registry->sections[i].name);
+    for (size_t i = 0; i < c->registry->n; i++)
+        if (filters_config_check_stage(c, i, err))
+            return -1;
     return 0;
+}
+
+int filters_config_check_stage(const struct filters_config *c, size_t i, struct err *err)
+{
+    const struct ph_stage *s = &c->registry->entries[i].stage;
+    struct ph_err why = {0};
+
+    if (!filters_config_runs(c, i) || !s->check || s->check(filters_config_stage(c, i), &why) == 0)
+        return 0;
+    why.text[sizeof why.text - 1] = '\0'; /* a plug-in wrote it */
+    return ERR(err, ERR_PERM, "%s: %s", s->name, why.text);
 }
 
 struct filters_config *filters_config_ref(struct filters_config *c)

@@ -66,8 +66,12 @@ struct filters_config *filters_config_over(struct filters_registry *r,
 int filters_config_new(struct filters_registry *r, struct filters_config **out, struct err *err)
     __attribute__((warn_unused_result));
 void *filters_config_object(struct filters_config *c);
-/* After all is set: what settings_check finds, in each section. */
+/* After all is set: what settings_check finds, in each section, and what the stages say of theirs.
+ */
 int filters_config_check(const struct filters_config *c, struct err *err)
+    __attribute__((warn_unused_result));
+/* What stage i says of its settings (ph_stage.check), if it runs; its name before it. */
+int filters_config_check_stage(const struct filters_config *c, size_t i, struct err *err)
     __attribute__((warn_unused_result));
 struct filters_config *filters_config_ref(struct filters_config *c); /* loop */
 void filters_config_unref(struct filters_config **c);

@@ -177,13 +177,12 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 /* ---- Its life */
 
-static int reload(void *inst, const void *conf, struct ph_err *why)
+static int check(const void *conf, struct ph_err *why)
 {
     const struct rewrite_conf *c = conf;
     struct rewrite *r;
     struct err err = {0};
 
-    (void)inst;
     if (rewrite_new(str_from(c->rules), str_from(c->except), &r, &err)) {
         snprintf(why->text, sizeof why->text, "%.230s", err.text);
         return -1;
@@ -206,8 +205,8 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     struct stage_rewrite *st;
     struct err err;
 
-    if (reload(NULL, conf, why))
-        return -1;
+    (void)conf;
+    (void)why;
     st = MEM_NEW(struct stage_rewrite);
     st->host = host;
     CHECK(rewrite_new(STR_NULL, STR_NULL, &st->none, &err) == 0);
@@ -232,8 +231,8 @@ const struct ph_stage rewrite_stage = {
            "outside isn't changed unless asked.",
     .settings = rewrite_settings,
     .conf_size = sizeof(struct rewrite_conf),
+    .check = check,
     .open = open_stage,
-    .reload = reload,
     .close = close_stage,
     .on_point = on_point,
     .idle = idle};

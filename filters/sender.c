@@ -332,9 +332,8 @@ static int check_list(const char *name, const char *list, bool domains, struct p
     return rc;
 }
 
-static int reload(void *inst, const void *conf, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
-    struct outside_stage *st = inst;
     const struct verify_conf *c = conf;
     char key[ADDRESS_ROOM];
 
@@ -344,12 +343,21 @@ static int reload(void *inst, const void *conf, struct ph_err *err)
         snprintf(err->text, sizeof err->text, "ask_as: '%.100s' is no address", c->ask_as);
         return -1;
     }
-    return outside_take(&st->outside, c->skip, err);
+    return outside_check(c->skip, err);
+}
+
+static int reload(void *inst, const void *conf, struct ph_err *err)
+{
+    (void)err;
+    outside_take(&((struct outside_stage *)inst)->outside,
+                 ((const struct verify_conf *)conf)->skip);
+    return 0;
 }
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    return outside_stage_open(host, conf, reload, inst, err);
+    (void)err;
+    return outside_stage_open(host, ((const struct verify_conf *)conf)->skip, inst);
 }
 
 static bool idle(const void *conf)
@@ -372,6 +380,7 @@ const struct ph_stage verify_sender_stage = {
     .settings = verify_settings,
     .conf_size = sizeof(struct verify_conf),
     .turn_size = sizeof(struct ask),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = outside_stage_close,

@@ -241,7 +241,7 @@ static void cancel(void *inst, ph_turn turn)
 
 /* ---- Its life. */
 
-static int reload(void *inst, const void *conf, struct ph_err *err)
+static int check(const void *conf, struct ph_err *err)
 {
     const struct spf_conf *c = conf;
 
@@ -251,12 +251,20 @@ static int reload(void *inst, const void *conf, struct ph_err *err)
                  "where libspf2-dev is installed");
         return -1;
     }
-    return outside_take(&((struct outside_stage *)inst)->outside, c->skip, err);
+    return outside_check(c->skip, err);
+}
+
+static int reload(void *inst, const void *conf, struct ph_err *err)
+{
+    (void)err;
+    outside_take(&((struct outside_stage *)inst)->outside, ((const struct spf_conf *)conf)->skip);
+    return 0;
 }
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
 {
-    return outside_stage_open(host, conf, reload, inst, err);
+    (void)err;
+    return outside_stage_open(host, ((const struct spf_conf *)conf)->skip, inst);
 }
 
 const struct ph_stage spf_stage = {
@@ -270,6 +278,7 @@ const struct ph_stage spf_stage = {
     .settings = spf_settings,
     .conf_size = sizeof(struct spf_conf),
     .turn_size = sizeof(struct spf_turn),
+    .check = check,
     .open = open_stage,
     .reload = reload,
     .close = outside_stage_close,

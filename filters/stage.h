@@ -390,6 +390,10 @@ struct ph_stage {
     /* How many threads its lane has, if it is the first that names it, as configured at the start.
      * NULL: 2. */
     unsigned (*threads)(const void *conf);
+    /* What the types of the settings don't tell: -1 if they can't be used, whatever the instance;
+     * err says which one, why and what to do. Pure, any thread. Comes before open() and before any
+     * reload(), and at --check-config, where nothing is opened. NULL: all can. */
+    int (*check)(const void *conf, struct ph_err *err);
 };
 #define PH_STAGE_HEAD                                                                              \
     .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)

@@ -270,6 +270,7 @@ static void note_outcome(struct smtp_session *s)
 static void answer(struct smtp_session *s)
 {
     struct smtp_refusal *why = &s->tx.refused;
+    bool bye = why->code == 421; /* of a stage: RFC 5321 3.8 */
     note_outcome(s);
     if (why->code) {
         smtp_count_refused(why->code);
@@ -287,6 +288,8 @@ static void answer(struct smtp_session *s)
         smtp_session_close_421(s, "4.3.2", "Shutting down", "stopping");
     else if (s->revoked)
         smtp_session_close_421(s, "4.7.0", "Your login is no longer valid", "revoked");
+    else if (bye)
+        smtp_session_close(s, "refused");
 }
 
 static const struct {

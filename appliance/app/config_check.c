@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* What one table alone can't tell. */
-#include "appliance/app/config.h"
+#include "appliance/app/stages.h"
 #include "appliance/base/text.h"
 #include "filters/alias.h"
 #include "filters/exec.h"
@@ -134,6 +134,7 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         note(errors, path, &one, err);
     }
     hand_over_programs(c);
+    stages_check(c, path, errors, err);
     settle_database(c, path, errors, err);
     c->directory.origin = c->main.origin;
     c->directory.postmaster = c->main.postmaster;

@@ -39,6 +39,30 @@ static int open_folder(const char *path, bool create, struct datadir *d, struct 
     return 0;
 }
 
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
+bool datadir_fits(const char *path)
+{
+    static const char *const own[] = {"lock", "store.db", "directory.db", "bodies", NULL};
+    static const char *const nothing[] = {".", "..", "lost+found", NULL};
+    bool ours = false, empty = true;
+    DIR *d = opendir(path);
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        ours = ours || is_one_of(e->d_name, own);
+        empty = empty && is_one_of(e->d_name, nothing);
+    }
+    if (d)
+        closedir(d);
+    return d && (empty || ours);
+}
+
 int datadir_open(const char *path, bool create, struct datadir *d, struct err *err)
 {
     char temporary[PATH_MAX];
@@ -52,6 +76,13 @@ int datadir_open(const char *path, bool create, struct datadir *d, struct err *e
     }
     if (open_folder(path, create, d, err))
         goto fail;
+    if (fstat(d->fd, &st) == 0 && st.st_mode & 077 && !datadir_fits(path)) {
+        err_set(err, ERR_PERM, ERR_WHY_DENIED,
+                "the folder %s holds other things, and others may look into it: name one that is "
+                "posthouse's alone",
+                path);
+        goto fail;
+    }
     if (fstat(d->fd, &st) != 0 || (st.st_mode & 077 && fchmod(d->fd, 0700) != 0)) {
         err_set(err, ERR_PERM, ERR_WHY_DENIED, "cannot make the data folder %s private: %s", path,
                 strerror(errno));

@@ -14,8 +14,11 @@ struct datadir {
     bool temporary;
 };
 
-/* Creates the folder (0700) when create is set. NULL path: a new temporary folder, removed by
- * datadir_close. */
+/* It can be made private and given to the server: it is empty, or has files of ours. False for a
+ * folder with other things, and one that can't be read. */
+bool datadir_fits(const char *path);
+/* Creates the folder (0700) when create is set, makes one private that fits. NULL path: a new
+ * temporary folder, removed by datadir_close. */
 int datadir_open(const char *path, bool create, struct datadir *out, struct err *err)
     __attribute__((warn_unused_result));
 /* Takes the lock: 0; or -1 ERR_WHY_BUSY with the owner's pid in the text. */

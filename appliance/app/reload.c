@@ -41,7 +41,16 @@ static void value_of(const struct settings_section *s, const struct ph_setting *
     settings_show(&alone, config, out);
 }
 
-static void compare(const char *name, const struct settings_section *s, const void *before,
+static void tell(const char *section, const char *title, const char *setting)
+{
+    char name[200];
+
+    snprintf(name, sizeof name, title ? "%s \"%s\"" : "%s", section, title);
+    log_warn(&log_reload, "needs_restart", L_Z("section", name), L_Z("setting", setting));
+}
+
+/* title NULL: a section without. */
+static void compare(const struct settings_section *s, const char *title, const void *before,
                     const void *after)
 {
     struct buf a, b;
@@ -54,7 +63,7 @@ static void compare(const char *name, const struct settings_section *s, const vo
         value_of(s, t, before, &a);
         value_of(s, t, after, &b);
         if (!str_eq(buf_str(&a), buf_str(&b)))
-            log_warn(&log_reload, "needs_restart", L_Z("section", name), L_Z("setting", t->name));
+            tell(s->name, title, t->name);
     }
     buf_fini(&a);
     buf_fini(&b);
@@ -70,18 +79,18 @@ static const struct port_conf *port_named(const struct config *c, const char *na
 
 static void compare_ports(const struct config *before, const struct config *after)
 {
+    const struct settings_section *s = &config_titled[CONFIG_LISTENER].section;
+
     for (size_t i = 0; i < after->n_ports; i++) {
         const struct port_conf *old = port_named(before, after->ports[i].name);
         if (old)
-            compare(old->name, &config_titled[CONFIG_LISTENER].section, old, &after->ports[i]);
+            compare(s, old->name, old, &after->ports[i]);
         else
-            log_warn(&log_reload, "needs_restart", L_Z("section", after->ports[i].name),
-                     L_Z("setting", "listener"));
+            tell(s->name, after->ports[i].name, "it is new");
     }
     for (size_t i = 0; i < before->n_ports; i++)
         if (!port_named(after, before->ports[i].name))
-            log_warn(&log_reload, "needs_restart", L_Z("section", before->ports[i].name),
-                     L_Z("setting", "listener"));
+            tell(s->name, before->ports[i].name, "it is gone");
 }
 
 static void tell_what_waits(const struct config *before, const struct config *after)
@@ -90,7 +99,12 @@ static void tell_what_waits(const struct config *before, const struct config *af
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         for (const struct settings_section *s = lists[i]; s->name; s++)
-            compare(s->name, s, before, after);
+            compare(s, NULL, before, after);
+    const struct settings_section *added;
+    void *old, *fresh;
+    for (size_t i = 0; (added = config_extra_section(i, &old, before)); i++)
+        if (config_extra_section(i, &fresh, after))
+            compare(added, NULL, old, fresh);
     compare_ports(before, after);
 }
 

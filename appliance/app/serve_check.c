@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* What posthouse refuses to start with. */
 #include "appliance/app/serve.h"
+#include "appliance/app/strangers.h"
 #include "appliance/base/text.h"
 #include <errno.h>
 #include <stdio.h>
@@ -46,18 +47,108 @@ static int check_hostname(struct config *c, struct err *err)
     return 0;
 }
 
-int serve_check(struct config *c, struct err *err)
+/* ---- Who is trusted. */
+
+static int check_relay(const struct config *c, struct err *err)
+{
+    const char *relay = c->relay.enabled ? stranger_in(c->relay.trusted_networks) : NULL,
+               *guard = stranger_in(c->guard.trusted);
+
+    if (relay)
+        return ERR(err, ERR_PERM,
+                   "it would be an open relay: relay.trusted_networks lets %s, a stranger, send to "
+                   "anybody without a login; name your own networks only",
+                   relay);
+    if (guard)
+        return ERR(err, ERR_PERM,
+                   "guard.trusted frees %s, a stranger, of all limits and bans; name your own "
+                   "networks only",
+                   guard);
+    for (size_t i = 0; i < c->n_ports; i++) {
+        const struct port_conf *p = &c->ports[i];
+        const char *proxy = p->enabled ? stranger_in(p->proxy_from) : NULL;
+        if (proxy)
+            return ERR(err, ERR_PERM,
+                       "listener \"%s\": its proxy_from lets %s, a stranger, say that it is "
+                       "anybody; name your own proxies only",
+                       p->name, proxy);
+    }
+    return 0;
+}
+
+/* ---- Ports. */
+
+static bool all_addresses(const char *list)
+{
+    struct str rest = str_from(list), word;
+    bool any = false;
+
+    while (settings_list_next(&rest, &word)) {
+        if (str_eq(word, STR("0.0.0.0")) || str_eq(word, STR("::")))
+            return true;
+        any = true;
+    }
+    return !any;
+}
+
+static bool share_an_address(const char *a, const char *b)
+{
+    struct str as = str_from(a), bs, one, other;
+
+    if (all_addresses(a) || all_addresses(b))
+        return true;
+    while (settings_list_next(&as, &one))
+        for (bs = str_from(b); settings_list_next(&bs, &other);)
+            if (str_ieq(one, other))
+                return true;
+    return false;
+}
+
+static int check_ports(const struct config *c, struct err *err)
 {
     size_t open = 0;
 
+    for (size_t i = 0; i < c->n_ports; i++) {
+        const struct port_conf *p = &c->ports[i];
+        if (!p->enabled)
+            continue;
+        open++;
+        if (p->port && p->port == c->metrics.port &&
+            share_an_address(p->address, c->metrics.address))
+            return ERR(err, ERR_PERM, "listener \"%s\" and metrics.port both want port %lld",
+                       p->name, (long long)p->port);
+        for (size_t k = 0; k < i; k++) {
+            const struct port_conf *q = &c->ports[k];
+            if (q->enabled && p->port && p->port == q->port &&
+                share_an_address(p->address, q->address))
+                return ERR(err, ERR_PERM, "listeners \"%s\" and \"%s\" both want port %lld",
+                           q->name, p->name, (long long)p->port);
+        }
+    }
+    if (!open)
+        return ERR(err, ERR_PERM, "every listener is switched off");
+    return 0;
+}
+
+static int check_programs(const struct config *c, struct err *err)
+{
+    for (size_t i = 0; i < c->n_programs; i++) {
+        const struct exec_program *p = &c->programs[i];
+        if (p->argv[0] && access(p->argv[0], F_OK) != 0)
+            return ERR(err, ERR_PERM, "program \"%s\": its command %s: %s", p->name, p->argv[0],
+                       strerror(errno));
+    }
+    return 0;
+}
+
+int serve_check(struct config *c, struct err *err)
+{
     if (c->main.data[0] != '/')
         return ERR(err, ERR_PERM, "main.data: '%.60s' is not an absolute path", c->main.data);
     if (c->main.socket[0] && c->main.socket[0] != '/')
         return ERR(err, ERR_PERM, "main.socket: '%.60s' is not an absolute path", c->main.socket);
-    for (size_t i = 0; i < c->n_ports; i++)
-        open += c->ports[i].enabled;
-    if (!open)
-        return ERR(err, ERR_PERM, "every listener is switched off");
+    if (check_ports(c, err) || check_relay(c, err) || check_programs(c, err))
+        return -1;
     return check_hostname(c, err);
 }
 
@@ -72,6 +163,12 @@ int serve_check_data(const struct config *c, const struct service_user *u, struc
         return ERR(err, ERR_PERM, "cannot look at the data folder %s: %s", path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return ERR(err, ERR_PERM, "the data folder %s is not a folder", path);
+    if (!datadir_fits(path) && (st.st_uid != u->uid || st.st_mode & S_IRWXO))
+        return ERR(
+            err, ERR_PERM,
+            "main.data: the folder %s holds other things; name one that is posthouse's alone, "
+            "/var/lib/posthouse for example",
+            path);
     if (st.st_uid != u->uid)
         return ERR(err, ERR_PERM, "the data folder %s belongs to another user; run: chown -R %s %s",
                    path, u->name[0] ? u->name : "the user of posthouse", path);

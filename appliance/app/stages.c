@@ -95,6 +95,23 @@ static struct filters_config *over(const struct config *c, struct snapshot *snap
     return filters_config_over(registry(), find, on_free, h);
 }
 
+void stages_check(const struct config *c, const char *path, struct buf *errors, struct err *err)
+{
+    struct held h = {.config = c};
+    struct err one;
+
+    if (!declared)
+        return;
+    struct filters_config *config = filters_config_over(stages, find, NULL, &h);
+    for (size_t i = 0; i < filters_registry_count(stages); i++)
+        if (filters_config_check_stage(config, i, &one)) {
+            if (!errors->n)
+                *err = one;
+            buf_printf(errors, "%s: %s\n", path, one.text);
+        }
+    filters_config_unref(&config);
+}
+
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
                 struct store *store, struct resolver *resolver, const struct runner *runner,
                 struct filters **out, struct err *err)
@@ -108,7 +125,7 @@ int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *
                                     .config = config,
                                     .sealed = !resolver,
                                     .runner = runner};
-    int rc = filters_config_check(config, err) || filters_open(&env, out, err) ? -1 : 0;
+    int rc = filters_open(&env, out, err);
 
     filters_config_unref(&config);
     return rc;
@@ -118,7 +135,7 @@ int stages_reload(struct filters *f, const struct config *c, struct snapshot *sn
                   struct err *err)
 {
     struct filters_config *config = over(c, snapshot);
-    int rc = filters_config_check(config, err) || filters_reload(f, config, err) ? -1 : 0;
+    int rc = filters_reload(f, config, err);
 
     filters_config_unref(&config);
     return rc;

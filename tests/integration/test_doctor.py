@@ -53,14 +53,16 @@ def test_a_good_one(serve):
 
 
 def test_what_is_wrong(serve):
-    serve.listeners["smtp"]["proxy_from"] = "0.0.0.0/0"
-    serve.start("relay {\n enabled = yes\n trusted_networks = 0.0.0.0/0\n}\nguard { trusted = 0.0.0.0/0 }\nsmtp { sender_check = no }\n"
-                "directory { upgrade_hashes = no }\n")
+    serve.start("relay { enabled = yes }\nsmtp { sender_check = no }\ndirectory { upgrade_hashes = no }\n")
     serve.seed()
     for user, stored in (("ben", "{PLAIN}x"), ("cat", "{SHA}tESsBmE/yNY3lb6a0L6vVQEZNqw="), ("dan", "{NOPE}x")):
         assert serve.command("user", "add", user + "@example.com", stdin="x\n").code == 0
         if user != "dan":
             assert serve.command("password", "import", user + "@example.com", stdin=stored + "\n").code == 0
+    # what it wouldn't start with, but may be told before it is started again
+    serve.listeners["smtp"]["proxy_from"] = "0.0.0.0/0"
+    serve.write("relay {\n enabled = yes\n trusted_networks = 0.0.0.0/0\n}\nguard { trusted = 0.0.0.0/0 }\nsmtp { sender_check = no }\n"
+                "directory { upgrade_hashes = no }\n")
     f = Findings("--config", serve.path, "--no-dns")
     assert f.of("relay", "an open relay") == ["bad"] and f.of("relay", "no limit and no ban") == ["bad"]
     assert f.of("relay", "in the name of all others") == ["warn"] and f.of("listeners", "that it is anybody") == ["bad"]

@@ -195,12 +195,55 @@ def test_all_errors_with_their_lines(appliance):
     ("main { origin = 'a b' }", "'a b' is not a domain name"),
     ("main { postmaster = ann }", "'ann' is not an address"),
     ("smtp { banner = \"a\\nb\" }", "only printable ASCII"),
+    # what stages say of their settings, without being opened
+    ('milter { endpoints = "inet:host:99999" }', "milter: endpoints: "),
+    ("rewrite { rules = foo }", "rewrite: 'foo' is none of: "),
+    ("spf { skip = 10.0.0.1/8 }", "spf: skip: "),
+    ("rdns { skip = 10.0.0.1/8 }", "rdns: skip: "),
+    ("greylist { clients = all skip = nonsense }", "greylist: skip: "),
+    ("policy { dkim_required = 'exa mple' }", "policy: dkim_required: "),
+    ("dnslist { lists = 'zen.example.org 127.0.0.2=5' }", "dnslist: "),
+    ("dmarc { forwarders = 'not a domain!' }", "dmarc: forwarders: "),
+    ("arc_seal { domain = 'a b' }", "arc_seal: domain: "),
+    ("verify_sender { clients = all ask_as = x }", "verify_sender: ask_as: "),
+    ("clamav { database = bodies }", "clamav: database can't be bodies"),
+    # what would be insecure, or can't work
+    ("relay { trusted_networks = 0.0.0.0/0 }", "it would be an open relay: relay.trusted_networks lets 1.1.1.1"),
+    ("guard { trusted = {10.0.0.0/8, 2000::/3} }", "guard.trusted frees 2606:4700::1111"),
+    ('listener "x" { port = 26 proxy_from = 0.0.0.0/0 }', 'listener "x": its proxy_from lets 1.1.1.1'),
+    ('listener "x" { port = 26 }\nlistener "y" { port = 26 address = ::1 }', 'listeners "x" and "y" both want port 26'),
+    ('listener "x" { port = 26 address = 127.0.0.1 }\nmetrics { port = 26 }', 'listener "x" and metrics.port both want port 26'),
+    ('program "x" { command = "/nonexistent/check --fast" }', 'program "x": its command /nonexistent/check: No such file'),
 ])
 def test_rules_over_settings(appliance, text, want):
     appliance.write(text)
     ended = appliance.run("--check-config")
     assert ended.returncode == 1
     assert want in ended.stderr
+
+
+def test_one_port_on_two_addresses(appliance):
+    appliance.write('listener "x" { port = 26 address = 127.0.0.1 }\nlistener "y" { port = 26 address = 127.0.0.2 }\n'
+                    'metrics { port = 26 address = 127.0.0.3 }')
+    assert appliance.run("--check-config").returncode == 0
+
+
+@pytest.mark.parametrize("mode, owner", [(0o755, "other"), (0o755, "own"), (0o777, "own")])
+def test_a_folder_with_other_things_is_left_alone(appliance, mode, owner):
+    """No advice to give away, or to close, what isn't posthouse's."""
+    folder = appliance.folder / "etc"
+    folder.mkdir()
+    (folder / "passwd").write_text("x")
+    if owner == "other":
+        if not AS_ROOT:
+            pytest.skip("root alone can give folders away")
+        os.chown(folder, 1, 1)
+    folder.chmod(mode)
+    appliance.main["data"] = '"%s"' % folder
+    appliance.write()
+    ended = appliance.run("--check-config")
+    assert ended.returncode == 1 and "holds other things" in ended.stderr and "run:" not in ended.stderr
+    assert folder.stat().st_mode & 0o777 == mode
 
 
 def test_show_config_is_a_configuration(appliance):
@@ -293,10 +336,10 @@ def test_host_name_that_is_none(appliance, name):
 
 def test_a_stage_refuses_its_settings(appliance):
     """Late in the start: what has begun by then ends in order."""
-    appliance.write("milter {\n    endpoints = {\"inet:nonsense\"}\n}\n")
+    appliance.write("clamav { database = %s }\n" % ("x" * 300))
     ended = appliance.run()
     assert ended.returncode == 1 and "Sanitizer" not in ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith("posthouse serve: stage milter can't be opened: endpoints: ")
+    assert ended.stderr.splitlines()[-1].startswith("posthouse serve: stage clamav can't be opened: ")
 
 
 def test_data_folder_for_everybody(appliance):
@@ -599,11 +642,12 @@ def test_what_needs_a_restart_is_said(appliance):
     appliance.start()
     appliance.main["inet"] = "any"
     appliance.listeners["smtp"]["max_connections"] = 5
-    appliance.write('store { readers = 3 }\nlistener "new" { port = 0 }')
+    appliance.write('store { readers = 3 }\nlistener "new" { port = 0 }\nfilters { watchdog = 11s }\nclamav { threads = 3 }')
     appliance.hup()
     lines = [line for line in appliance.log().splitlines() if "needs_restart" in line]
-    assert [re.search(r"section=(\S+) setting=(\S+)", line).groups() for line in lines] == [
-        ("main", "inet"), ("store", "readers"), ("smtp", "max_connections"), ("new", "listener")]
+    assert [re.search(r'section=(\S+|".*") setting=(\S+|".*")$', line).groups() for line in lines] == [
+        ("main", "inet"), ("store", "readers"), ("filters", "watchdog"), ("clamav", "threads"), (r'"listener \"smtp\""', "max_connections"),
+        (r'"listener \"new\""', '"it is new"')]
 
 
 def test_many_reloads_at_once(appliance):

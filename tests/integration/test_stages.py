@@ -169,6 +169,20 @@ def test_points(run, how):
             server.stop()
 
 
+def test_421_for_a_message_ends_the_session(run):
+    """RFC 5321 3.8: who says 421 closes."""
+    server = run("every", settings=("every.point=message", "every.verdict=defer", "every.reply=421 4.7.9 Later", "limits.mode=off"))
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=15) as client:
+        client.ehlo("client.example")
+        client.mail("a@example.org")
+        client.rcpt(XANDROS)
+        assert client.docmd("DATA")[0] == 354
+        client.send("Subject: x\r\n\r\nHello\r\n.\r\n")
+        assert client.getreply() == (421, b"4.7.9 Later")
+        assert client.file.read() == b""
+        client.close()
+
+
 def test_one_recipient_of_two(run):
     server = run("every", settings=("every.point=rcpt", "every.verdict=reject", "every.needle=vivita"))
     assert send(server, to=(VIVITA, XANDROS))[0] == 250

@@ -214,6 +214,65 @@ static void circle(void **state)
     world_fini(&w);
 }
 
+static void waits_for_itself(void **state)
+{
+    struct world w;
+    struct err err = {0};
+
+    (void)state;
+    begin(&w);
+    add(&w, 0, NULL, 0);
+    add(&w, 1, "a,b", 0);
+    assert_int_equal(world_try_open(&w, &err), -1);
+    assert_string_equal(err.text, "stage b waits (`after`) for itself");
+    world_fini(&w);
+}
+
+static unsigned looked_at, opened;
+static int refuse_settings(const void *conf, struct ph_err *err)
+{
+    (void)conf;
+    looked_at++;
+    snprintf(err->text, sizeof err->text, "word: not this one");
+    return -1;
+}
+static int count_open(const struct ph_host *host, const void *conf, void **inst, struct ph_err *err)
+{
+    (void)host, (void)conf, (void)inst, (void)err;
+    opened++;
+    return 0;
+}
+
+/* What a stage says of its settings is heard before any stage is opened; but not of one that is
+ * off. */
+static void looks_at_settings_first(void **state)
+{
+    struct world w;
+    struct err err = {0};
+
+    (void)state;
+    looked_at = opened = 0;
+    begin(&w);
+    world_add(&w, (struct ph_stage){.name = "early",
+                                    .points = PH_AT(PH_MAIL),
+                                    .open = count_open,
+                                    .on_point = fake_point});
+    world_add(&w, (struct ph_stage){.name = "picky",
+                                    .points = PH_AT(PH_MAIL),
+                                    .after = "early",
+                                    .check = refuse_settings,
+                                    .on_point = fake_point});
+    assert_int_equal(world_try_open(&w, &err), -1);
+    assert_string_equal(err.text, "picky: word: not this one");
+    assert_int_equal(looked_at, 1);
+    assert_int_equal(opened, 0);
+    world_set(&w, "picky.mode=off");
+    world_open(&w);
+    assert_int_equal(looked_at, 1);
+    assert_int_equal(opened, 1);
+    world_fini(&w);
+}
+
 static void stops_others(void **state)
 {
     struct world w;
@@ -536,6 +595,8 @@ int main(void)
         cmocka_unit_test(verdicts),
         cmocka_unit_test(order_and_facts),
         cmocka_unit_test(circle),
+        cmocka_unit_test(waits_for_itself),
+        cmocka_unit_test(looks_at_settings_first),
         cmocka_unit_test(stops_others),
         cmocka_unit_test(second_answer),
         cmocka_unit_test(recipients),

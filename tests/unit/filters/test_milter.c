@@ -617,7 +617,7 @@ static void settings(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         set("endpoints", bad[i]);
         assert_int_equal(world_try_open(&w, &err), -1);
-        assert_non_null(strstr(err.text, "stage milter can't be opened: endpoints: \""));
+        assert_non_null(strstr(err.text, "milter: endpoints: \""));
     }
     set("endpoints", "unix:/a/b");
     const struct filters_env env = {
