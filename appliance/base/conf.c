@@ -329,6 +329,8 @@ static int load(const char *path, struct buf *text)
     if (f)
         fclose(f);
     if (ok) {
+        if (str_starts(buf_str(text), STR("\xef\xbb\xbf"))) /* a mark of some editors */
+            memset(text->p, ' ', 3);
         blank_comments(text->p, text->n);
         fill_empty_lists(text->p, text->n);
         buf_add_z(text, "\n" SENTINEL "()\n");

@@ -106,6 +106,9 @@ static void test_values(void **state)
     assert_string_equal(read_text("box { label = '${HOME}' }"), "1 box.label=${HOME};1 box end;|");
     assert_string_equal(read_text("box { label = \"\" }"), "1 box.label=;1 box end;|");
     assert_string_equal(read_text(""), "|");
+    assert_string_equal(read_text("\xef\xbb\xbf"
+                                  "box { size = 7 }"),
+                        "1 box.size=7;1 box end;|");
 }
 
 static void test_comments_in_strings(void **state)
