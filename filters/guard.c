@@ -340,7 +340,6 @@ bool guard_login_ask(struct guard_client *c, struct str account, struct guard_te
     else
         return true;
     g->stats.logins_refused++;
-    log_info(&guard_log, "login_refused", L_STR("user", account), L_Z("reason", why->z));
     return false;
 }
 

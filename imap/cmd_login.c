@@ -117,6 +117,8 @@ static int ask_directory(struct imap_command *cmd)
     struct guard_text why;
     if (!l->asked && !guard_login_ask(&s->guard, l->sasl.user, &why)) { /* SCRAM asks twice */
         s->failed_logins++;
+        log_info(&s->log, "login_refused", L_STR("user", l->sasl.user),
+                 L_Z("ip", conn_peer(s->conn)->ip), L_Z("reason", why.z));
         imap_no(cmd, "LIMIT", why.z);
         return -1;
     }

@@ -48,7 +48,8 @@ static void login_failed(struct smtp_session *s)
     unsigned n = ++s->auth_failures;
     uint64_t mine = s->conf->auth_delay * (n + 1) / 2;
     smtp_count_login(SMTP_LOGIN_FAILED);
-    log_info(&s->log, "login_failed", L_Z("ip", conn_peer(s->conn)->ip), L_UINT("failures", n));
+    log_info(&s->log, "login_failed", L_Z("user", s->auth_asked), L_Z("ip", conn_peer(s->conn)->ip),
+             L_UINT("failures", n));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
     else
@@ -132,6 +133,8 @@ static bool may_try(struct smtp_session *s)
     s->auth_open = guard_login_ask(&s->guard, str_from(s->auth_asked), &why);
     if (s->auth_open)
         return true;
+    log_info(&s->log, "login_refused", L_Z("user", s->auth_asked),
+             L_Z("ip", conn_peer(s->conn)->ip), L_Z("reason", why.z));
     finish(s);
     smtp_session_enter(s, SMTP_READY);
     smtp_count_error(s);

@@ -16,6 +16,7 @@ struct run {
     void *ctx;
     struct import_count count;
     const char *root;
+    struct export_names *names;
     struct arena *mem; /* a mailbox's */
     struct export_folder folder;
 };
@@ -106,6 +107,7 @@ static int take_folder(struct run *r, json_t *row, const char *root, struct str 
     arena_clear(r->mem);
     r->folder = (struct export_folder){
         .root = root,
+        .names = r->names,
         .name = arena_str(r->mem, str_from(json_string_value(json_object_get(row, "name")))),
         .uidvalidity = (uint32_t)json_integer_value(json_object_get(row, "uidvalidity")),
         .uidnext = (uint32_t)json_integer_value(json_object_get(row, "uidnext")),
@@ -139,13 +141,16 @@ static int take_account(struct run *r, const char *account, const char *root, st
 }
 
 /* A folder of the account's name; an address may hold what a path must not. */
-static int account_root(const char *top, const char *account, struct buf *out, struct err *err)
+static int account_root(struct run *r, const char *account, struct buf *out, struct err *err)
 {
     buf_clear(out);
-    buf_printf(out, "%s/", top);
+    buf_printf(out, "%s/", r->root);
+    size_t at = out->n;
     for (size_t i = 0; account[i]; i++)
         buf_add_char(out, account[i] == '/' || (i == 0 && account[i] == '.') ? '_' : account[i]);
-    return buf_ok(out) ? 0 : ERR(err, ERR_PERM, "a path that is too long");
+    return export_name_take(r->names, out, at, "") == 0
+               ? 0
+               : ERR(err, ERR_PERM, "a path that is too long");
 }
 
 static int take_accounts(struct run *r, struct err *err)
@@ -162,7 +167,7 @@ static int take_accounts(struct run *r, struct err *err)
     {
         const char *account = json_string_value(row);
         if (rc == 0)
-            rc = account_root(r->root, account, &path, err);
+            rc = account_root(r, account, &path, err);
         if (rc == 0)
             rc = take_account(r, account, buf_z(&path), err);
     }
@@ -195,8 +200,10 @@ int export_all(const struct import_call *call, const struct export_form *form, v
         return import_refused(call, &err);
     import_count_init(&r.count, "export", call->json, call->progress);
     r.mem = arena_new(0);
+    r.names = export_names_new();
     rc = account ? take_one(&r, account, &err) : take_accounts(&r, &err);
     import_wire_close(&r.wire);
     arena_free(&r.mem);
+    export_names_free(&r.names);
     return import_count_end(&r.count, rc ? &err : NULL);
 }

@@ -3,13 +3,15 @@
  * after the other, in constant memory. Floor 6 (app). Threads: one; blocking. */
 #ifndef PH_APP_EXPORT_H
 #define PH_APP_EXPORT_H
+#include "appliance/app/export_names.h"
 #include "appliance/app/import.h"
 #include "appliance/app/import_wire.h"
 
 enum { EXPORT_KEYWORDS = 64 };
 struct export_folder {
-    const char *root; /* the account's folder on the disk; not made yet */
-    struct str name;  /* UTF-8, "INBOX" */
+    const char *root; /* the account's folder on the disk */
+    struct export_names *names;
+    struct str name; /* UTF-8, "INBOX" */
     uint32_t uidvalidity, uidnext;
     bool subscribed;
     struct str keywords[EXPORT_KEYWORDS]; /* by flag bit */

@@ -65,16 +65,15 @@ static int make_folders(struct maildir *d, struct err *err)
 /* Two names may be the same there: dots aren't possible in them. */
 static int make_free(struct maildir *d, const struct export_folder *f, struct err *err)
 {
-    struct stat st;
+    size_t at;
 
     buf_clear(&d->path);
     buf_printf(&d->path, "%s/", f->root);
-    if (maildir_folder_encode(f->name, &d->path) != 0)
-        return ERR(err, ERR_PERM, "a mailbox's name is too long for a Maildir");
-    while (!str_eq(f->name, STR("INBOX")) && lstat(buf_z(&d->path), &st) == 0 &&
-           buf_add_char(&d->path, '_') == 0)
-        ;
-    return buf_ok(&d->path) ? make_folders(d, err) : ERR(err, ERR_PERM, "a path that is too long");
+    at = d->path.n;
+    if (maildir_folder_encode(f->name, &d->path) != 0 ||
+        export_name_take(f->names, &d->path, at, "") != 0)
+        return ERR(err, ERR_PERM, "a path that is too long");
+    return make_folders(d, err);
 }
 
 static int write_keywords(struct maildir *d, const struct export_folder *f, struct err *err)

@@ -35,22 +35,33 @@ static int failed(const struct mbox_out *o, struct err *err)
     return ERR(err, ERR_PERM, "cannot write %.*s: %s", (int)o->path.n, o->path.p, strerror(errno));
 }
 
-/* Levels are folders; what would climb out of them, or be hidden, is not. */
+/* Levels are folders; what would climb out of them, or be hidden, is not. No folder has a name that
+ * a file might have. */
 static int make_path(struct mbox_out *o, const struct export_folder *f, struct err *err)
 {
     struct str level, rest = f->name;
+    size_t at = 0;
 
     buf_clear(&o->path);
     buf_add_z(&o->path, f->root);
     while (rest.n) {
         str_cut(rest, '/', &level, &rest);
-        buf_add_z(&o->path, level.p[0] == '.' ? "/_" : "/");
+        buf_add_char(&o->path, '/');
+        at = o->path.n;
+        if (level.n && level.p[0] == '.')
+            buf_add_char(&o->path, '_');
         buf_add_str(&o->path, level);
-        if (rest.n && mkdir(buf_z(&o->path), 0700) != 0 && errno != EEXIST)
+        if (!rest.n)
+            break;
+        export_name_shorten(&o->path, at);
+        if (str_iends(buf_str(&o->path), STR(".mbox")))
+            buf_add_char(&o->path, '_');
+        if (mkdir(buf_z(&o->path), 0700) != 0 && errno != EEXIST)
             return failed(o, err);
     }
-    buf_add_z(&o->path, ".mbox");
-    return buf_ok(&o->path) ? 0 : ERR(err, ERR_PERM, "a path that is too long");
+    return export_name_take(f->names, &o->path, at, ".mbox") == 0
+               ? 0
+               : ERR(err, ERR_PERM, "a path that is too long");
 }
 
 static int begin(void *ctx, const struct export_folder *f, struct err *err)

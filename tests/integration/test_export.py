@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """posthouse export: mail goes back out, to be served by Dovecot with the same UIDs, or read as mbox files."""
+import base64
 import imaplib
 import mailbox
+import os
+import re
 
 from conftest import ok, posthouse
 from test_import import FLAGS, IMPORT, TEXTS, USER, bring, content, dovecot, everything, needs_dovecot
@@ -9,6 +12,11 @@ from test_import import FLAGS, IMPORT, TEXTS, USER, bring, content, dovecot, eve
 
 def write(form, path, *options, data):
     return posthouse("export", form, str(path), *options, "--json", data=data, timeout=IMPORT)
+
+
+def utf7(text):
+    """Between "&" and "-" (RFC 3501 5.1.3)."""
+    return base64.b64encode(text.encode("utf-16-be")).decode().rstrip("=").replace("/", ",")
 
 
 def fill(client):
@@ -90,3 +98,22 @@ def test_mbox(start, folder):
     assert len(mailbox.mbox(folder / "out" / "Lists" / "B\u00f6rse.mbox")) == 6
     assert write("mbox", folder / "out", "--account", USER, data=server.data).code == 1  # never over what is there
     assert write("mbox", folder / "out2", "--account", "nobody@example.com", data=server.data).code == 1
+
+
+def test_names_that_files_cannot_have(start, folder):
+    """However users call their mailboxes: they come out, all of them, and so do those of others."""
+    server = start()
+    long, deep = "L" * 255, "/".join("d%d" % n + "x" * 40 for n in range(12))
+    names = ["x", "x.mbox/y", "x.mbox_/y", long, long[:-1] + "M", deep, ".hidden", "_.hidden", "a.b", "a_b", "\u20ac" * 80]
+    with server.imap() as client:
+        for n, name in enumerate(names):
+            quoted = '"%s"' % (name if name.isascii() else "&%s-" % utf7(name))
+            ok(client.create(quoted))
+            ok(client.append(quoted, None, None, b"Subject: %d\r\n\r\nx\r\n" % n))
+    for form in ("mbox", "maildir"):
+        result = write(form, folder / form, data=server.data)
+        assert result.code == 0 and result.json["exported"] == len(names), result.out
+        root = folder / form / USER
+        found = [p for p in root.rglob("*") if p.is_file() and re.search(rb"^Subject: \d+\r?$", p.read_bytes(), re.M)]
+        assert sorted(int(re.search(rb"^Subject: (\d+)", p.read_bytes(), re.M)[1]) for p in found) == list(range(len(names)))
+        assert all(len(os.fsencode(p.name)) <= 220 for p in root.rglob("*"))

@@ -6,6 +6,7 @@ import http.server
 import imaplib
 import json
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -61,9 +62,11 @@ def test_smtp(server, initial):
 
 def test_smtp_refusals(server):
     with server.smtp("submission") as c:
-        for wrong in (scram.Client(USER, "wrong"), scram.Client("nobody@example.com", "wrong")):
+        for name in (USER, "nobody@example.com"):
+            wrong = scram.Client(name, "wrong")
             with pytest.raises(scram.Refused, match="535 5.7.8 Wrong name or password"):
                 scram.smtp(c, PLAIN_SCRAM, wrong)
+            assert re.search(r"login_failed sid=\d+ user=%s ip=127\.0\.0\.1 " % re.escape(name), server.log())
         with pytest.raises(scram.Refused, match="501"):
             scram.smtp(c, PLAIN_SCRAM, client_of(server, authzid="vivita@example.com"))
     with server.smtp("submission") as c:
