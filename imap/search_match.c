@@ -6,6 +6,8 @@
 enum {
     DAY = 86400,
     FIELD_MAX = 4 * BODY_HEAD_MAX, /* a decoded field */
+    FIELDS_MAX = 5000, /* are looked at: each key of a program is held against each of them, in one
+                        * turn of a worker */
 };
 
 static enum search_truth truth(bool yes)
@@ -32,7 +34,7 @@ void search_message_head(struct search_message *m, struct arena *a, struct str p
     m->fields = NULL;
     m->n_fields = 0;
     for (int i = 0; i < 2; i++)
-        while (header_next(&parts[i], &f)) {
+        while (m->n_fields < FIELDS_MAX && header_next(&parts[i], &f)) {
             if (m->n_fields == cap) {
                 cap = cap ? cap * 2 : 32;
                 struct search_field *more = ARENA_ARRAY(a, struct search_field, cap);

@@ -23,7 +23,7 @@ struct search_message {
     const unsigned char
         *hits; /* enum search_truth of each needle in the text; NULL: nothing known */
 };
-/* Splits the heads into fields; views into them. */
+/* Splits the heads into fields, the first 5000; views into them. */
 void search_message_head(struct search_message *m, struct arena *a, struct str prefix,
                          struct str head);
 enum search_truth search_match(const struct search_key *k, struct search_message *m);

@@ -271,12 +271,28 @@ static void borders(void **state)
     buf_fini(&b);
 }
 
+/* A head of nothing but fields is looked at so far, and no further: keys times fields is work. */
+static void many_fields(void **state)
+{
+    struct fixture *f = *state;
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    for (int i = 1; i < 6000; i++)
+        buf_printf(&b, "b%d: x\r\n", i);
+    buf_add_z(&b, "\r\n");
+    assert_int_equal(by_head(f, "HEADER b4000 x", buf_z(&b)), SEARCH_YES);
+    assert_int_equal(f->m.n_fields, 5000);
+    assert_int_equal(by_head(f, "HEADER b5500 x", buf_z(&b)), SEARCH_NO);
+    buf_fini(&b);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(rows),      TEST(undecided), TEST(heads),   TEST(texts),
-        TEST(encodings), TEST(parts),     TEST(borders),
+        TEST(encodings), TEST(parts),     TEST(borders), TEST(many_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
