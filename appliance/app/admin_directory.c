@@ -364,14 +364,31 @@ const struct admin_command admin_alias_commands[] = {
     {.group = NULL}};
 
 /* ---- password */
+/* True: it is said that nothing is to be done, as it is so already, or failed. */
+static bool as_it_is(struct admin_call *c, struct admin_session *s, struct str password,
+                     struct str hash, int *rc_out)
+{
+    bool same = false;
+
+    if (!admin_option(c, "if-other"))
+        return false;
+    *rc_out = directory_user_has(s->dir, admin_arg(c, 0), password, hash, &same, &c->err);
+    if (*rc_out == 0 && same)
+        c->result = json_pack("{sb}", "changed", 0);
+    return *rc_out != 0 || same;
+}
+
 static int password_set(struct admin_call *c)
 {
     struct admin_session s;
+    int rc;
 
     if (!c->password)
         return ERR(&c->err, ERR_PROTO, "no password given");
     if (admin_begin(c, &s))
         return -1;
+    if (as_it_is(c, &s, str_from(c->password), STR_NULL, &rc))
+        return admin_end(&s, rc);
     return revoke(c, admin_end(&s, directory_user_set_password(s.dir, admin_arg(c, 0),
                                                                str_from(c->password), &c->err)));
 }
@@ -389,11 +406,14 @@ static int password_remove(struct admin_call *c)
 static int password_import(struct admin_call *c)
 {
     struct admin_session s;
+    int rc;
 
     if (!c->password)
         return ERR(&c->err, ERR_PROTO, "no hash given");
     if (admin_begin(c, &s))
         return -1;
+    if (as_it_is(c, &s, STR_NULL, str_from(c->password), &rc))
+        return admin_end(&s, rc);
     return revoke(c, admin_end(&s, directory_user_set_hash(s.dir, admin_arg(c, 0),
                                                            str_from(c->password), &c->err)));
 }
@@ -410,17 +430,21 @@ static int password_make(struct admin_call *c)
     return 0;
 }
 
+static const char *const password_options[] = {"if-other", NULL};
 const struct admin_command admin_password_commands[] = {
-    {"password", "add", "ADDRESS", 1, 1, NULL, true, password_set, "The same as set."},
-    {"password", "set", "ADDRESS", 1, 1, NULL, true, password_set,
-     "Set a user's password; it is asked for, or read from standard input."},
+    {"password", "add", "ADDRESS", 1, 1, password_options, true, password_set, "The same as set."},
+    {"password", "set", "ADDRESS", 1, 1, password_options, true, password_set,
+     "Set a user's password; it is asked for, or read from standard input. --if-other: unless it "
+     "is "
+     "this one already."},
     {"password", "list", "[DOMAIN]", 0, 1, NULL, false, user_list,
      "List the users and the scheme of each password hash."},
     {"password", "show", "ADDRESS", 1, 1, NULL, false, user_get,
      "Show the scheme of a user's hash."},
     {"password", "remove", "ADDRESS", 1, 1, NULL, false, password_remove,
      "Remove the password: the user receives mail but cannot log in."},
-    {"password", "import", "ADDRESS", 1, 1, NULL, true, password_import,
-     "Store a hash made elsewhere ({SCHEME} or $id$), read from standard input."},
+    {"password", "import", "ADDRESS", 1, 1, password_options, true, password_import,
+     "Store a hash made elsewhere ({SCHEME} or $id$), read from standard input. --if-other: as "
+     "above."},
     {"password", "hash", "", 0, 0, NULL, true, password_make, "Print the hash of a password."},
     {.group = NULL}};

@@ -32,7 +32,8 @@ const char apply_help[] =
     "  What it leaves out stays as it is. Run again, it changes nothing. Each change is shown as "
     "the command that makes it.\n"
     "  --dry-run    show the changes only\n"
-    "  --prune      remove what the file doesn't name (mail of removed users is kept, detached)\n"
+    "  --prune      remove what the lists in the file don't name (mail of removed users is kept, "
+    "detached); of a list that isn't there, nothing\n"
     "  --passwords  set \"password\" or \"hash\" of users that are there already, too\n"
     "  Exit codes: 0 as the file says, 1 refused, 2 usage, 75 try again later.\n";
 
@@ -179,7 +180,10 @@ static int one(struct applying *a, const json_t *command)
 
     if (!a->dry && run(a, command, &result))
         return -1;
+    bool was_so = json_is_false(json_object_get(result, "changed"));
     json_decref(result);
+    if (was_so)
+        return 0;
     json_array_append_new(a->done, as_typed(command));
     if (!a->json)
         printf("%s\n", json_string_value(json_array_get(a->done, json_array_size(a->done) - 1)));
@@ -229,8 +233,11 @@ static int apply(struct applying *a)
         ask_wishes(a, users) == 0) {
         const struct apply_state now = {
             .domains = domains, .users = users, .aliases = aliases, .wishes = a->wishes};
-        plan = apply_plan(a->file, &now, &a->how);
-        rc = all(a, plan);
+        rc = apply_check_domains(a->file, &now, &a->err);
+        if (rc)
+            err_context(&a->err, "%s", a->path);
+        plan = rc ? NULL : apply_plan(a->file, &now, &a->how);
+        rc = rc ? rc : all(a, plan);
     }
     json_decref(domains);
     json_decref(users);

@@ -23,8 +23,11 @@ struct apply_state { /* what `domain list`, `user list`, `alias list` say */
     /* What `forward show` says of each user in the file whose wishes it names: by address. */
     const json_t *wishes;
 };
+/* ERR_PERM: an address of the file is in a domain that is neither there nor in the file. */
+int apply_check_domains(const json_t *file, const struct apply_state *now, struct err *err)
+    __attribute__((warn_unused_result));
 struct apply_how {
-    bool prune;     /* what the file doesn't name is removed */
+    bool prune;     /* what the lists of the file don't name is removed */
     bool passwords; /* set those of users that are there, too */
 };
 /* The commands that make the one from the other, in order: [{"argv": [...], "password": "..."}].

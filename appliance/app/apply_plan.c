@@ -4,25 +4,29 @@
 #include "appliance/base/mem.h"
 #include "appliance/base/settings.h"
 #include "appliance/base/str.h"
+#include "appliance/base/text.h"
+#include "appliance/directory/password_schemes.h"
+#include "appliance/mail/address.h"
 #include <string.h>
 
 /* ---- Is it well-formed? */
 
-enum kind { TEXT, FLAG, WORDS };
+enum kind { TEXT, FLAG, WORDS, SOME_WORDS, ADDRESS, SIZE, HASH };
 struct member {
     const char *name;
     enum kind kind;
     bool needed;
 };
+enum { FOLDED_MAX = 512 };
 static const struct member domain_members[] = {
-    {"domain", TEXT, true}, {"quota", TEXT, false}, {NULL, TEXT, false}};
-static const struct member user_members[] = {{"address", TEXT, true},   {"name", TEXT, false},
-                                             {"password", TEXT, false}, {"hash", TEXT, false},
-                                             {"quota", TEXT, false},    {"enabled", FLAG, false},
-                                             {"allow", TEXT, false},    {"forward", WORDS, false},
-                                             {"copy", FLAG, false},     {NULL, TEXT, false}};
+    {"domain", TEXT, true}, {"quota", SIZE, false}, {NULL, TEXT, false}};
+static const struct member user_members[] = {{"address", ADDRESS, true}, {"name", TEXT, false},
+                                             {"password", TEXT, false},  {"hash", HASH, false},
+                                             {"quota", SIZE, false},     {"enabled", FLAG, false},
+                                             {"allow", TEXT, false},     {"forward", WORDS, false},
+                                             {"copy", FLAG, false},      {NULL, TEXT, false}};
 static const struct member alias_members[] = {
-    {"address", TEXT, true}, {"destinations", WORDS, true}, {NULL, TEXT, false}};
+    {"address", TEXT, true}, {"destinations", SOME_WORDS, true}, {NULL, TEXT, false}};
 static const struct section {
     const char *name;
     const struct member *members;
@@ -41,6 +45,40 @@ static bool is_word(const json_t *v)
     return json_is_string(v) && strncmp(json_string_value(v), "--", 2) != 0;
 }
 
+/* "2G" as octets; -1: it isn't a size. */
+static int64_t octets(const char *size)
+{
+    struct {
+        uint64_t size;
+    } word = {0};
+    const struct ph_setting table[] = {
+        {.name = "size", .type = PH_SIZE, .def = "0", .max = INT64_MAX}, PH_SETTING_END};
+    struct err err;
+
+    return settings_set(table, &word, STR("size"), str_from(size), &err) ? -1 : (int64_t)word.size;
+}
+
+static bool is_address(const char *word)
+{
+    struct buf folded;
+    struct err err;
+
+    buf_init(&folded, FOLDED_MAX);
+    bool yes = address_fold(str_from(word), &folded, &err) == 0;
+    buf_fini(&folded);
+    return yes;
+}
+
+static bool is_hash(const char *word)
+{
+    struct password_form form;
+
+    password_form_read(str_from(word), &form);
+    bool yes = form.kind != PASSWORD_UNKNOWN;
+    explicit_bzero(&form, sizeof form);
+    return yes;
+}
+
 static bool fits(const json_t *v, enum kind kind)
 {
     size_t i;
@@ -48,8 +86,17 @@ static bool fits(const json_t *v, enum kind kind)
 
     if (kind == TEXT)
         return is_word(v);
+    if (kind == ADDRESS)
+        return is_word(v) && is_address(json_string_value(v));
+    if (kind == HASH)
+        return is_word(v) && is_hash(json_string_value(v));
+    if (kind == SIZE)
+        return json_is_integer(v) ? json_integer_value(v) >= 0
+                                  : is_word(v) && octets(json_string_value(v)) >= 0;
     if (kind == FLAG)
         return json_is_boolean(v);
+    if (kind == SOME_WORDS && !json_array_size(v))
+        return false;
     json_array_foreach((json_t *)(uintptr_t)v, i, one)
     {
         if (!is_word(one) || !json_string_value(one)[0])
@@ -60,7 +107,13 @@ static bool fits(const json_t *v, enum kind kind)
 
 static int check_members(const struct section *s, size_t i, json_t *item, struct err *err)
 {
-    static const char *const kinds[] = {"text", "true or false", "a list of texts"};
+    static const char *const kinds[] = {"text",
+                                        "true or false",
+                                        "a list of texts",
+                                        "a list of texts, with at least one",
+                                        "an address",
+                                        "a size, 2G or a number of octets",
+                                        "a hash of a password that can be read"};
     const char *key;
     json_t *value;
 
@@ -160,24 +213,13 @@ static bool same_words(const json_t *a, const json_t *b)
     return true;
 }
 
-/* "2G" as octets; -1: it isn't a size, which the command will say. */
-static int64_t octets(const char *size)
-{
-    struct {
-        uint64_t size;
-    } word = {0};
-    const struct ph_setting table[] = {
-        {.name = "size", .type = PH_SIZE, .def = "0", .max = INT64_MAX}, PH_SETTING_END};
-    struct err err;
-
-    return settings_set(table, &word, STR("size"), str_from(size), &err) ? -1 : (int64_t)word.size;
-}
-
 static bool other_size(const json_t *item, const json_t *there)
 {
-    const char *wanted = text(item, "quota");
+    const json_t *wanted = json_object_get(item, "quota");
 
-    return wanted && octets(wanted) != json_integer_value(json_object_get(there, "quota"));
+    return wanted && (json_is_string(wanted) ? octets(json_string_value(wanted))
+                                             : json_integer_value(wanted)) !=
+                         json_integer_value(json_object_get(there, "quota"));
 }
 
 /* ---- The plan */
@@ -193,6 +235,15 @@ static json_t *command(json_t *plan, const char *group, const char *verb, const 
 static void add_word(json_t *argv, const char *word)
 {
     json_array_append_new(argv, json_string(word));
+}
+
+static void add_quota(json_t *argv, const char *option, const json_t *item)
+{
+    const json_t *quota = json_object_get(item, "quota");
+
+    json_array_append_new(argv, json_is_string(quota)
+                                    ? json_sprintf("%s%s", option, json_string_value(quota))
+                                    : json_sprintf("%s%lld", option, json_integer_value(quota)));
 }
 
 /* Of the command that was planned last. */
@@ -221,7 +272,7 @@ static void plan_domain(json_t *plan, const json_t *item, const struct apply_sta
     if (!there)
         command(plan, "domain", "add", name);
     if (json_is_object(item) && other_size(item, there))
-        add_word(command(plan, "domain", "quota", name), text(item, "quota"));
+        add_quota(command(plan, "domain", "quota", name), "", item);
 }
 
 static void plan_wishes(json_t *plan, const json_t *item, const json_t *are)
@@ -256,8 +307,8 @@ static void plan_new_user(json_t *plan, const json_t *item)
 
     if (name)
         json_array_append_new(argv, json_sprintf("--name=%s", name));
-    if (text(item, "quota"))
-        json_array_append_new(argv, json_sprintf("--quota=%s", text(item, "quota")));
+    if (json_object_get(item, "quota"))
+        add_quota(argv, "--quota=", item);
     if (text(item, "password"))
         with_password(plan, text(item, "password"));
 }
@@ -267,10 +318,10 @@ static void plan_password(json_t *plan, const json_t *item, bool is_new)
     const char *address = text(item, "address");
 
     if (text(item, "hash")) {
-        command(plan, "password", "import", address);
+        add_word(command(plan, "password", "import", address), "--if-other");
         with_password(plan, text(item, "hash"));
     } else if (text(item, "password") && !is_new) {
-        command(plan, "password", "set", address);
+        add_word(command(plan, "password", "set", address), "--if-other");
         with_password(plan, text(item, "password"));
     }
 }
@@ -289,7 +340,7 @@ static void plan_user(json_t *plan, const json_t *item, const struct apply_state
         if (name && strcmp(name, text(there, "name") ? text(there, "name") : "") != 0)
             add_word(command(plan, "user", "name", address), name);
         if (other_size(item, there))
-            add_word(command(plan, "user", "quota", address), text(item, "quota"));
+            add_quota(command(plan, "user", "quota", address), "", item);
     }
     if (!there || how->passwords)
         plan_password(plan, item, !there);
@@ -317,6 +368,8 @@ static void prune(json_t *plan, const json_t *file, const char *section, const j
     size_t i;
     const json_t *one;
 
+    if (!json_object_get(file, section)) /* it says nothing of them */
+        return;
     json_array_foreach((json_t *)(uintptr_t)there, i, one)
     {
         if (!find(json_object_get(file, section), member, text(one, member)))
@@ -326,6 +379,46 @@ static void prune(json_t *plan, const json_t *file, const char *section, const j
 
 #define EACH(section, item)                                                                        \
     json_array_foreach(json_object_get((json_t *)(uintptr_t)file, section), i, item)
+
+/* In whatever form each is written. */
+static bool has_domain(const json_t *list, const char *domain)
+{
+    struct buf a, b;
+    bool found = false;
+    size_t i;
+    const json_t *one;
+
+    buf_init(&a, FOLDED_MAX);
+    buf_init(&b, FOLDED_MAX);
+    bool readable = text_domain(str_from(domain), &a) == 0;
+    json_array_foreach((json_t *)(uintptr_t)list, i, one)
+    {
+        buf_clear(&b);
+        found = found || (readable && text_domain(str_from(domain_name(one)), &b) == 0 &&
+                          str_eq(buf_str(&a), buf_str(&b)));
+    }
+    buf_fini(&a);
+    buf_fini(&b);
+    return found;
+}
+
+int apply_check_domains(const json_t *file, const struct apply_state *now, struct err *err)
+{
+    static const char *const lists[] = {"users", "aliases"};
+    json_t *item;
+    size_t i;
+
+    for (size_t k = 0; k < ARRAY_LEN(lists); k++)
+        EACH(lists[k], item)
+        {
+            const char *address = text(item, "address"), *at = strrchr(address, '@');
+            if (!at || (!has_domain(now->domains, at + 1) &&
+                        !has_domain(json_object_get(file, "domains"), at + 1)))
+                return ERR(err, ERR_PERM, "%s[%zu]: there is no domain %.200s", lists[k], i,
+                           at ? at + 1 : address);
+        }
+    return 0;
+}
 
 json_t *apply_plan(const json_t *file, const struct apply_state *now, const struct apply_how *how)
 {

@@ -141,6 +141,27 @@ int directory_user_set_password(struct directory_admin *a, struct str address, s
     return admin_password_changed(a, id, password, str_from(hash), err);
 }
 
+int directory_user_has(struct directory_admin *a, struct str address, struct str password,
+                       struct str hash, bool *out, struct err *err)
+{
+    struct sql_stmt *st;
+    struct str id, stored;
+    struct err ignored;
+    int rc;
+    arena_clear(a->scratch);
+    if (admin_address(a, address, &id, err) < 0 ||
+        admin_prepare(a, "SELECT crypt FROM users WHERE id = ?", id, &st, err) < 0)
+        return -1;
+    rc = sql_step(st, err);
+    stored = rc == 1 ? arena_str(a->scratch, sql_text(st, 0)) : STR("");
+    sql_reset(st);
+    if (rc != 1)
+        return rc < 0 ? -1 : no_user(id, err);
+    *out = hash.p ? str_eq(stored, hash)
+                  : password_is_current(stored) && password_check(password, stored, &ignored);
+    return 0;
+}
+
 int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled,
                                struct err *err)
 {

@@ -59,6 +59,11 @@ int directory_user_set_password(struct directory_admin *a, struct str address, s
 /* Takes a hash as it is (import), any scheme password.h reads. */
 int directory_user_set_hash(struct directory_admin *a, struct str address, struct str hash,
                             struct err *err) __attribute__((warn_unused_result));
+/* *out: the user's stored hash is this one or, hash.p NULL, such a one as a change of the password
+ * to this one would make today. */
+int directory_user_has(struct directory_admin *a, struct str address, struct str password,
+                       struct str hash, bool *out, struct err *err)
+    __attribute__((warn_unused_result));
 int directory_user_set_enabled(struct directory_admin *a, struct str address, bool enabled,
                                struct err *err) __attribute__((warn_unused_result));
 int directory_user_set_name(struct directory_admin *a, struct str address, struct str name,

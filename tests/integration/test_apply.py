@@ -76,7 +76,12 @@ def test_what_differs(data):
     assert apply(data, other)["changed"] == 0
     # Passwords of users that are there: on demand.
     commands = apply(data, other, "--passwords")["commands"]
-    assert commands == ["password set one@apply.test", "password import two@apply.test"]
+    assert commands == ["password set one@apply.test --if-other"]
+    assert apply(data, other, "--passwords")["changed"] == 0
+    other["users"][1].update(hash="{PLAIN}another")
+    assert apply(data, other, "--passwords")["commands"] == ["password import two@apply.test --if-other"]
+    other["users"][0].update(quota=3 << 20)  # as `user list --json` says it
+    assert apply(data, other, "--passwords")["changed"] == 0
     # What is left out stays; what isn't named goes on demand.
     less = {"domains": [d["domain"] for d in run(data, "domain", "list")],
             "users": [{"address": u["address"]} for u in run(data, "user", "list") if not u["address"].startswith("three")],
@@ -85,6 +90,8 @@ def test_what_differs(data):
     assert apply(data, less)["changed"] == 0
     assert set(apply(data, less, "--prune")["commands"]) == {"alias remove first@apply.test", "user remove three@apply.test"}
     assert apply(data, less, "--prune")["changed"] == 0
+    # a list that isn't there says nothing of what is
+    assert apply(data, {}, "--prune")["changed"] == apply(data, {"aliases": less["aliases"]}, "--prune")["changed"] == 0
 
 
 def test_logs_in_and_sessions_end(server):
@@ -107,19 +114,22 @@ def test_logs_in_and_sessions_end(server):
     ('{"users": [{}]}', '"address" is missing'), ('{"users": [{"address": "a@b", "adress": "x"}]}', '"adress"'),
     ('{"users": [{"address": "a@b", "enabled": "yes"}]}', "users[0].enabled: want true or false"),
     ('{"aliases": [{"address": "a@b", "destinations": "x"}]}', "want a list"),
+    ('{"domains": ["new.test"], "aliases": [{"address": "a@new.test", "destinations": []}]}', "at least one"),
+    ('{"domains": ["new.test"], "users": [{"address": "a@new.test", "quota": "much"}]}', "want a size"),
+    ('{"domains": ["new.test"], "users": [{"address": "a@new.test", "hash": "nonsense"}]}', "want a hash"),
+    ('{"domains": ["new.test"], "users": [{"address": "a b"}]}', "want an address"),
+    ('{"domains": ["new.test"], "users": [{"address": "a@nowhere.test"}]}', "users[0]: there is no domain nowhere.test"),
     ('{"aliases": [{"address": "--force", "destinations": ["x"]}]}', "want text"),
     ('{"domains": [1]}', "domains[0]"), ('{"domains": [], "domains": []}', "duplicate"),
 ])
 def test_bad_files(server, text, words):
-    before = run(server.data, "user", "list")
+    before = run(server.data, "user", "list"), run(server.data, "domain", "list")
     assert words in apply(server.data, text, code=1)["error"]
-    assert run(server.data, "user", "list") == before
+    assert (run(server.data, "user", "list"), run(server.data, "domain", "list")) == before
 
 
 def test_what_commands_refuse(server):
-    said = apply(server.data, {"domains": ["apply.test"], "users": [{"address": "one@nowhere.test"}]}, code=1)
-    assert said["commands"] == ["domain add apply.test"] and "no domain nowhere.test" in said["error"]
-    said = apply(server.data, {"aliases": [{"address": "a@apply.test", "destinations": ["nobody@apply.test"]}]}, code=1)
+    said = apply(server.data, {"domains": ["apply.test"], "aliases": [{"address": "a@apply.test", "destinations": ["nobody@apply.test"]}]}, code=1)
     assert "does not exist" in said["error"]
     assert posthouse("apply", data=server.data).code == 2
     assert posthouse("apply", "--what", "x", data=server.data).code == 2
