@@ -4,7 +4,7 @@
 # Accounts xandros, vivita, karl @example.com with passwords xandros-pass ...; the log names them. Mount a volume on /data to keep the mail.
 FROM debian:bookworm-slim AS build
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-      gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev default-libmysqlclient-dev libcrypt-dev libargon2-dev libpam0g-dev libidn2-dev libconfuse-dev \
+      gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev default-libmysqlclient-dev libcrypt-dev libargon2-dev libpam0g-dev libidn2-dev zlib1g-dev libconfuse-dev \
       libseccomp-dev libjansson-dev libmicrohttpd-dev libunbound-dev libcurl4-openssl-dev libopendkim-dev libspf2-dev libclamav-dev && rm -rf /var/lib/apt/lists/*
 COPY . /src
 RUN cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPH_TESTS=OFF && ninja -C /build posthouse \
@@ -12,7 +12,7 @@ RUN cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPH_TESTS=OFF &
 
 FROM debian:bookworm-slim
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-      libuv1 libssl3 libsqlite3-0 libmariadb3 libcrypt1 libargon2-1 libpam0g libidn2-0 libconfuse2 libseccomp2 libjansson4 libmicrohttpd12 \
+      libuv1 libssl3 libsqlite3-0 libmariadb3 libcrypt1 libargon2-1 libpam0g libidn2-0 zlib1g libconfuse2 libseccomp2 libjansson4 libmicrohttpd12 \
       libunbound8 libcurl4 libopendkim11 libspf2-2 libclamav12 dns-root-data ca-certificates && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /data --shell /usr/sbin/nologin posthouse && mkdir /data && chown posthouse /data
 COPY --from=build /build/posthouse /usr/local/bin/posthouse

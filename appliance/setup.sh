@@ -2,7 +2,7 @@
 # setup.sh - sourced by appliance/run.sh and tests/run.sh: installs what is missing and builds. Expects $root.
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev libsqlite3-dev default-libmysqlclient-dev
- libcrypt-dev libargon2-dev libpam0g-dev libidn2-dev libconfuse-dev libseccomp-dev libjansson-dev libmicrohttpd-dev libunbound-dev
+ libcrypt-dev libargon2-dev libpam0g-dev libidn2-dev zlib1g-dev libconfuse-dev libseccomp-dev libjansson-dev libmicrohttpd-dev libunbound-dev
  dns-root-data libcurl4-openssl-dev libopendkim-dev libspf2-dev libclamav-dev ca-certificates"
 
 say() { printf '%s\n' "== $*" >&2; } # progress; standard output belongs to the program

@@ -44,6 +44,10 @@ bool text_charset_known(struct str charset); /* empty counts as known */
 int text_to_utf8(struct str charset, struct str in, struct buf *out);
 int text_fold(struct str utf8, struct buf *out);
 
+/* Within an element or attribute of XML 1.0: what has a meaning there is escaped, what may not
+ * stand there (controls, octets that are no UTF-8) becomes '?'. -1 only when out is full. */
+int text_xml(struct str s, struct buf *out);
+
 /* IMAP mailbox names (RFC 3501 5.1.3). Decode is strict: -1 for what has no canonical meaning. */
 int text_utf7_decode(struct str in, struct buf *utf8_out) __attribute__((warn_unused_result));
 int text_utf7_encode(struct str utf8, struct buf *out) __attribute__((warn_unused_result));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* base64, hex, quoted-printable. */
+/* base64, hex, quoted-printable, XML. */
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include <setjmp.h>
@@ -240,6 +240,32 @@ static void qp_many_blanks(void **state)
     check_qp(str_of(text, 400), str_of(text, 400));
 }
 
+static void check_xml(struct str in, const char *want)
+{
+    buf_clear(&out);
+    assert_int_equal(text_xml(in, &out), 0);
+    assert_string_equal(buf_z(&out), want);
+}
+
+static void xml(void **state)
+{
+    struct buf small;
+
+    (void)state;
+    check_xml(STR(""), "");
+    check_xml(STR("plain.example"), "plain.example");
+    check_xml(STR("</a><b c=\"d\" e='f'>&amp;]]>"),
+              "&lt;/a&gt;&lt;b c=&quot;d&quot; e=&apos;f&apos;&gt;&amp;amp;]]&gt;");
+    check_xml(STR("\xc3\xbc \xf0\x9f\x93\xae\t\n"), "\xc3\xbc \xf0\x9f\x93\xae\t\n");
+    check_xml(STR("a\0b\rc\x1b[0m\x1f"), "a?b?c?[0m?");
+    check_xml(STR("\xff\xc3"), "??");
+    check_xml(STR("\xef\xbf\xbe\xef\xbf\xbf\xef\xbf\xbd"), "??\xef\xbf\xbd"); /* U+FFFE, U+FFFF */
+    check_xml(STR("\xed\xa0\x80"), "???");                                    /* a surrogate */
+    buf_init(&small, 8);
+    assert_int_equal(text_xml(STR("1234&"), &small), -1);
+    buf_fini(&small);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -254,6 +280,7 @@ int main(void)
         T(qp_bodies),
         T(qp_leniency),
         T(qp_many_blanks),
+        T(xml),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
