@@ -227,21 +227,19 @@ static void read_row(struct sql_stmt *st, struct arena *a, struct dmarc_row *out
                               .record = arena_str(a, sql_blob(st, 9))};
 }
 
-int dmarc_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
-                       struct dmarc_row **out, size_t *n_out, struct err *err)
+#define COLUMNS                                                                                    \
+    "SELECT domain, author, ip, disposition, spf, dkim, override, messages, auth, record "         \
+    "FROM dmarc_result "
+
+/* room: octets of a's memory. */
+static int read_rows(struct sql_stmt *st, struct arena *a, size_t max, size_t room,
+                     struct dmarc_row **out, size_t *n_out, struct err *err)
 {
-    struct sql_stmt *st;
-    size_t n = 0, cap = 0;
+    size_t n = 0, cap = 0, before = arena_used(a);
     int rc = 0;
 
     *out = NULL;
-    if (sql_prepare(store_reader_sql(reader),
-                    "SELECT domain, author, ip, disposition, spf, dkim, override, messages, auth, "
-                    "record FROM dmarc_result WHERE day = ? ORDER BY domain, author, ip, digest",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, day);
-    while (n < max && (rc = sql_step(st, err)) == 1) {
+    while (n < max && arena_used(a) - before < room && (rc = sql_step(st, err)) == 1) {
         if (n == cap) {
             struct dmarc_row *more = ARENA_ARRAY(a, struct dmarc_row, cap ? cap * 2 : 64);
             if (n)
@@ -255,3 +253,33 @@ int dmarc_results_read(struct store_reader *reader, struct arena *a, int64_t day
     *n_out = n;
     return rc < 0 ? -1 : 0;
 }
+
+int dmarc_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
+                       struct dmarc_row **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(store_reader_sql(reader),
+                    COLUMNS "WHERE day = ? ORDER BY domain, author, ip, digest", &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    return read_rows(st, a, max, SIZE_MAX, out, n_out, err);
+}
+
+int dmarc_results_of(struct store_reader *reader, struct arena *a, int64_t day, struct str domain,
+                     size_t max, size_t room, struct dmarc_row **out, size_t *n_out,
+                     struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(store_reader_sql(reader),
+                    COLUMNS "WHERE day = ? AND domain = ? "
+                            "ORDER BY messages DESC, author, ip, digest",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    sql_bind_text(st, 2, domain);
+    return read_rows(st, a, max, room, out, n_out, err);
+}
+
+const struct daily_table dmarc_results_daily = {"dmarc_result", "messages"};

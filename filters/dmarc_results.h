@@ -6,7 +6,7 @@
  * most. */
 #ifndef PH_FILTERS_DMARC_RESULTS_H
 #define PH_FILTERS_DMARC_RESULTS_H
-#include "appliance/store/store.h"
+#include "filters/daily.h"
 #include "filters/dmarc_record.h"
 
 enum { DMARC_RESULTS_DAYS = 8, DMARC_RESULTS_ROWS = 100000 };
@@ -40,4 +40,10 @@ void dmarc_results_note(struct dmarc_results *r, const struct dmarc_row *one);
 int dmarc_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
                        struct dmarc_row **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
+/* Those of one domain, the most frequent first, at most max, and as many as fit into `room` octets
+ * of text. */
+int dmarc_results_of(struct store_reader *reader, struct arena *a, int64_t day, struct str domain,
+                     size_t max, size_t room, struct dmarc_row **out, size_t *n_out,
+                     struct err *err) __attribute__((warn_unused_result));
+extern const struct daily_table dmarc_results_daily;
 #endif
