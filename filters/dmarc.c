@@ -3,6 +3,7 @@
  * does that domain want done otherwise? Where SPF doesn't look (logins, trusted networks, our own),
  * nor does it. */
 #include "appliance/base/mem.h"
+#include "appliance/mail/header.h"
 #include "filters/builtin.h"
 #include "filters/dmarc_facts.h"
 #include "filters/dmarc_lists.h"
@@ -43,7 +44,8 @@ static const struct ph_setting dmarc_settings[] = {
                "Clients whose mail isn't checked; best the same as in spf.skip. Nor is that of those in guard.trusted, and of whoever "
                "has logged in."),
     PH_SETTING(BOOL, dmarc_conf, aggregate, PH_RELOAD, "yes", 0, 0,
-               "Count results for aggregate reports (RFC 9990), for domains that ask for them; the counts are kept for 8 days."),
+               "Count results for aggregate reports (RFC 9990), for domains that ask for them; the counts are kept until they are "
+               "reported (section reports), 8 days at most. Good reports of others aren't counted."),
     PH_SETTING_END};
 // clang-format on
 
@@ -114,25 +116,37 @@ static struct dmarc_outcome decide(const struct dmarc_stage *st, ph_turn turn,
     return o;
 }
 
+/* RFC 9990 3.3.2: how it begins. Two hosts that have nothing else to say to each other would
+ * report about each other's reports for ever. */
+static bool is_report(struct str head)
+{
+    struct header_field h;
+
+    return header_find(head, STR("Subject"), 0, &h) &&
+           str_starts(str_trim(h.value), STR("Report Domain:"));
+}
+
 /* RFC 9989 4.7: nobody gets reports who doesn't ask for them. */
 static void count(const struct dmarc_stage *st, ph_turn turn, const struct dmarc_verdict *v,
                   const struct dmarc_outcome *o)
 {
     const struct ph_host *host = st->host;
+    const struct ph_view *view = host->view(host, turn);
     struct str rest, uri;
     struct buf auth;
 
     if ((v->result != DMARC_RESULT_PASS && v->result != DMARC_RESULT_FAIL) || !v->record)
         return;
     rest = v->record->rua;
-    if (!dmarc_uri_next(&rest, &uri))
+    if (!dmarc_uri_next(&rest, &uri) ||
+        (v->result == DMARC_RESULT_PASS && is_report(str_of(view->head, view->head_size))))
         return;
     buf_init(&auth, DMARC_RECORD_LIMIT);
     dmarc_facts_auth(host, host->acts(host, turn), &auth);
     const struct dmarc_row row = {.domain = str_from(v->domain),
                                   .record = v->text,
                                   .author = str_from(v->author),
-                                  .ip = str_from(host->view(host, turn)->client_ip),
+                                  .ip = str_from(view->client_ip),
                                   .auth = buf_str(&auth),
                                   .disposition = o->disposition,
                                   .spf = v->spf,

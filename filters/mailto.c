@@ -19,7 +19,8 @@ static bool add_decoded(struct str in, struct buf *out)
     return true;
 }
 
-/* A comma could be read as two addresses by whoever reads the To field. */
+/* A comma could be read as two addresses by whoever reads the To field; nor is there one that would
+ * have to be quoted. */
 static bool plain(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -39,7 +40,7 @@ static bool take(struct arena *a, struct str path, struct mailto *out)
         rest.n || p.null || p.utf8 || !dmarc_domain_fold(p.domain, &out->domain))
         return false;
     buf_init(&text, ADDRESS_MAX);
-    bool ok = address_path_format(&p, &text) == 0;
+    bool ok = address_path_format(&p, &text) == 0 && text.p[0] != '"';
     if (ok)
         out->address = arena_str(a, buf_str(&text));
     buf_fini(&text);

@@ -12,7 +12,7 @@ static const struct admin_command *const groups[] = {
     admin_explain_commands,  admin_queue_commands,      admin_ban_commands,
     admin_dkim_commands,     admin_quarantine_commands, admin_policy_commands,
     admin_forward_commands,  admin_vacation_commands,   admin_app_password_commands,
-    admin_doctor_commands};
+    admin_doctor_commands,   admin_report_commands};
 
 bool admin_is_group(const char *word)
 {

@@ -39,6 +39,7 @@ struct admin_call {
         bool flush;   /* out: at once, also at hosts that rest */
         char *of;     /* out: owned; the site, with flush the domain, that it is about; NULL: any */
     } queue;
+    bool reports;   /* out: reports about days that are over shall leave now; only in a daemon */
     struct err err; /* when the command returns -1 */
 };
 enum admin_input {
@@ -60,7 +61,7 @@ extern const struct admin_command admin_domain_commands[], admin_user_commands[]
     admin_account_commands[], admin_explain_commands[], admin_queue_commands[],
     admin_ban_commands[], admin_dkim_commands[], admin_quarantine_commands[],
     admin_policy_commands[], admin_forward_commands[], admin_vacation_commands[],
-    admin_app_password_commands[], admin_doctor_commands[];
+    admin_app_password_commands[], admin_doctor_commands[], admin_report_commands[];
 
 bool admin_is_group(const char *word);
 bool admin_on_loop(const char *group); /* its commands don't block, and run on the loop */

@@ -215,6 +215,11 @@ static void on_queue_command(void *ctx, struct str site_or_domain, bool flush)
         delivery_wake(outgoing_delivery(a->outgoing), site_or_domain);
 }
 
+static void on_reports_command(void *ctx)
+{
+    outgoing_reports_now(((struct appliance *)ctx)->outgoing);
+}
+
 static int open_oauth(struct appliance *a, struct err *err)
 {
     const struct oauth_conf *oauth = &a->config->oauth;
@@ -271,6 +276,8 @@ static int start_servers(struct appliance *a, struct err *err)
                                    .origin = a->config->main.origin,
                                    .filters = a->filters,
                                    .aliases = a->aliases});
+    if (a->outgoing)
+        outgoing_begin_reports(a->outgoing, a->smtp);
     a->imap = imap_server_new(&(struct imap_server_conf){.imap = &a->config->imap,
                                                          .snapshot = a->snapshot,
                                                          .loop = a->loop,
@@ -282,6 +289,8 @@ static int start_servers(struct appliance *a, struct err *err)
     control_set_directory(a->control, &a->config->directory);
     control_on_revoked(a->control, on_revoked, a);
     control_on_queue(a->control, on_queue_command, a);
+    if (a->outgoing)
+        control_on_reports(a->control, on_reports_command, a);
     for (size_t i = 0; i < a->n_ports; i++)
         if (start_port(a, &a->ports[i], err))
             return -1;

@@ -32,6 +32,7 @@ const struct settings_section config_sections[] = {
      .table = resolver_settings,
      .offset = offsetof(struct config, dns)},
     SECTION(relay, "Sending mail to other hosts."),
+    SECTION(reports, "Reports to other domains about mail of a day."),
     {.name = NULL},
 };
 

@@ -22,6 +22,7 @@
 #include "filters/exec_program.h"
 #include "filters/guard.h"
 #include "imap/server.h"
+#include "smtp/aggregate/aggregate.h"
 #include "smtp/client/route.h"
 #include "smtp/server.h"
 
@@ -78,7 +79,8 @@ struct config {
     struct port_conf *ports;
     size_t n_ports;
     struct resolver_conf dns;
-    struct relay_conf relay;       /* its routes: sections "route" */
+    struct relay_conf relay; /* its routes: sections "route" */
+    struct reports_conf reports;
     struct exec_program *programs; /* sections "program" */
     size_t n_programs;
     void *extra[CONFIG_EXTRA_MAX];

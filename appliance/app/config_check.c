@@ -111,6 +111,8 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         err_context(&one, "relay");
         note(errors, path, &one, err);
     }
+    if (reports_check(&c->reports, &one)) /* its text begins with the setting */
+        note(errors, path, &one, err);
     struct cidr_set trusted;
     if (cidr_set_parse(str_from(c->guard.trusted), &trusted, &one)) {
         err_context(&one, "guard.trusted");

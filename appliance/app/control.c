@@ -23,6 +23,8 @@ struct control {
     void *revoked_ctx;
     void (*on_queue)(void *ctx, struct str site_or_domain, bool flush);
     void *queue_ctx;
+    void (*on_reports)(void *ctx);
+    void *reports_ctx;
     unsigned open;
     struct list streams;
     bool stopping;
@@ -40,6 +42,7 @@ struct request { /* one connection */
     char *answer;
     char *revoked; /* the account whose sessions are to end; or NULL */
     struct admin_queue queue;
+    bool reports;
 };
 
 static void report_stopped(void *ctx)
@@ -106,12 +109,23 @@ static json_t *answer_call(struct admin_call *call, json_t *request)
     return answer;
 }
 
+static json_t *answer_nobody(json_t *instead_of, const char *why)
+{
+    struct err err;
+
+    json_decref(instead_of);
+    err_set(&err, ERR_PERM, ERR_WHY_OTHER, "%s", why);
+    return answer_error(ADMIN_REFUSED, &err);
+}
+
 json_t *control_answer(const char *dir, const struct directory_conf *directory, struct store *store,
                        struct guard *guard, json_t *request)
 {
     struct admin_call call = {.dir = dir, .directory = directory, .store = store, .guard = guard};
     json_t *answer = answer_call(&call, request);
 
+    if (call.reports)
+        answer = answer_nobody(answer, "posthouse isn't running: nobody would send them");
     mem_free(call.revoked);
     mem_free(call.queue.of);
     return answer;
@@ -135,6 +149,9 @@ static void request_answer(struct request *r, struct guard *guard)
     answer = answer_call(&call, request);
     r->revoked = call.revoked;
     r->queue = call.queue;
+    r->reports = call.reports;
+    if (call.reports && !r->control->on_reports)
+        answer = answer_nobody(answer, "no mail leaves this server");
     r->answer = json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
     json_decref(request);
@@ -154,6 +171,8 @@ static void request_done(struct job *j)
         r->control->on_revoked(r->control->revoked_ctx, str_from(r->revoked));
     if (r->queue.changed && r->control->on_queue)
         r->control->on_queue(r->control->queue_ctx, str_from(r->queue.of), r->queue.flush);
+    if (r->reports && r->control->on_reports)
+        r->control->on_reports(r->control->reports_ctx);
     if (r->conn) {
         conn_write_str(r->conn, str_from(r->answer));
         conn_write_str(r->conn, STR("\n"));
@@ -316,6 +335,12 @@ void control_on_queue(struct control *c,
 {
     c->on_queue = fn;
     c->queue_ctx = ctx;
+}
+
+void control_on_reports(struct control *c, void (*fn)(void *ctx), void *ctx)
+{
+    c->on_reports = fn;
+    c->reports_ctx = ctx;
 }
 
 int control_start(struct control *c, struct listener *ln, struct err *err)

@@ -31,6 +31,9 @@ void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str acco
  * waits for it or below it is to be tried at once. */
 void control_on_queue(struct control *c,
                       void (*fn)(void *ctx, struct str site_or_domain, bool flush), void *ctx);
+/* fn on the loop, before such a command is answered: reports about days that are over shall leave
+ * now. */
+void control_on_reports(struct control *c, void (*fn)(void *ctx), void *ctx);
 int control_start(struct control *c, struct listener *ln, struct err *err)
     __attribute__((warn_unused_result));
 /* No new requests; on_stopped on the loop when those under way are answered. */

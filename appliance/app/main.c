@@ -20,6 +20,7 @@ static const char help[] =
     "  posthouse password ...     set and remove passwords\n"
     "  posthouse mailbox ...      list, show, check mailboxes\n"
     "  posthouse ban ...          list, add, remove who is not let in\n"
+    "  posthouse report ...       list, show, send reports about DMARC and TLS to other domains\n"
     "  posthouse dkim ...         create, show, rotate, retire the keys that domains sign with\n"
     "  posthouse account ...      list, attach, remove the store's accounts\n"
     "  posthouse queue ...        list, show, retry, hold, release, remove mail that waits\n"

@@ -2,6 +2,7 @@
 #include "appliance/app/outgoing.h"
 #include "appliance/base/mem.h"
 #include "appliance/io/http_client.h"
+#include "smtp/aggregate/aggregate.h"
 
 enum { SRS_DAYS = 21, SRS_HASH = 8, HTTP_REQUESTS = 20 };
 
@@ -10,6 +11,8 @@ struct outgoing {
     struct srs_conf srs;
     struct http_client *http;
     struct delivery *delivery;
+    struct aggregate *reports; /* NULL: not begun */
+    struct outgoing_env env;   /* what was given at the start */
     struct loop *loop;
     struct store *store;
     struct store_watch released;
@@ -68,6 +71,7 @@ int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct 
     struct outgoing *o = MEM_NEW(struct outgoing);
 
     o->arena = arena_new(0);
+    o->env = *env;
     o->loop = env->loop;
     if (open_srs(o, env, err) || open_http(o, env, err) || open_delivery(o, env, err)) {
         outgoing_free(&o);
@@ -85,8 +89,32 @@ void outgoing_set_filters(struct outgoing *o, struct filters *f)
     delivery_set_filters(o->delivery, f);
 }
 
+void outgoing_begin_reports(struct outgoing *o, struct smtp_server *server)
+{
+    const struct config *c = o->env.config;
+    const char *host = c->smtp.hostname, *origin = c->main.origin;
+    const struct aggregate_env env = {.conf = &c->reports,
+                                      .snapshot = o->env.snapshot,
+                                      .hostname = host,
+                                      .origin = origin[0] ? origin : host,
+                                      .loop = o->loop,
+                                      .store = o->store,
+                                      .resolver = o->env.resolver,
+                                      .server = server};
+
+    o->reports = aggregate_new(&env);
+}
+
+void outgoing_reports_now(struct outgoing *o)
+{
+    if (o->reports)
+        aggregate_now(o->reports);
+}
+
 void outgoing_set_conf(struct outgoing *o, const struct config *config, struct snapshot *snapshot)
 {
+    if (o->reports)
+        aggregate_set_conf(o->reports, &config->reports, snapshot);
     delivery_set_conf(o->delivery, &config->relay, snapshot);
 }
 
@@ -113,6 +141,8 @@ void outgoing_stop(struct outgoing *o, uint64_t drain_ms, void (*fn)(void *ctx),
 {
     o->on_stopped = fn;
     o->stop_ctx = ctx;
+    if (o->reports)
+        aggregate_stop(o->reports);
     delivery_stop(o->delivery, drain_ms, on_stopped, o);
 }
 
@@ -131,6 +161,7 @@ void outgoing_free(struct outgoing **op)
     if (!o)
         return;
     *op = NULL;
+    aggregate_free(&o->reports);
     if (o->store)
         store_watch_del(o->store, &o->released);
     if (o->delivery && !o->stopped)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* outgoing.h - what brings mail to other hosts, as one part of the running server: delivery of the
- * queue, its HTTP client, keys of SRS. Floor 6 (app). Threads: loop; outgoing_open before it
- * turns, after the sandbox. Where relay.enabled is no, or the appliance is sealed, there is none.
+ * queue, its HTTP client, keys of SRS, reports about the day. Floor 6 (app). Threads: loop;
+ * outgoing_open before it turns, after the sandbox. Where relay.enabled is no, or the appliance is
+ * sealed, there is none.
  */
 #ifndef PH_APP_OUTGOING_H
 #define PH_APP_OUTGOING_H
@@ -12,6 +13,7 @@
 
 struct outgoing;
 struct filters;
+struct smtp_server;
 struct outgoing_env {
     const struct config *config;
     struct snapshot *snapshot; /* that it lies in */
@@ -25,6 +27,9 @@ int outgoing_open(const struct outgoing_env *env, struct outgoing **out, struct 
     __attribute__((warn_unused_result));
 /* Who looks at reports that leave; until then nobody does. */
 void outgoing_set_filters(struct outgoing *o, struct filters *f);
+/* Reports begin, by the way out of that server, which is stopped before this is freed. */
+void outgoing_begin_reports(struct outgoing *o, struct smtp_server *server);
+void outgoing_reports_now(struct outgoing *o); /* aggregate_now() */
 void outgoing_set_conf(struct outgoing *o, const struct config *config, struct snapshot *snapshot);
 const struct srs_conf *outgoing_srs(const struct outgoing *o); /* lives as long as it */
 struct delivery *outgoing_delivery(const struct outgoing *o);

@@ -126,6 +126,9 @@ void hosts_decide_tls(const struct tls_question *q, const struct candidate *c, s
     case ROUTE_TLS_AUTO:
         decide_auto(q, c, a, out);
         break;
+    case ROUTE_TLS_ANY:
+        demand(a, out, SMTP_TLS_MAY, TLS_TRUST_NONE);
+        break;
     case ROUTE_TLS_NONE:
         demand(a, out, SMTP_TLS_OFF, TLS_TRUST_NONE);
         break;

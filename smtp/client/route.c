@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 static const struct str relay_prefix = {"relay:", 6};
+static const struct str any_tls = {"~", 1}; /* no route can have that name */
 
 /* ---- a recipient's domain */
 struct target {
@@ -301,6 +302,13 @@ static int domain_of_site(const struct relay_conf *c, struct arena *a, struct st
         return -1;
     if (!named)
         return take_mx(c, a, &t, mx_route(c, a, &t), out, err);
+    if (str_eq(name, any_tls)) {
+        if (take_mx(c, a, &t, NULL, out, err))
+            return -1;
+        out->tls = ROUTE_TLS_ANY;
+        out->site = arena_str(a, site);
+        return 0;
+    }
     for (size_t i = 0; i < c->n_routes; i++) {
         const struct route_conf *r = &c->routes[i];
         if (!r->host[0] && str_eq(name, str_from(r->name)) && domains_fit(a, r, &t))
@@ -359,6 +367,11 @@ int route_of_site(const struct relay_conf *conf, struct arena *a, struct str sit
     asked.tls = (enum route_tls)conf->tls;
     take_way(conf, a, &asked, out);
     return 0;
+}
+
+struct str route_any_tls_site(struct arena *a, const struct route *r)
+{
+    return arena_printf(a, "%s/" STR_FMT, r->host, STR_ARG(any_tls));
 }
 
 void route_text(const struct route *r, struct buf *out)

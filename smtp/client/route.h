@@ -6,8 +6,8 @@
  * domain in lower case as A-labels ("example.org"), an address literal ("[192.0.2.1]"), or for a
  * named host "relay:HOST:PORT" (IPv6: "relay:[2001:db8::1]:25"). "/ROUTE" stands behind it where
  * that isn't enough to find the way again: several routes name the host with other logins or TLS,
- * or a route for some senders only asks for other TLS by MX. Rows whose site isn't what the
- * settings of today say are given the new one. */
+ * or a route for some senders only asks for other TLS by MX; "/~" is reports about TLS itself. Rows
+ * whose site isn't what the settings of today say are given the new one. */
 #ifndef PH_SMTP_ROUTE_H
 #define PH_SMTP_ROUTE_H
 #include "appliance/base/arena.h"
@@ -21,7 +21,9 @@ enum route_tls {
     ROUTE_TLS_ENCRYPT, /* always, with whomever */
     ROUTE_TLS_VERIFY, /* always, with a certificate for the host's name (of the MX, or as routed) */
     ROUTE_TLS_DANE,   /* always, by TLSA records */
-    ROUTE_TLS_IMPLICIT /* as VERIFY, from the first octet: port 465 */
+    ROUTE_TLS_IMPLICIT, /* as VERIFY, from the first octet: port 465 */
+    ROUTE_TLS_ANY /* where it is offered, with whomever, whatever policies say; no setting's value
+                   */
 };
 struct route_conf {      /* section "route", one for each title; the first that fits counts */
     const char *domains; /* list: "example.org", ".example.org" (with all below), "*" */
@@ -87,6 +89,8 @@ int route_choose(const struct relay_conf *conf, struct arena *a, struct str send
  * names go there with relay.tls and no login. */
 int route_of_site(const struct relay_conf *conf, struct arena *a, struct str site,
                   struct route *out, struct err *err) __attribute__((warn_unused_result));
+/* The site of the same domain by MX that leads there with ROUTE_TLS_ANY. */
+struct str route_any_tls_site(struct arena *a, const struct route *r);
 /* For people, and for the header of the sealed appliance: "mx example.org", "host mail.example:587
  * (relay)". */
 void route_text(const struct route *r, struct buf *out);

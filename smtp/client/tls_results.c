@@ -159,20 +159,25 @@ void tls_results_free(struct tls_results **rp)
 }
 
 /* ---- reading */
-int tls_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
-                     struct tls_result **out, size_t *n_out, struct err *err)
+#define COLUMNS "SELECT domain, mx, kind, type, sessions, policy FROM tls_result "
+
+static struct tls_result row_read(struct sql_stmt *st, struct arena *a)
 {
-    struct sql_stmt *st;
+    return (struct tls_result){.domain = arena_str(a, sql_text(st, 0)),
+                               .mx = arena_str(a, sql_text(st, 1)),
+                               .kind = (enum tls_result_policy)sql_int(st, 2),
+                               .type = (enum tls_result_type)sql_int(st, 3),
+                               .count = (uint64_t)sql_int(st, 4),
+                               .policy = arena_str(a, sql_blob(st, 5))};
+}
+
+static int read_rows(struct sql_stmt *st, struct arena *a, size_t max, struct tls_result **out,
+                     size_t *n_out, struct err *err)
+{
     size_t n = 0, cap = 0;
     int rc = 0;
 
     *out = NULL;
-    if (sql_prepare(store_reader_sql(reader),
-                    "SELECT domain, mx, kind, type, sessions, policy FROM tls_result WHERE day = ? "
-                    "ORDER BY domain, mx, kind, type",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, day);
     while (n < max && (rc = sql_step(st, err)) == 1) {
         if (n == cap) {
             struct tls_result *more = ARENA_ARRAY(a, struct tls_result, cap ? cap * 2 : 64);
@@ -181,14 +186,36 @@ int tls_results_read(struct store_reader *reader, struct arena *a, int64_t day, 
             cap = cap ? cap * 2 : 64;
             *out = more;
         }
-        (*out)[n++] = (struct tls_result){.domain = arena_str(a, sql_text(st, 0)),
-                                          .mx = arena_str(a, sql_text(st, 1)),
-                                          .kind = (enum tls_result_policy)sql_int(st, 2),
-                                          .type = (enum tls_result_type)sql_int(st, 3),
-                                          .count = (uint64_t)sql_int(st, 4),
-                                          .policy = arena_str(a, sql_blob(st, 5))};
+        (*out)[n++] = row_read(st, a);
     }
     sql_reset(st);
     *n_out = n;
     return rc < 0 ? -1 : 0;
 }
+
+int tls_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
+                     struct tls_result **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(store_reader_sql(reader),
+                    COLUMNS "WHERE day = ? ORDER BY domain, mx, kind, type", &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    return read_rows(st, a, max, out, n_out, err);
+}
+
+int tls_results_of(struct store_reader *reader, struct arena *a, int64_t day, struct str domain,
+                   size_t max, struct tls_result **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(store_reader_sql(reader),
+                    COLUMNS "WHERE day = ? AND domain = ? ORDER BY mx, kind, type", &st, err))
+        return -1;
+    sql_bind_int(st, 1, day);
+    sql_bind_text(st, 2, domain);
+    return read_rows(st, a, max, out, n_out, err);
+}
+
+const struct daily_table tls_results_daily = {"tls_result", "sessions"};

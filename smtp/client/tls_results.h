@@ -5,7 +5,7 @@
  * TLS_RESULTS_DAYS. */
 #ifndef PH_SMTP_TLS_RESULTS_H
 #define PH_SMTP_TLS_RESULTS_H
-#include "appliance/store/store.h"
+#include "filters/daily.h"
 
 enum { TLS_RESULTS_DAYS = 8 };
 enum tls_result_type { /* RFC 8460 4.3 */
@@ -45,4 +45,9 @@ void tls_results_note(struct tls_results *r, const struct tls_result *one);
 int tls_results_read(struct store_reader *reader, struct arena *a, int64_t day, size_t max,
                      struct tls_result **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
+/* Those of one domain, at most max. */
+int tls_results_of(struct store_reader *reader, struct arena *a, int64_t day, struct str domain,
+                   size_t max, struct tls_result **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+extern const struct daily_table tls_results_daily;
 #endif

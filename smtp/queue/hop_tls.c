@@ -15,7 +15,7 @@ static enum tls_result_policy kind_of(enum hosts_policy p)
 static void note(struct delivery *d, const struct share *s, const struct host *host,
                  enum tls_result_type type)
 {
-    if (!s->route.mx)
+    if (!s->route.mx || s->route.tls == ROUTE_TLS_ANY) /* RFC 8460 3: reports aren't reported */
         return;
     tls_results_note(d->results,
                      &(struct tls_result){.domain = str_from(s->route.host),

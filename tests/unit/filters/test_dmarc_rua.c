@@ -44,6 +44,7 @@ static void test_uris(void **state)
     check_uri("mailto:a%2cb@c.example", NULL);
     check_uri("mailto:a@b.example%2cc@d.example", NULL);
     check_uri("mailto:%22a%20b%22@c.example", NULL);
+    check_uri("mailto:a.@c.example", NULL);
     check_uri("mailto:a@[192.0.2.1]", NULL);
     check_uri("mailto:a%@b.example", NULL);
     check_uri("mailto:a%zz@b.example", NULL);

@@ -244,6 +244,7 @@ static void words_of_routes(void **state)
         enum smtp_tls_use use;
         enum tls_trust trust;
     } all[] = {{ROUTE_TLS_NONE, SMTP_TLS_OFF, TLS_TRUST_NONE},
+               {ROUTE_TLS_ANY, SMTP_TLS_MAY, TLS_TRUST_NONE},
                {ROUTE_TLS_ENCRYPT, SMTP_TLS_MUST, TLS_TRUST_NONE},
                {ROUTE_TLS_VERIFY, SMTP_TLS_MUST, TLS_TRUST_PKIX},
                {ROUTE_TLS_IMPLICIT, SMTP_TLS_IMPLICIT, TLS_TRUST_PKIX}};

@@ -260,6 +260,27 @@ static void scopes(void **state)
                  route_is_loopback("x"));
 }
 
+/* Reports about TLS: by MX whatever the settings say of TLS, or of a host by now. */
+static void any_tls(void **state)
+{
+    struct str site;
+    struct route at;
+
+    (void)state;
+    add_route("strict", "domains=example.org;tls=verify");
+    assert_int_equal(choose("", "Example.ORG"), 0);
+    assert_int_equal(got.tls, ROUTE_TLS_VERIFY);
+    site = route_any_tls_site(arena, &got);
+    assert_string_equal(site.p, "example.org/~");
+    assert_int_equal(route_of_site(&conf, arena, site, &at, &err), 0);
+    assert_true(at.mx && at.tls == ROUTE_TLS_ANY && !at.credentials && str_eq(at.site, site));
+    assert_string_equal(at.host, "example.org");
+    set("host", "relay.example");
+    assert_int_equal(route_of_site(&conf, arena, site, &at, &err), 0);
+    assert_true(at.mx && str_eq(at.site, site));
+    assert_int_equal(route_of_site(&conf, arena, STR("example.org/~x"), &at, &err), -1);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -284,7 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(by_mx),    TEST(literals),     TEST(relay_host),
         TEST(patterns), TEST(other_logins), TEST(senders_with_other_tls),
-        TEST(sites),    TEST(scopes),
+        TEST(sites),    TEST(scopes),       TEST(any_tls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
