@@ -13,7 +13,9 @@ enum {
     ROUND_MS = 15 * 60 * 1000,
     JITTER_MS = 5 * 60 * 1000, /* several nodes seldom look at the same time */
     LIST_MAX = 200,
-    AT_ONCE = 2
+    AT_ONCE = 2,
+    SENT_MAX = 2000 /* mails of a round: whoever sends us mail of many domains shall not make us
+                       send as many within minutes */
 };
 
 /* ---- What is due. */
@@ -137,6 +139,7 @@ static void begin_round(struct aggregate *a, bool now)
     a->running = true;
     a->now = now;
     a->again = false;
+    a->n_sent = 0;
     timer_stop(a->timer);
     begin_kind(a, AGGREGATE_DMARC);
     pump(a);
@@ -157,7 +160,7 @@ static void end_round(struct aggregate *a)
 static void pump(struct aggregate *a)
 {
     while (a->running && !a->listing && a->n_reports < AT_ONCE) {
-        if (a->kind == AGGREGATE_KINDS || a->stopping) {
+        if (a->kind == AGGREGATE_KINDS || a->stopping || a->n_sent >= SENT_MAX) {
             if (a->n_reports == 0)
                 end_round(a);
             return;

@@ -30,7 +30,7 @@ struct aggregate {
     size_t n, at;
     bool last;           /* list is the end of this kind */
     struct list reports; /* on their way */
-    unsigned n_reports;
+    unsigned n_reports, n_sent;
     struct loop_defer pump_later;
 };
 
