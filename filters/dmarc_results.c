@@ -33,14 +33,10 @@ const char *dmarc_override_name(enum dmarc_override o)
 
 /* ---- Counting. */
 
-/* FNV-1a: the same in every process, as part of the row's key. */
+/* Part of the row's key. */
 static int64_t digest(struct str s)
 {
-    uint64_t h = 0xcbf29ce484222325;
-
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
-    return (int64_t)(h & INT64_MAX);
+    return (int64_t)(str_hash_fixed(s) & INT64_MAX);
 }
 
 static void fill(struct row *row, struct arena *a, const struct dmarc_row *one)

@@ -29,20 +29,10 @@ void export_names_free(struct export_names **np)
     mem_free(n);
 }
 
-/* FNV-1a: the same in every run, as a name must be. */
-static uint64_t hash_of(struct str s)
-{
-    uint64_t h = 14695981039346656037u;
-
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 1099511628211u;
-    return h;
-}
-
 void export_name_shorten(struct buf *path, size_t at)
 {
     struct str name = str_skip(buf_str(path), at);
-    uint64_t hash = hash_of(name);
+    uint64_t hash = str_hash_fixed(name);
     size_t n = NAME_BYTES - 17;
 
     if (name.n <= NAME_BYTES)

@@ -211,3 +211,11 @@ uint64_t str_hash(struct str s)
     sip_round(&h);
     return h.v0 ^ h.v1 ^ h.v2 ^ h.v3;
 }
+
+uint64_t str_hash_fixed(struct str s)
+{
+    uint64_t h = 0xcbf29ce484222325;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+    return h;
+}

@@ -60,6 +60,9 @@ str_dup_z(struct str s); /* heap, terminated; caller mem_free()s. CHECKs that s 
 uint64_t
 str_hash(struct str s); /* SipHash-1-3 under a key drawn at start: safe for maps fed by clients */
 
+/* FNV-1a: the same in every process, for what is written down; not for maps. */
+uint64_t str_hash_fixed(struct str s);
+
 static inline char ascii_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;

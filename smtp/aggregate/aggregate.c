@@ -108,19 +108,10 @@ static void list_begin(struct aggregate *a)
 
 /* ---- A round: one kind after the other, some domains at a time. */
 
-/* FNV-1a: the same in every process, and after each start. */
-static uint64_t place_of(struct str domain)
-{
-    uint64_t h = 0xcbf29ce484222325;
-
-    for (size_t i = 0; i < domain.n; i++)
-        h = (h ^ (unsigned char)domain.p[i]) * 0x100000001b3;
-    return h;
-}
-
 static bool is_due(const struct aggregate *a, const struct daily *d)
 {
-    int64_t at = (d->day + 1) * DAY_S + DUE_AFTER_S + (int64_t)(place_of(d->domain) % SPREAD_S);
+    int64_t at =
+        (d->day + 1) * DAY_S + DUE_AFTER_S + (int64_t)(str_hash_fixed(d->domain) % SPREAD_S);
 
     return a->now || clock_wall_ms() / 1000 >= at;
 }

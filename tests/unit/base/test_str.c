@@ -96,6 +96,13 @@ static void numbers(void **state)
         assert_int_equal(str_to_u64(str_from(bad[i]), 7, &v), -1);
 }
 
+static void a_hash_to_write_down(void **state)
+{
+    (void)state;
+    assert_true(str_hash_fixed(STR("")) == 0xcbf29ce484222325);
+    assert_true(str_hash_fixed(STR("foobar")) == 0x85944171f73967e8);
+}
+
 static void copies_and_hashes(void **state)
 {
     (void)state;
@@ -110,6 +117,7 @@ static void copies_and_hashes(void **state)
     char bytes[24] = {0};
     for (size_t n = 0; n < sizeof bytes; n++) {
         assert_true(str_hash(str_of(bytes, n)) == str_hash(str_of(bytes, n)));
+        assert_true(str_hash_fixed(str_of(bytes, n)) != str_hash_fixed(str_of(bytes, n + 1)));
         assert_true(str_hash(str_of(bytes, n)) != str_hash(str_of(bytes, n + 1)));
         uint64_t before = str_hash(str_of(bytes, sizeof bytes));
         bytes[n] = 1;
@@ -121,9 +129,13 @@ static void copies_and_hashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compares),    cmocka_unit_test(prefixes_and_suffixes),
-        cmocka_unit_test(takes_apart), cmocka_unit_test(finds),
-        cmocka_unit_test(numbers),     cmocka_unit_test(copies_and_hashes),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(prefixes_and_suffixes),
+        cmocka_unit_test(takes_apart),
+        cmocka_unit_test(finds),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(copies_and_hashes),
+        cmocka_unit_test(a_hash_to_write_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
