@@ -8,6 +8,9 @@
 #include "appliance/base/mem.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { PAUSE_MS = 50, PATIENCE_MS = 5000 };
 
 /* ---- long results come in pages */
 
@@ -86,16 +89,34 @@ static int ask_daemon(int dirfd, json_t *request, json_t **reply_out, struct err
     return 0;
 }
 
-/* In the folder that was opened. */
-static int ask_in(struct datadir *d, const struct config *configured, json_t *request,
-                  json_t **reply_out, struct err *err)
+static int try_in(struct datadir *d, const struct config *configured, json_t *request,
+                  json_t **reply_out, bool *held_out, struct err *err)
 {
     int rc = datadir_lock(d, err);
 
+    *held_out = false;
     if (rc == 0)
-        rc = answer_here(configured, d, request, reply_out, err);
-    else if (err->why == ERR_WHY_BUSY)
-        rc = ask_daemon(d->fd, request, reply_out, err);
+        return answer_here(configured, d, request, reply_out, err);
+    if (err->why != ERR_WHY_BUSY)
+        return rc;
+    rc = ask_daemon(d->fd, request, reply_out, err);
+    *held_out = rc != 0 && err->why == ERR_WHY_NOT_FOUND;
+    return rc;
+}
+
+/* In the folder that was opened. Whoever holds it without answering is another command, or a server
+ * that has just been started: that passes. */
+static int ask_in(struct datadir *d, const struct config *configured, json_t *request,
+                  json_t **reply_out, struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    bool held;
+    int rc = try_in(d, configured, request, reply_out, &held, err);
+
+    for (unsigned waited = 0; rc && held && waited < PATIENCE_MS; waited += PAUSE_MS) {
+        nanosleep(&pause, NULL);
+        rc = try_in(d, configured, request, reply_out, &held, err);
+    }
     datadir_close(d);
     return rc;
 }

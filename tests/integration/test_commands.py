@@ -10,7 +10,7 @@ import smtplib
 import subprocess
 
 import pytest
-from conftest import MARIADB, ok, posthouse
+from conftest import BINARY, MARIADB, ok, posthouse
 
 ALONE = pytest.mark.skipif(MARIADB is not None, reason="without a server a command finds the database by --config only")
 
@@ -467,6 +467,17 @@ def test_without_a_server(alone, start):
     assert account["detached"] is True and account["messages"] == 1
     alone("account", "remove", account["id"], "--mail")
     assert alone.json("mailbox", "check") == []
+
+
+@ALONE
+def test_commands_at_once_without_a_server(alone):
+    """One after the other, as each holds the folder for a moment."""
+    running = [subprocess.Popen([BINARY, "user", "add", "many%d@example.com" % n, "--data", str(alone.data)], stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for n in range(8)]
+    said = [p.communicate(b"secret\n", timeout=60)[1] for p in running]
+    assert [p.returncode for p in running] == [0] * 8, said
+    for n in range(8):
+        alone("user", "remove", "many%d@example.com" % n)
 
 
 # ---- completion
