@@ -56,7 +56,7 @@ struct size_word {
     uint64_t size;
 };
 static const struct ph_setting size_words[] = {
-    PH_SETTING(SIZE, size_word, size, 0, "0", 0, INT64_C(1) << 60, "A number with K, M or G."),
+    PH_SETTING(SIZE, size_word, size, 0, "0", 0, INT64_C(1) << 60, "A number with K, M, G or T."),
     PH_SETTING_END};
 
 int admin_size(struct admin_call *c, const char *text, uint64_t *out)

@@ -210,7 +210,7 @@ static void man5(struct buf *out)
               "stands for a variable of the environment,\n"
               "within single quotes nothing has a meaning.\n"
               "A list stands in braces.\n"
-              "Times have the units ms, s, min, h, d, w; sizes K, M, G.\n"
+              "Times have the units ms, s, min, h, d, w; sizes K, M, G, T.\n"
               "Comments begin with # or // and go to the end of the line,\n"
               "or stand between /* and */.\n"
               "An included file is found from the folder of the one that includes it;\n"

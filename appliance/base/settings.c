@@ -23,16 +23,18 @@ static const struct unit {
     const char *suffix;
     int64_t factor;
 } units[] = {
-    {PH_INT, "", 1},          {PH_SIZE, "G", 1 << 30}, {PH_SIZE, "M", 1 << 20},
-    {PH_SIZE, "K", 1 << 10},  {PH_SIZE, "", 1},        {PH_TIME, "w", 604800000},
-    {PH_TIME, "d", 86400000}, {PH_TIME, "h", 3600000}, {PH_TIME, "min", 60000},
-    {PH_TIME, "s", 1000},     {PH_TIME, "ms", 1},
+    {PH_INT, "", 1},           {PH_SIZE, "T", INT64_C(1) << 40},
+    {PH_SIZE, "G", 1 << 30},   {PH_SIZE, "M", 1 << 20},
+    {PH_SIZE, "K", 1 << 10},   {PH_SIZE, "", 1},
+    {PH_TIME, "w", 604800000}, {PH_TIME, "d", 86400000},
+    {PH_TIME, "h", 3600000},   {PH_TIME, "min", 60000},
+    {PH_TIME, "s", 1000},      {PH_TIME, "ms", 1},
 };
 
 static const char *unit_names(enum ph_setting_type type)
 {
     return type == PH_TIME   ? "a unit: ms, s, min, h, d or w"
-           : type == PH_SIZE ? "bytes, or a number with K, M or G"
+           : type == PH_SIZE ? "bytes, or a number with K, M, G or T"
                              : "a whole number without a unit";
 }
 
@@ -48,7 +50,8 @@ void settings_number(enum ph_setting_type type, int64_t v, struct buf *out)
 static const struct unit *find_unit(enum ph_setting_type type, struct str suffix)
 {
     for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        if (units[i].type == type && str_eq(suffix, str_from(units[i].suffix)))
+        if (units[i].type == type && (type == PH_SIZE ? str_ieq(suffix, str_from(units[i].suffix))
+                                                      : str_eq(suffix, str_from(units[i].suffix))))
             return &units[i];
     return NULL;
 }

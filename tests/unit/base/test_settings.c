@@ -137,6 +137,10 @@ static void bounds(void **state)
     (void)state;
     refuses("max_size", "1023", "max_size: '1023' is outside 1K to 2G");
     refuses("max_size", "3G", "max_size: '3G' is outside 1K to 2G");
+    refuses("max_size", "1t", "max_size: '1t' is outside 1K to 2G");
+    assert_int_equal(set("max_size", "1g"), 0);
+    assert_int_equal(config.shop.max_size, 1 << 30);
+    assert_int_equal(set("max_size", "50M"), 0);
     refuses("timeout", "999ms", "timeout: '999ms' is outside 1s to 1w");
     refuses("timeout", "8d", "timeout: '8d' is outside 1s to 1w");
     refuses("floor", "13", "floor: '13' is outside -2 to 12");
@@ -155,8 +159,9 @@ static void malformed(void **state)
     refuses("timeout", "5m", "timeout: '5m' has no known unit; want a unit: ms, s, min, h, d or w");
     refuses("timeout", "-5s", "timeout: '-5s' is not a number; want a unit: ms, s, min, h, d or w");
     refuses("max_size", "1.5M",
-            "max_size: '1.5M' has no known unit; want bytes, or a number with K, M or G");
-    refuses("max_size", "", "max_size: '' is not a number; want bytes, or a number with K, M or G");
+            "max_size: '1.5M' has no known unit; want bytes, or a number with K, M, G or T");
+    refuses("max_size", "",
+            "max_size: '' is not a number; want bytes, or a number with K, M, G or T");
     refuses("floor", "1K", "floor: '1K' has no known unit; want a whole number without a unit");
     refuses("open", "maybe", "open: want yes or no, not 'maybe'");
     refuses("colour", "purple", "colour: unknown value 'purple'; want one of red, green, blue");
