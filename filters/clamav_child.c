@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 enum {
-    START_MS = 10000, /* until it runs */
     LOOK_MS = 200,    /* while it loads */
     LOAD_MS = 900000, /* the largest ones from a slow disk take a minute or two */
     END_MS = 2000,
@@ -51,8 +50,7 @@ static void describe(struct clamav_child *c, const struct runner_report *r)
     else if (r->what == RUNNER_FAILED)
         snprintf(c->why, sizeof c->why, "could not be started: %s", strerror(r->value));
     else if (r->what == RUNNER_GONE)
-        snprintf(c->why, sizeof c->why,
-                 "has ended with the process that runs programs; restart posthouse");
+        snprintf(c->why, sizeof c->why, "was killed: the process that runs programs has died");
 }
 
 /* why NULL: its sockets tell that it has ended or is about to. Else it is made to. */
@@ -214,7 +212,7 @@ static struct clamav_child *start(const struct runner *r, const struct clamav_lo
 
 static bool started(struct clamav_child *c)
 {
-    struct runner_report r = runner_next(c->report, START_MS);
+    struct runner_report r = runner_next(c->report, RUNNER_START_MS);
 
     c->pid = r.pid;
     if (r.what == RUNNER_STARTED)

@@ -87,7 +87,8 @@ struct run {
     const struct exec_call *call;
     struct exec_result *result;
     int report, output, cancel;
-    bool over;
+    uint64_t until; /* monotonic: it must have begun, then have ended */
+    bool begun, over;
 };
 
 static void fail(struct run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -145,7 +146,10 @@ static void take_report(struct run *r)
 
     switch (said.what) {
     case RUNNER_NOTHING:
+        break;
     case RUNNER_STARTED:
+        r->begun = true;
+        r->until = clock_mono_ms() + r->call->timeout;
         break;
     case RUNNER_FAILED:
         fail(r, "can't be run: %s", strerror(said.value));
@@ -154,25 +158,32 @@ static void take_report(struct run *r)
         ended(r, said.value);
         break;
     case RUNNER_GONE:
-        fail(r, "was run by a process that is no more; restart posthouse");
+        fail(r, "was killed: the process that runs programs has died");
         break;
     }
 }
 
+static void too_late(struct run *r)
+{
+    if (r->begun)
+        fail(r, "has taken longer than %llu ms", (unsigned long long)r->call->timeout);
+    else
+        fail(r, "was not started in time");
+}
+
 static void wait_for(struct run *r)
 {
-    const uint64_t until = clock_mono_ms() + r->call->timeout;
     struct pollfd p[] = {{.fd = r->report, .events = POLLIN},
                          {.fd = r->cancel, .events = POLLIN},
                          {.fd = r->output, .events = POLLIN}};
 
     while (!r->over) {
         uint64_t now = clock_mono_ms();
-        if (now >= until) {
-            fail(r, "has taken longer than %llu ms", (unsigned long long)r->call->timeout);
+        if (now >= r->until) {
+            too_late(r);
             return;
         }
-        if (poll(p, ARRAY_LEN(p), (int)(until - now)) < 0)
+        if (poll(p, ARRAY_LEN(p), (int)(r->until - now)) < 0)
             continue;
         if (p[1].revents) {
             r->result->end = EXEC_CANCELLED;
@@ -204,6 +215,7 @@ void exec_run(const struct runner *runner, const struct exec_call *c, const char
     p.n_fds = ARRAY_LEN(fds);
     r.output = ends[0];
     (void)fcntl(r.output, F_SETFL, O_NONBLOCK);
+    r.until = clock_mono_ms() + RUNNER_START_MS;
     r.report = runner_run(runner, &p, &err);
     close(ends[1]);
     if (r.report < 0) {

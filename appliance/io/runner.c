@@ -28,7 +28,7 @@ int runner_start(struct runner *r, const struct runner_conf *conf, struct err *e
                sizeof(struct timeval));
     r->pid = fork();
     if (r->pid == 0)
-        runner_main(ends[1], parent, conf);
+        runner_supervise(ends[1], parent, conf);
     close(ends[1]);
     if (r->pid < 0) {
         close(ends[0]);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* runner.h - programs run for a server that may not run any itself: a small process, forked before
- * the sandbox is closed, starts them and tells how they ended. Floor 1 (io).
+/* runner.h - programs run for a server that may not run any itself: a small process, the runner,
+ * starts them and tells how they ended. It is made by a supervisor, forked before the sandbox is
+ * closed, which kills what it ran and makes another when it has died: at once nearly, later and
+ * later if it doesn't live. Requests wait meanwhile. Floor 1 (io).
  * Threads: runner_start before any other exists, runner_stop after all; the rest: any, several at
  * once. Blocks only where a timeout says so, and for the moment a request takes.
  * Each program has a report of its own, a descriptor that can be polled: what has become of it is
@@ -14,6 +16,8 @@
 #include <sys/types.h>
 
 enum { RUNNER_FDS = 8, RUNNER_WORDS = 1024, RUNNER_REQUEST = 96 << 10, RUNNER_PROGRAMS = 256 };
+/* A program that hasn't begun or failed by then won't: longer than the runner is away. */
+enum { RUNNER_START_MS = 15000 };
 
 struct runner_limits { /* 0: none */
     uint64_t memory;   /* octets of address space */
@@ -32,22 +36,25 @@ struct runner_program {
     gid_t gid;
     struct runner_limits limits;
 };
-struct runner_conf {                            /* all in the new process; functions may be NULL */
-    int (*prepare)(void *ctx, struct err *err); /* gives up what programs must not have */
-    /* What isn't allowed is answered by RUNNER_FAILED with EPERM: a server that was taken over
-     * can't run what it likes. NULL: everything is. */
+struct runner_conf { /* functions may be NULL */
+    /* In the supervisor: gives up what programs must not have. */
+    int (*prepare)(void *ctx, struct err *err);
+    /* In the runner, each with its own copy of what there was at the start. What isn't allowed is
+     * answered by RUNNER_FAILED with EPERM: a server that was taken over can't run what it likes.
+     * NULL: everything is. */
     bool (*allowed)(void *ctx, const struct runner_program *p);
     void *ctx;
 };
 struct runner {
-    int fd; /* -1: there is none */
-    pid_t pid;
+    int fd;    /* -1: there is none */
+    pid_t pid; /* of the supervisor */
 };
 int runner_start(struct runner *r, const struct runner_conf *conf, struct err *err)
     __attribute__((warn_unused_result));
 void runner_stop(struct runner *r);
 
-/* A report to read; -1: it was not asked for (err). */
+/* A report to read; -1: it was not asked for (err): the supervisor is gone for good, or too many
+ * requests wait. */
 int runner_run(const struct runner *r, const struct runner_program *p, struct err *err)
     __attribute__((warn_unused_result));
 
@@ -56,7 +63,7 @@ enum runner_event {
     RUNNER_STARTED,
     RUNNER_FAILED, /* it was not; value: errno */
     RUNNER_ENDED,  /* value: as of waitpid(); nothing more comes after this, or RUNNER_FAILED */
-    RUNNER_GONE    /* the runner is no more, nor are its programs; a restart of the server helps */
+    RUNNER_GONE    /* the runner has died, and so does the program; another one can be run */
 };
 struct runner_report {
     enum runner_event what;

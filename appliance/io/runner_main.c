@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* runner_main.c - the runner: one thread that waits for requests, for programs to end, and for
  * those who asked to lose interest. What it is asked was written by the server, which may have been
- * taken over: everything is checked. */
+ * taken over: everything is checked. It may die at any moment: what it runs is written down where
+ * the supervisor sees it. */
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/str.h"
@@ -18,16 +19,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SOCKET_FD = STDERR_FILENO + 1, PARENT_DIED = SIGUSR1 };
-
 struct program {
     pid_t pid;
     int report; /* -1: nobody wants to know */
+    _Atomic(pid_t) *group;
 };
 struct state {
-    const struct runner_conf *conf;
+    const struct runner_work *work;
     int signals;
-    sigset_t before; /* what programs begin with */
     struct program programs[RUNNER_PROGRAMS];
     size_t n;
     struct pollfd polled[2 + RUNNER_PROGRAMS];
@@ -111,7 +110,7 @@ static int receive(struct state *s, struct request *q)
                        .msg_iovlen = 1,
                        .msg_control = room.bytes,
                        .msg_controllen = sizeof room.bytes};
-    ssize_t n = recvmsg(SOCKET_FD, &m, MSG_CMSG_CLOEXEC);
+    ssize_t n = recvmsg(RUNNER_SOCKET, &m, MSG_CMSG_CLOEXEC);
 
     *q = (struct request){0};
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -169,9 +168,10 @@ static bool confine(const struct runner_program *p)
     return true;
 }
 
-static void child(const struct state *s, const struct runner_program *p, pid_t parent, int said)
-    __attribute__((noreturn));
-static void child(const struct state *s, const struct runner_program *p, pid_t parent, int said)
+static void child(const struct state *s, const struct runner_program *p, _Atomic(pid_t) *group,
+                  pid_t parent, int said) __attribute__((noreturn));
+static void child(const struct state *s, const struct runner_program *p, _Atomic(pid_t) *group,
+                  pid_t parent, int said)
 {
     static const int back[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     char own[] = "/proc/self/exe", *const *argv = (char *const *)(uintptr_t)p->argv;
@@ -180,9 +180,10 @@ static void child(const struct state *s, const struct runner_program *p, pid_t p
     if (getppid() != parent)
         _exit(127);
     setpgid(0, 0);
+    atomic_store(group, getpid());
     for (size_t i = 0; i < ARRAY_LEN(back); i++)
         (void)signal(back[i], SIG_DFL);
-    sigprocmask(SIG_SETMASK, &s->before, NULL);
+    sigprocmask(SIG_SETMASK, &s->work->before, NULL);
     if (place_fds(p, said)) {
         said = RUNNER_FDS;
         if (confine(p))
@@ -193,8 +194,18 @@ static void child(const struct state *s, const struct runner_program *p, pid_t p
     _exit(127);
 }
 
+/* Each program has one; the one that begins, too. */
+static _Atomic(pid_t) *free_group(const struct state *s)
+{
+    _Atomic(pid_t) *g = s->work->groups;
+
+    while (atomic_load(g))
+        g++;
+    return g;
+}
+
 /* 0, or errno: why it didn't begin. */
-static int begin(const struct state *s, const struct runner_program *p, pid_t *out)
+static int begin(const struct state *s, const struct runner_program *p, struct program *out)
 {
     pid_t parent = getpid();
     int said[2], why = 0;
@@ -203,29 +214,43 @@ static int begin(const struct state *s, const struct runner_program *p, pid_t *o
     if (pipe2(said, O_CLOEXEC) != 0)
         return errno;
     /* Without the handlers of pthread_atfork(): libuv's closes what it takes for its own here. */
-    *out = _Fork();
-    if (*out == 0)
-        child(s, p, parent, said[1]);
-    why = *out < 0 ? errno : 0;
+    out->group = free_group(s);
+    out->pid = _Fork();
+    if (out->pid == 0)
+        child(s, p, out->group, parent, said[1]);
+    why = out->pid < 0 ? errno : 0;
     close(said[1]);
     do /* nothing: it was executed */
-        n = *out > 0 ? read(said[0], &why, sizeof why) : 0;
+        n = out->pid > 0 ? read(said[0], &why, sizeof why) : 0;
     while (n < 0 && errno == EINTR);
     close(said[0]);
-    if (why && *out > 0)
-        (void)waitpid(*out, NULL, 0);
+    if (why && out->pid > 0) {
+        atomic_store(out->group, 0);
+        (void)waitpid(out->pid, NULL, 0);
+    }
     return why;
+}
+
+/* A request may have waited for this runner for longer than who asked. */
+static bool wanted(int report)
+{
+    struct pollfd p = {.fd = report, .events = POLLIN};
+
+    return poll(&p, 1, 0) <= 0;
 }
 
 static void start(struct state *s, struct request *q)
 {
     struct program *new = &s->programs[s->n];
+    const struct runner_conf *conf = s->work->conf;
     int why = EPERM;
 
+    if (!wanted(q->fds[0]))
+        return;
     if (s->n == RUNNER_PROGRAMS)
         why = EAGAIN;
-    else if (!s->conf->allowed || s->conf->allowed(s->conf->ctx, &q->program))
-        why = begin(s, &q->program, &new->pid);
+    else if (!conf->allowed || conf->allowed(conf->ctx, &q->program))
+        why = begin(s, &q->program, new);
     if (why) {
         tell(q->fds[0], RUNNER_FAILED, 0, why);
         return;
@@ -263,6 +288,7 @@ static void reap(struct state *s)
         for (size_t i = 0; i < s->n; i++)
             if (s->programs[i].pid == pid) {
                 (void)kill(-pid, SIGKILL); /* what it has left behind */
+                atomic_store(s->programs[i].group, 0);
                 tell(s->programs[i].report, RUNNER_ENDED, pid, status);
                 if (s->programs[i].report >= 0)
                     close(s->programs[i].report);
@@ -286,7 +312,10 @@ static bool take_signals(struct state *s)
     bool over = false;
 
     while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info)
-        over = over || info.ssi_signo == PARENT_DIED;
+        over = over || info.ssi_signo == RUNNER_PARENT_DIED;
+    if (over && !runner_server_gone())
+        log_error(&(struct log_ctx){.module = "runner"}, "runner_supervisor_died",
+                  L_Z("means", "no program can be run any more: restart posthouse"));
     reap(s);
     return !over;
 }
@@ -297,7 +326,7 @@ static void run(struct state *s)
 
     while (go_on) {
         const size_t n = s->n;
-        s->polled[0] = (struct pollfd){.fd = SOCKET_FD, .events = POLLIN};
+        s->polled[0] = (struct pollfd){.fd = RUNNER_SOCKET, .events = POLLIN};
         s->polled[1] = (struct pollfd){.fd = s->signals, .events = POLLIN};
         for (size_t i = 0; i < n; i++)
             s->polled[2 + i] = (struct pollfd){.fd = s->programs[i].report, .events = POLLIN};
@@ -309,44 +338,25 @@ static void run(struct state *s)
         go_on = !s->polled[1].revents || take_signals(s);
         go_on = go_on && (!s->polled[0].revents || serve(s));
     }
+    close(RUNNER_SOCKET); /* whoever sees a program end shall see that, too */
     for (size_t i = 0; i < s->n; i++)
         (void)kill(-s->programs[i].pid, SIGKILL);
 }
 
-static bool prepare(struct state *s, int socket, pid_t parent)
-{
-    static const int passed_over[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-    sigset_t mine;
-
-    /* Sockets and the lock of the data folder must not outlive the server in it. */
-    if (dup2(socket, SOCKET_FD) < 0 || close_range(SOCKET_FD + 1, ~0u, 0) != 0)
-        return false;
-    (void)fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC);
-    for (size_t i = 0; i < ARRAY_LEN(passed_over); i++) /* it ends with the server, not before */
-        (void)signal(passed_over[i], SIG_IGN);
-    sigemptyset(&mine);
-    sigaddset(&mine, SIGCHLD);
-    sigaddset(&mine, PARENT_DIED);
-    sigprocmask(SIG_BLOCK, &mine, &s->before);
-    s->signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
-    prctl(PR_SET_NAME, "posthouse-run", 0, 0, 0);
-    prctl(PR_SET_PDEATHSIG, PARENT_DIED, 0, 0, 0);
-    return s->signals >= 0 && getppid() == parent;
-}
-
-void runner_main(int socket, pid_t parent, const struct runner_conf *conf)
+void runner_work(const struct runner_work *w)
 {
     static struct state state;
-    struct err err = {ERR_TEMP, ERR_WHY_OTHER, "no descriptors"};
+    sigset_t mine;
 
-    state.conf = conf;
-    if (prepare(&state, socket, parent) &&
-        (!conf->prepare || conf->prepare(conf->ctx, &err) == 0)) {
-        prctl(PR_SET_PDEATHSIG, PARENT_DIED, 0, 0, 0); /* a change of user takes it away */
-        if (getppid() == parent)
-            run(&state);
-    } else if (getppid() == parent) {
-        log_error(&(struct log_ctx){.module = "runner"}, "runner_failed", L_Z("why", err.text));
-    }
+    state.work = w;
+    sigemptyset(&mine);
+    sigaddset(&mine, SIGCHLD);
+    sigaddset(&mine, RUNNER_PARENT_DIED);
+    close_range(RUNNER_SOCKET + 1, ~0u, 0);
+    state.signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
+    prctl(PR_SET_NAME, "posthouse-exec", 0, 0, 0);
+    prctl(PR_SET_PDEATHSIG, RUNNER_PARENT_DIED, 0, 0, 0);
+    if (state.signals >= 0 && getppid() == w->supervisor)
+        run(&state);
     _exit(0);
 }

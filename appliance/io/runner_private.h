@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* runner_private.h - between runner.c (the server) and runner_main.c (the runner). Floor 1 (io).
+/* runner_private.h - between runner.c (the server), runner_supervisor.c (its child) and
+ * runner_main.c (the runner, a child of that one). Floor 1 (io).
  * A request is one packet: the head, then path ("" is its own), argv and env, each word ended by
  * NUL. With it go the report's other end and the program's descriptors. */
 #ifndef PH_IO_RUNNER_PRIVATE_H
 #define PH_IO_RUNNER_PRIVATE_H
 #include "appliance/io/runner.h"
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
+
+enum { RUNNER_SOCKET = 3, RUNNER_PARENT_DIED = SIGUSR1 };
 
 struct runner_head {
     uint32_t n_argv, n_env;
@@ -14,7 +19,18 @@ struct runner_head {
     gid_t gid;
     struct runner_limits limits;
 };
-/* Never returns. */
-void runner_main(int socket, pid_t parent, const struct runner_conf *conf)
+struct runner_work {
+    const struct runner_conf *conf;
+    pid_t supervisor;
+    sigset_t before; /* what programs begin with */
+    /* Of the programs that run, 0 where there is none: shared with the supervisor, which kills them
+     * when the runner couldn't. */
+    _Atomic(pid_t) *groups; /* RUNNER_PROGRAMS */
+};
+bool runner_server_gone(void); /* in the supervisor and the runner */
+/* Never returns; the socket becomes RUNNER_SOCKET. */
+void runner_supervise(int socket, pid_t server, const struct runner_conf *conf)
     __attribute__((noreturn));
+/* In a child of the supervisor. Never returns. */
+void runner_work(const struct runner_work *w) __attribute__((noreturn));
 #endif

@@ -49,6 +49,10 @@ def run(tmp_path):
         assert not re.search("Sanitizer|runtime error:|CHECK failed", text), text
 
 
+def parent(pid):
+    return int(re.search(r"PPid:\t(\d+)", pathlib.Path("/proc/%d/status" % pid).read_text())[1])
+
+
 def figure(server, name):
     return server.page()("posthouse_scanner_" + name)
 
@@ -137,11 +141,40 @@ def test_held_when_it_takes_too_long(run):
 
 
 def test_the_runner_is_killed(run):
+    """Its scanner ends with it; another runner starts another one, and what was being scanned is scanned again."""
+    server = run()
+    pid = stopped(server)
+    both = Sending(server, attached(zipped(EICAR))), Sending(server, plain(b"fine"))
+    wait_for(lambda: figure(server, "scans") == 2, "both are being scanned")
+    os.kill(parent(pid), signal.SIGKILL)
+    assert [s.result() for s in both] == [554, 250]
+    wait_for(lambda: has_ended(pid), "the end of its scanner")
+    assert scanners(server.data) == [figure(server, "pid")]
+    wait_for(lambda: "runner_back" in server.log(), "the log says so")
+    text = server.log()
+    assert text.count("runner_died") == 1 == text.count("runner_back") and "poison" not in text
+    text, = folder_of(server)
+    assert "fine" in text
+
+
+def test_the_runner_is_killed_while_nothing_is_scanned(run):
+    """Again and again: each time there is another scanner."""
+    server = run()
+    for n in range(3):
+        pid = int(figure(server, "pid"))
+        os.kill(parent(pid), signal.SIGKILL)
+        wait_for(lambda: figure(server, "deaths_total") > n, "it is noticed")
+        wait_for(lambda: figure(server, "ready") == 1, "the next one")
+        assert send(server, attached(EICAR))[0] == 554
+        wait_for(lambda: has_ended(pid), "the end of its scanner")
+    assert send(server, plain(b"fine"))[0] == 250
+
+
+def test_the_supervisor_is_killed(run):
     """No other scanner can be started: nothing passes unscanned, and the log says what helps."""
     server = run()
     pid = int(figure(server, "pid"))
-    runner = int(re.search(r"PPid:\t(\d+)", pathlib.Path("/proc/%d/status" % pid).read_text())[1])
-    os.kill(runner, signal.SIGKILL)
+    os.kill(parent(parent(pid)), signal.SIGKILL)
     wait_for(lambda: "restart posthouse" in server.log(), "it says so")
     wait_for(lambda: has_ended(pid), "the end of the scanner")
     wait_for(lambda: figure(server, "ready") == 0, "there is none")

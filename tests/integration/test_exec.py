@@ -4,6 +4,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import smtplib
 import socket
 import tempfile
@@ -248,6 +249,80 @@ def test_limits(folder):
         j.server.stop()
 
 
+# ---- the runner of programs dies
+
+class Sending(threading.Thread):
+    def __init__(self, judged):
+        super().__init__()
+        self.judged = judged
+        self.start()
+
+    def run(self):
+        self.code, _ = self.judged.send()
+
+    def result(self):
+        self.join(60)
+        return self.code
+
+
+@pytest.fixture
+def alone(folder):
+    script(folder, "judge", "exit 0\n")
+    j = Judged(folder, "program.judge.timeout=1min")
+    yield j
+    j.server.stop()
+
+
+def kill_runner(judged, folder, of=lambda runner: runner):
+    """While a program runs. The answer to its message."""
+    begun = folder / "runner"
+    judged.program("echo $PPID >%s.new; mv %s.new %s; sleep %s & sleep %s\n" % ((begun,) * 3 + (LONG,) * 2))
+    sending = Sending(judged)
+    wait_for(begun.exists, "the program")
+    runner = int(begun.read_text())
+    begun.unlink()
+    os.kill(of(runner), signal.SIGKILL)
+    code = sending.result()
+    wait_for(lambda: not processes(LONG), "the end of the program and of what it has started")
+    judged.program("exit 2\n")
+    return code, runner
+
+
+def test_runner_killed(alone, folder):
+    """Its mail is to come again at once, the next passes through another one; five times in a row."""
+    seen = set()
+    for n in range(5):
+        code, runner = kill_runner(alone, folder)
+        assert code == 451
+        seen.add(runner)
+        assert alone.send()[0] == 550
+    assert len(seen) == 5
+    wait_for(lambda: alone.server.log().count("runner_back") == 5, "the log says so")
+    log = alone.server.log()
+    assert log.count("runner_died") == 5 and "judge was killed: the process that runs programs has died" in log
+
+
+def test_runner_killed_while_nothing_runs(alone, folder):
+    _, runner = kill_runner(alone, folder)
+    alone.program("echo $PPID; exit 2\n")
+    code, words = alone.send()
+    os.kill(int(words.split()[-1]), signal.SIGKILL)
+    assert alone.send()[0] == 550
+
+
+def test_supervisor_killed(alone, folder):
+    """That one is for as long as the server: on_error decides, and the log says what helps."""
+    def parent(pid):
+        with open("/proc/%d/stat" % pid) as f:
+            return int(f.read().rpartition(")")[2].split()[1])
+
+    alone.server.trouble_expected = True
+    assert kill_runner(alone, folder, of=parent)[0] == 451
+    alone.log_has("runner_supervisor_died")
+    assert alone.send()[0] == 451
+    alone.log_has("judge can't be run: the process that runs programs is gone; restart posthouse")
+
+
 # ---- posthouse serve
 PROGRAM = 'exec { deadline = 5min }\nprogram "judge" { command = "%s"\n mail = all\n timeout = 1min\n %s }\n'
 
@@ -280,6 +355,14 @@ def test_serve(folder):
             a.hup()
             code, words = own(a, folder, 'echo "uid=$(id -u) gids=$(id -G)"; exit 2\n')
             assert code == 550 and b"uid=%d gids=%d" % (other.pw_uid, other.pw_gid) in words
+        # It is so with another runner, too.
+        code, words = own(a, folder, 'echo "$PPID"; exit 2\n')
+        os.kill(int(words.split()[-1]), signal.SIGKILL)
+        code, words = own(a, folder, 'echo "uid=$(id -u) gids=$(id -G) $(grep NoNewPrivs /proc/self/status)" | tr "\\t" " "; exit 2\n')
+        assert code == 550 and b"NoNewPrivs: 1" in words
+        if root:
+            assert b"uid=%d gids=%d " % (other.pw_uid, other.pw_gid) in words
+        wait_for(lambda: "runner_back" in a.log(), "the log says so")
         # A program that is new in the file is run by the same process, others are not.
         other = script(folder, "other", "echo other; exit 2\n")
         a.write(PROGRAM % (other, ""))

@@ -511,27 +511,30 @@ def has_ended(pid):
 def test_helper_has_one_capability_and_ends_with_the_daemon(appliance):
     appliance.trouble_expected = True
     appliance.start()
-    helper, runner = by_name(appliance.pid, "posthouse-help", "posthouse-run")
+    helper, supervisor = by_name(appliance.pid, "posthouse-help", "posthouse-run")
+    runner, = by_name(supervisor, "posthouse-exec")
     s = status(pathlib.Path("/proc/%d/status" % helper))
     assert int(s["CapEff"], 16) == 1 << 2 == int(s["CapPrm"], 16)  # CAP_DAC_READ_SEARCH
     assert s["NoNewPrivs"] == "1" and (SANITIZED or s["Threads"] == "1")  # TSan has one of its own
     os.kill(appliance.pid, signal.SIGTERM)
     assert appliance.wait_end() == 0
-    wait_for(lambda: has_ended(helper) and has_ended(runner), "the end of the helper")
+    wait_for(lambda: has_ended(helper) and has_ended(supervisor) and has_ended(runner), "the end of the helper")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="not root")
 def test_the_runner_is_the_user_and_can_only_become_others(appliance):
     appliance.start()
-    runner = by_name(appliance.pid, "posthouse-run")[-1]
-    s = status(pathlib.Path("/proc/%d/status" % runner))
-    assert set(s["Uid"].split()) == {str(pwd.getpwnam(USER).pw_uid)} and s["NoNewPrivs"] == "1"
-    assert int(s["CapEff"], 16) == 1 << 5 | 1 << 6 | 1 << 7 == int(s["CapPrm"], 16)  # CAP_KILL, CAP_SETGID, CAP_SETUID
-    assert int(s["CapBnd"], 16) == 0
+    supervisor, = by_name(appliance.pid, "posthouse-run")
+    runner, = by_name(supervisor, "posthouse-exec")
+    for pid in supervisor, runner:
+        s = status(pathlib.Path("/proc/%d/status" % pid))
+        assert set(s["Uid"].split()) == {str(pwd.getpwnam(USER).pw_uid)} and s["NoNewPrivs"] == "1"
+        assert int(s["CapEff"], 16) == 1 << 5 | 1 << 6 | 1 << 7 == int(s["CapPrm"], 16)  # CAP_KILL, CAP_SETGID, CAP_SETUID
+        assert int(s["CapBnd"], 16) == 0
     appliance.process.kill()
     assert appliance.wait_end() == -signal.SIGKILL
     appliance.process = None
-    wait_for(lambda: has_ended(runner), "the end of the runner")
+    wait_for(lambda: has_ended(runner) and has_ended(supervisor), "the end of the runner")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="not root")

@@ -368,7 +368,8 @@ static void dies_while_it_loads(void **state)
     assert_int_equal(judged("Virus\r\n").verdict, PH_REJECT);
 }
 
-static void the_runner_dies(void **state)
+/* The runner of scanners comes back by itself (tests/unit/io/test_runner.c), its supervisor not. */
+static void the_supervisor_dies(void **state)
 {
     (void)state;
     world_open(&w);
@@ -427,7 +428,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(cut_off_while_it_is_suspected, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dies_with_nothing_to_do, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dies_while_it_loads, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_runner_dies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_supervisor_dies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_signatures_meanwhile, set_up, tear_down),
     };
 

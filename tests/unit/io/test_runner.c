@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Programs run by the runner: what they get, how their end is told, and that nothing of them
- * outlives who asked, or the server. */
+ * outlives who asked, the runner that ran it, or the server; and that a runner that has died is
+ * followed by another. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -181,18 +182,101 @@ static void many_at_once(void **state)
         close(reports[i]);
 }
 
+/* The runner's process, by a program that is still running: *report is its. */
+static pid_t runner_of(const char *then, int *report, int *out)
+{
+    char script[200], line[20] = "";
+    size_t n = 0;
+
+    snprintf(script, sizeof script, "echo $PPID; %s", then);
+    *report = sh(script, out);
+    assert_int_equal(runner_next(*report, -1).what, RUNNER_STARTED);
+    while (!strchr(line, '\n') && n + 1 < sizeof line && read(*out, line + n, 1) == 1)
+        n++;
+    pid_t pid = (pid_t)strtol(line, NULL, 10);
+    assert_true(pid > 1 && pid != r.pid);
+    return pid;
+}
+
+static void ends_with_code(int report, int code)
+{
+    assert_int_equal(runner_next(report, -1).what, RUNNER_STARTED);
+    struct runner_report a = runner_next(report, -1);
+    assert_int_equal(a.what, RUNNER_ENDED);
+    assert_true(WIFEXITED(a.value) && WEXITSTATUS(a.value) == code);
+    close(report);
+}
+
+/* What ran ends with it, whatever it has started, and is told at once; the next runs. */
 static void the_runner_dies(void **state)
+{
+    pid_t before = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char text[20];
+        int out, report;
+        pid_t pid = runner_of("sleep 1000 & wait", &report, &out);
+        assert_int_not_equal(pid, before);
+        before = pid;
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
+        close(report);
+        read_all(out, text, sizeof text); /* its end: nobody has the other one */
+        ends_with_code(sh("exit 3", NULL), 3);
+    }
+}
+
+/* Requests that a runner hasn't taken are for the next one, unless nobody waits for them. */
+static void requests_wait(void **state)
+{
+    char folder[] = "/tmp/posthouse-runner-XXXXXX", unwanted[100], file[60];
+    int out, report, last;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/begun", folder);
+    snprintf(unwanted, sizeof unwanted, "touch %s", file);
+    pid_t pid = runner_of("sleep 1000", &report, &out);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    close(sh(unwanted, NULL));
+    last = sh("exit 4", NULL);
+    assert_int_equal(runner_next(last, 0).what, RUNNER_NOTHING);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    ends_with_code(last, 4);
+    assert_int_equal(access(file, F_OK), -1);
+    assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
+    close(report);
+    close(out);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* A server that ends doesn't wait for a runner that hangs. */
+static void the_runner_hangs(void **state)
+{
+    char text[20];
+    int out, report;
+
+    (void)state;
+    assert_int_equal(kill(runner_of("sleep 1000 & wait", &report, &out), SIGSTOP), 0);
+    runner_stop(&r);
+    assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
+    read_all(out, text, sizeof text);
+    close(report);
+}
+
+static void the_supervisor_dies(void **state)
 {
     char text[20];
     struct err err = {0};
     const char *const argv[] = {"true", NULL};
-    int out, report = sh("exec sleep 1000", &out);
+    int out, report = sh("sleep 1000 & wait", &out);
 
     (void)state;
     assert_int_equal(runner_next(report, -1).what, RUNNER_STARTED);
     kill(r.pid, SIGKILL);
     assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
-    read_all(out, text, sizeof text); /* sh itself has died with it */
+    read_all(out, text, sizeof text);
     close(report);
     /* The kernel closes its descriptors one by one: a request may still be taken, and is lost. */
     while ((report = runner_run(&r, &(struct runner_program){.path = "/bin/true", .argv = argv},
@@ -282,6 +366,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(killed_by_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_runner_dies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(requests_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_runner_hangs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_supervisor_dies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(confined, set_up, tear_down),
         cmocka_unit_test(the_server_dies),
     };
