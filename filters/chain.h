@@ -46,6 +46,8 @@ void filters_close(struct filters **f);
 /* NULL, as at first: every probe is answered by UNKNOWN. To be taken away before it is gone; no
  * turn runs then. */
 void filters_set_prober(struct filters *f, const struct filters_prober *prober);
+/* Mail was released by a command (held.h): what leaves of it waits for PH_OUTBOUND. */
+void filters_look_at_held(struct filters *f); /* f may be NULL */
 /* Does anybody look at this point? */
 bool filters_at(const struct filters *f, enum ph_point point); /* f may be NULL: false */
 struct filters_stats {                                         /* of one stage */

@@ -296,6 +296,12 @@ int filters_reload(struct filters *f, struct filters_config *config, struct err 
     return 0;
 }
 
+void filters_look_at_held(struct filters *f)
+{
+    if (f && f->held)
+        held_wake(f->held);
+}
+
 void filters_close(struct filters **fp)
 {
     struct filters *f = *fp;

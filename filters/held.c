@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { EXPIRE_EVERY_MS = 600000, HEAD_MAX = BODY_HEAD_MAX + (512 << 10) };
+enum { START_MS = 1000, EXPIRE_EVERY_MS = 600000, HEAD_MAX = BODY_HEAD_MAX + (512 << 10) };
 
 struct plan {             /* what becomes of it; the commit thread's while it moves */
     enum queue_held held; /* 0: it leaves the queue */
@@ -46,6 +46,7 @@ struct held {
     size_t actions;    /* those before PH_OUTBOUND */
     struct str prefix; /* what stages put in front of copies that leave; empty: nothing */
     bool found, loaded, mine;
+    bool released; /* by a command: only its copies that leave are looked at */
     bool quarantine_junk;
     struct chain *chain;
     struct buf head; /* edited; empty: not */
@@ -125,12 +126,17 @@ static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit 
 {
     const struct plan *p = &h->plan;
     const uint64_t id = h->entry.id;
+    struct queue_entry now;
     bool mine;
 
     if (queue_claim_held_tx(tx, id, h->entry.next_ms, &mine, err))
         return -1;
     if (!mine)
         return ERR(err, ERR_TEMP, "another node has it");
+    if (queue_get_tx(tx, id, &now, err))
+        return -1;
+    if (!h->released && held_is_released(now.view))
+        return ERR(err, ERR_TEMP, "it was released meanwhile");
     if (p->held)
         return queue_keep_tx(tx, id, p->held, p->until_ms, p->next_ms, p->stage, p->reason, err);
     if (!p->release)
@@ -206,11 +212,19 @@ static void submit(struct held *h)
 
 /* ---- What the stages say to the copies that leave. */
 
+/* Who released it has the last word about quarantine. */
+static bool may_leave(const struct held *h)
+{
+    const struct chain_answer *a = chain_answer(h->chain);
+
+    return h->released ? a->verdict <= PH_QUARANTINE && !a->hold : a->verdict < PH_QUARANTINE;
+}
+
 static void on_leaving(void *ctx)
 {
     struct held *h = ctx;
 
-    if (chain_answer(h->chain)->verdict >= PH_QUARANTINE) {
+    if (!may_leave(h)) {
         plan(h);
         if (!h->plan.held) /* DISCARD: that is about the copies that leave, not about the others */
             h->plan.held = QUEUE_QUARANTINE;
@@ -235,6 +249,15 @@ static void leave(struct held *h)
     h->actions = outbound_count_actions(h->chain);
     if (chain_run(h->chain, PH_OUTBOUND, &h->view, &m, NULL, on_leaving, h) == CHAIN_DONE)
         on_leaving(h);
+}
+
+static void let_go(struct held *h)
+{
+    h->plan = (struct plan){.release = true, .outcome = "released"};
+    if (h->n_to && filters_at(h->filters, PH_OUTBOUND))
+        leave(h);
+    else
+        submit(h);
 }
 
 static void on_judged(void *ctx)
@@ -269,6 +292,11 @@ static void judge(struct held *h)
     h->route = v.route ? v.route : v.auth_user ? "submission" : "forward";
     v.route = NULL;
     h->view = v;
+    h->released = held_is_released(h->entry.view);
+    if (h->released) {
+        let_go(h);
+        return;
+    }
     if (chain_run(h->chain, PH_MESSAGE, &v, &h->message, h->entry.stage.p, on_judged, h) ==
         CHAIN_DONE)
         on_judged(h);
@@ -431,12 +459,13 @@ void held_wake_all(struct held *h)
 struct held *held_new(struct filters *f)
 {
     struct held *h = MEM_NEW(struct held);
+    const uint64_t retry = filters_settings(f)->hold_retry;
 
     h->filters = f;
     h->arena = arena_new(4096);
     h->message.fd = -1;
     h->timer = timer_new(f->env.loop, on_timer, h);
-    timer_start(h->timer, filters_settings(f)->hold_retry);
+    timer_start(h->timer, retry < START_MS ? retry : START_MS); /* what was released meanwhile */
     return h;
 }
 

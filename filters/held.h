@@ -7,6 +7,7 @@
 #include "filters/chain.h"
 
 struct queue_entry;
+struct store_tx;
 /* For who puts a message into the queue (appliance/store/queue.h) after a run at PH_MESSAGE: what
  * the chain needs to go on with it, appended to `view`; times, stage and reason of the entry, whose
  * `held` is set. Strings are the chain's. */
@@ -14,6 +15,16 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *view,
                struct queue_entry *e);
 /* Should it turn out to be junk, it goes into quarantine: appended to `view`, too. */
 void held_quarantine_junk(struct buf *view);
+
+/* Its copies that leave have passed PH_OUTBOUND already, or were about to: appended to `view`. */
+void held_seen_leaving(struct buf *view);
+
+/* Somebody has looked at it and lets it go (commands): into its mailboxes at once. Copies that
+ * leave pass PH_OUTBOUND first, if they haven't yet: *later_out, they stay held until the server of
+ * this store has looked (held_wake), which needs no command. What those stages refuse comes back
+ * into quarantine. On the commit thread. */
+int held_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, bool *later_out,
+                    struct err *err) __attribute__((warn_unused_result));
 
 struct held;
 struct held *held_new(struct filters *f);

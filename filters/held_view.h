@@ -11,4 +11,6 @@ enum { HELD_RCPTS_MAX = 1000 };
  * junk, it goes into quarantine. */
 bool held_restore(struct chain *c, struct arena *a, struct str kept, struct ph_view *v,
                   const char **rcpts);
+/* By held_release_tx(). */
+bool held_is_released(struct str view);
 #endif

@@ -51,6 +51,9 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     held_fill(s->chain, &v, &view, &tx->put.entry);
     if (smtp_junk_stays(s))
         held_quarantine_junk(&view);
+    if (tx->hold == QUEUE_QUARANTINE && tx->leaves.n_to &&
+        filters_at(s->server->conf.filters, PH_OUTBOUND))
+        held_seen_leaving(&view); /* in smtp_step_outbound() */
     tx->put.entry.view = arena_str(tx->arena, buf_str(&view));
     buf_fini(&view);
     if (store_submit(s->server->conf.store, &tx->put.op)) {

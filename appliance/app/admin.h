@@ -40,6 +40,7 @@ struct admin_call {
         char *of;     /* out: owned; the site, with flush the domain, that it is about; NULL: any */
     } queue;
     bool reports;   /* out: reports about days that are over shall leave now; only in a daemon */
+    bool serving;   /* a server runs it, not a program without one */
     struct err err; /* when the command returns -1 */
 };
 enum admin_input {

@@ -3,6 +3,7 @@
  * are those of `queue`, which shows them among all that waits. */
 #include "appliance/app/admin_queue.h"
 #include "appliance/base/mem.h"
+#include "filters/held.h"
 
 enum {
     PAGE = 1000, /* messages in one answer; the client asks for more */
@@ -193,11 +194,12 @@ struct change {
     const uint64_t *ids;
     size_t n;
     const char *mailbox;
-    bool release;
+    bool release, later;
     size_t done;
 };
 struct plan {
     struct look look; /* first: see note() */
+    bool later;       /* something of it waits for the stages */
     uint64_t *ids;
     size_t n, cap, recipients;
 };
@@ -206,13 +208,17 @@ static int run_change(struct store_op *op, struct store_tx *tx)
 {
     struct change *ch = CONTAINER_OF(op, struct change, op);
 
+    bool later = false;
+
     ch->done = 0;
+    ch->later = false;
     for (size_t i = 0; i < ch->n; i++) {
         err_clear(&op->err);
-        if ((ch->release ? queue_release_tx(tx, ch->ids[i], ch->mailbox, &op->err)
-                         : queue_remove_tx(tx, ch->ids[i], &op->err)) == 0)
+        if ((ch->release ? held_release_tx(tx, ch->ids[i], ch->mailbox, &later, &op->err)
+                         : queue_remove_tx(tx, ch->ids[i], &op->err)) == 0) {
             ch->done++;
-        else if (op->err.why != ERR_WHY_NOT_FOUND) /* else somebody was faster */
+            ch->later |= later;
+        } else if (op->err.why != ERR_WHY_NOT_FOUND) /* else somebody was faster */
             return -1;
     }
     return STORE_DONE;
@@ -275,6 +281,7 @@ static int carry_out(struct plan *p, bool release, size_t *done_out)
             return *done_out ? err_context(&c->err, "some of it is done, but then") : -1;
         }
         *done_out += ch.done;
+        p->later |= ch.later;
     }
     return 0;
 }
@@ -297,6 +304,7 @@ static int change(struct plan *p, bool release)
     c->queue.changed = release && done > 0;
     c->result = json_pack("{sI sI sb}", "messages", (json_int_t)(dry ? p->n : done), "recipients",
                           (json_int_t)p->recipients, "changed", done > 0);
+    queue_note_later(c, p->later);
     return 0;
 }
 
@@ -334,8 +342,10 @@ const struct admin_command admin_quarantine_commands[] = {
      "Show one message: envelope, who put it there and why, header block."},
     {"quarantine", "release", "[ID ...]", 0, IDS_MAX, release_options, false, cmd_release,
      "Deliver it after all: what is named, or what the filters find (--all: all of it), into INBOX "
-     "or (--junk) the Junk folder of its recipients here, and on its way to those elsewhere. With "
-     "--dry-run only say how much that is; so also below."},
+     "or (--junk) the Junk folder of its recipients here, and on its way to those elsewhere, past "
+     "the stages that look at mail which leaves (dkim_sign signs it); without a running server "
+     "those "
+     "copies wait for it. With --dry-run only say how much that is; so also below."},
     {"quarantine", "delete", "[ID ...]", 0, IDS_MAX, delete_options, false, cmd_delete,
      "Delete it undelivered; nobody is told."},
     {.group = NULL}};

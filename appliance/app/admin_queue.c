@@ -240,7 +240,8 @@ const struct admin_command admin_queue_commands[] = {
      "Put mail that waits to leave on hold: it isn't tried until it is released."},
     {"queue", "release", "[ID]", 0, 1, release_options, false, queue_cmd_release,
      "Let go what is on hold; by ID also what is held or in quarantine: to its recipients here, "
-     "into INBOX or (--junk) their Junk folder, and on its way to those elsewhere."},
+     "into INBOX or (--junk) their Junk folder, and on its way to those elsewhere, as `quarantine "
+     "release` does."},
     {"queue", "remove", "[ID]", 0, 1, change_options, false, queue_cmd_remove,
      "Delete it undelivered; nobody is told. By ID also what is held or in quarantine."},
     {"queue", "reroute", "[ID] SITE|HOST:PORT", 0, 2, reroute_options, false, queue_cmd_reroute,

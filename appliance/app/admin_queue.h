@@ -27,6 +27,9 @@ json_t *queue_in_text(int64_t ms);   /* "now", "in 5m" */
 json_t *queue_sender_text(struct str sender);
 json_t *queue_id_text(uint64_t id);
 
+/* Into the result of a release: copies that leave wait for the stages. */
+void queue_note_later(struct admin_call *c, bool later);
+
 int queue_cmd_show(struct admin_call *c);
 int queue_cmd_totals(struct admin_call *c);
 int queue_cmd_retry(struct admin_call *c);

@@ -4,6 +4,7 @@
 #include "appliance/app/admin_queue.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
+#include "filters/held.h"
 #include <arpa/inet.h>
 
 enum { PAGE = 500, SITE_MAX = 320 };
@@ -26,6 +27,13 @@ static void say(struct change *ch, uint64_t n)
     ch->c->queue.flush = ch->flush;
     if (ch->c->queue.changed && ch->wake.n)
         ch->c->queue.of = str_dup_z(ch->wake);
+}
+
+void queue_note_later(struct admin_call *c, bool later)
+{
+    if (later && !c->serving)
+        json_object_set_new(c->result, "leaving",
+                            json_string("when the server runs, past its stages"));
 }
 
 /* ---- What leaves */
@@ -82,13 +90,13 @@ struct held_change {
     struct store_op op;
     uint64_t id;
     const char *mailbox;
-    bool release;
+    bool release, later;
 };
 
 static int run_held(struct store_op *op, struct store_tx *tx)
 {
     struct held_change *h = CONTAINER_OF(op, struct held_change, op);
-    int rc = h->release ? queue_release_tx(tx, h->id, h->mailbox, &op->err)
+    int rc = h->release ? held_release_tx(tx, h->id, h->mailbox, &h->later, &op->err)
                         : queue_remove_tx(tx, h->id, &op->err);
 
     return rc ? -1 : STORE_DONE;
@@ -111,6 +119,7 @@ static int change_held(struct change *ch, const struct queue_entry *e)
         return -1;
     }
     say(ch, e->n_rcpts);
+    queue_note_later(ch->c, h.later);
     return 0;
 }
 

@@ -209,6 +209,7 @@ static void on_queue_command(void *ctx, struct str site_or_domain, bool flush)
 {
     struct appliance *a = ctx;
 
+    filters_look_at_held(a->filters);
     if (a->outgoing && flush)
         delivery_flush(outgoing_delivery(a->outgoing), site_or_domain);
     else if (a->outgoing)

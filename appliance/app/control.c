@@ -144,7 +144,8 @@ static void request_answer(struct request *r, struct guard *guard)
     struct admin_call call = {.dir = r->control->dir,
                               .directory = r->control->directory,
                               .store = r->control->store,
-                              .guard = guard};
+                              .guard = guard,
+                              .serving = true};
 
     answer = answer_call(&call, request);
     r->revoked = call.revoked;

@@ -52,6 +52,13 @@ int queue_claim_held_tx(struct store_tx *tx, uint64_t id, int64_t next_ms, bool 
 /* Into the mailboxes; mailbox: for all (NULL: as was decided before). Its row goes. */
 int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
     __attribute__((warn_unused_result));
+/* The same, but what leaves stays held, due at once, with another view and reason: *leaves_out. */
+int queue_release_here_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct str view,
+                          struct str reason, bool *leaves_out, struct err *err)
+    __attribute__((warn_unused_result));
+/* As queue_get; memory of the transaction. */
+int queue_get_tx(struct store_tx *tx, uint64_t id, struct queue_entry *out, struct err *err)
+    __attribute__((warn_unused_result));
 int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)
     __attribute__((warn_unused_result));
 /* Quarantine instead, or asked again later. */

@@ -185,8 +185,7 @@ static int let_leave(struct store_tx *tx, const struct queue_entry *e, int64_t n
 {
     struct sql_stmt *st;
 
-    if (queue_run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", e->id, err) ||
-        sql_prepare(tx->db,
+    if (sql_prepare(tx->db,
                     "UPDATE queue_to SET state = 0, next_try = ?, expires = expires + ? "
                     "WHERE queue = ?",
                     &st, err))
@@ -211,23 +210,65 @@ static int let_leave(struct store_tx *tx, const struct queue_entry *e, int64_t n
     return sql_run(st, err);
 }
 
-int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
+/* Those that leave are counted. */
+static int deliver(struct store_tx *tx, uint64_t id, const char *mailbox, int64_t now,
+                   struct queue_entry *e, size_t *leaving, struct err *err)
 {
-    int64_t now = clock_wall_ms();
     struct message_recipient *list;
-    struct queue_entry e;
     size_t n;
 
-    if (lock(tx, id, err) || get(tx->db, tx->arena, id, &e, err) ||
-        rcpts(tx->db, tx->arena, id, (size_t)e.n_rcpts, &list, &n, err))
+    if (lock(tx, id, err) || get(tx->db, tx->arena, id, e, err) ||
+        rcpts(tx->db, tx->arena, id, (size_t)e->n_rcpts, &list, &n, err))
         return -1;
     for (size_t i = 0; i < n; i++) {
         if (mailbox)
             list[i].mailbox = str_from(mailbox);
-        if (delivery_to_tx(tx, e.body, now, &list[i], err))
+        if (delivery_to_tx(tx, e->body, now, &list[i], err))
             return -1;
     }
+    *leaving = (size_t)e->n_rcpts - n;
+    return queue_run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", id, err);
+}
+
+int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
+{
+    int64_t now = clock_wall_ms();
+    struct queue_entry e;
+    size_t leaving;
+
+    if (deliver(tx, id, mailbox, now, &e, &leaving, err))
+        return -1;
     return let_leave(tx, &e, now, err);
+}
+
+int queue_release_here_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct str view,
+                          struct str reason, bool *leaves_out, struct err *err)
+{
+    int64_t now = clock_wall_ms();
+    struct queue_entry e;
+    struct sql_stmt *st;
+    size_t leaving;
+
+    if (deliver(tx, id, mailbox, now, &e, &leaving, err))
+        return -1;
+    *leaves_out = leaving > 0;
+    if (!leaving)
+        return queue_delete_tx(tx, id, e.body, err);
+    if (sql_prepare(tx->db,
+                    "UPDATE queue SET held = 1, next_try = ?, stage = '', reason = ?, info = ?, "
+                    "owner = 0 WHERE id = ?",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, now);
+    sql_bind_blob(st, 2, reason);
+    sql_bind_blob(st, 3, view);
+    sql_bind_int(st, 4, (int64_t)id);
+    return sql_run(st, err);
+}
+
+int queue_get_tx(struct store_tx *tx, uint64_t id, struct queue_entry *out, struct err *err)
+{
+    return get(tx->db, tx->arena, id, out, err);
 }
 
 int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)

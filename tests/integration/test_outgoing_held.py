@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
-"""Mail of a user that a stage can't judge yet: when it can, the copy that leaves passes the stages at `outbound`, as others do."""
+"""Mail of a user that a stage can't judge yet, or that lies in quarantine: when it is let go, by the stage or by a command, the copy
+that leaves passes the stages at `outbound`, as others do."""
 import os
 import sys
 
@@ -8,7 +9,7 @@ from conftest import ROOT, wait_for
 from outgoing import a_post, a_world, host, message  # noqa: F401 (fixture)
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from milter import CONTINUE, Milter, insert  # noqa: E402
+from milter import CONTINUE, Milter, insert, quarantine  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +27,129 @@ def judge(world):
         yield m
 
 
+def a_signing_post(world, judge, **filters):
+    """And the record of its key."""
+    settings = "".join(" %s = %s" % item for item in dict({"hold_retry": "100ms"}, **filters).items())
+    return a_post(world, more='filters {%s }\nmilter { endpoints = {"%s"} on_error = hold }\n' % (settings, judge.endpoint))
+
+
+def make_key(post, p, name):
+    record = post.json("dkim", "create", "example.com", "--selector=one", "--algorithm=rsa", "--now")["records"][0]["value"].encode()
+    # The server sees the new key a moment after the command has ended.
+    wait_for(lambda: [post.submit("x@" + name), p.wait(), p.mail.pop().data.startswith(b"DKIM-Signature:")][-1], "signed mail")
+    return record
+
+
+def signed_once(data, record):
+    dkim = pytest.importorskip("dkim")
+    assert data.startswith(b"DKIM-Signature:") and data.partition(b"\r\n\r\n")[0].count(b"DKIM-Signature:") == 1
+    assert dkim.verify(data, dnsfunc=lambda asked, timeout=5: record if asked == b"one._domainkey.example.com." else None)
+
+
+def states(post):
+    return [m["state"] for m in post.json("queue", "list")]
+
+
 @pytest.fixture(scope="module")
 def post(world, judge):
-    more = 'filters { hold_retry = 100ms }\nmilter { endpoints = {"%s"} on_error = hold }\n' % judge.endpoint
-    with a_post(world, more=more) as p:
+    with a_signing_post(world, judge) as p:
         p.trouble_expected = True
         yield p
 
 
-def test_released_mail_is_signed(world, post, host, judge):
-    record = post.json("dkim", "create", "example.com", "--selector=one", "--algorithm=rsa", "--now")["records"][0]["value"].encode()
+@pytest.fixture(scope="module")
+def record():
+    return []  # of the key, once there is one
+
+
+@pytest.fixture
+def ready(post, judge, host, record):
+    """A host and its domain; the server signs."""
     p, name = host()
-    # The server sees the new key a moment after the command has ended.
-    wait_for(lambda: [post.submit("x@" + name), p.wait(), p.mail.pop().data.startswith(b"DKIM-Signature:")][-1], "signed mail")
+    if not record:
+        record.append(make_key(post, p, name))
+    yield p, name
+    judge.misbehave = None
+    judge.on["E"] = [insert(1, "X-Judged", "yes"), CONTINUE]
+
+
+def test_released_mail_is_signed(post, ready, judge, record):
+    p, name = ready
     known = p.answered
     judge.misbehave = ("E", "close")
     post.submit("x@" + name, message("the held one"))
-    wait_for(lambda: [m["state"] for m in post.json("queue", "list")] == ["held"], "held mail")
+    wait_for(lambda: states(post) == ["held"], "held mail")
     assert p.answered == known
     judge.misbehave = None
     data = p.wait(known + 1)[-1].data
-    assert data.startswith(b"DKIM-Signature:") and b"the held one" in data and data.count(b"X-Judged: yes") == 1
-    dkim = pytest.importorskip("dkim")
-    assert dkim.verify(data, dnsfunc=lambda asked, timeout=5: record if asked == b"one._domainkey.example.com." else None)
+    assert b"the held one" in data and data.count(b"X-Judged: yes") == 1
+    signed_once(data, record[0])
     post.idle()
+
+
+def test_held_mail_released_by_a_command(post, ready, judge, record):
+    """The stage that held it still can't judge it; recipients here get it at once."""
+    p, name = ready
+    known = p.answered
+    post.empty("bob")
+    judge.misbehave = ("E", "close")
+    post.submit(["x@" + name, "bob@example.com"], message("held and let go"))
+    wait_for(lambda: states(post) == ["held"], "held mail")
+    ident = post.json("queue", "list")[0]["id"]
+    assert post.json("queue", "release", ident) == {"recipients": 2, "changed": True}
+    here, = post.inbox("bob")
+    assert b"held and let go" in here and b"DKIM-Signature" not in here
+    data = p.wait(known + 1)[-1].data
+    assert b"held and let go" in data and b"X-Judged" not in data
+    signed_once(data, record[0])
+    post.idle()
+    assert len(post.inbox("bob")) == 1
+
+
+def test_quarantine_released_by_a_command(post, ready, judge, record):
+    """What came into quarantine at once had passed those stages before: it is signed once."""
+    p, name = ready
+    known = p.answered
+    judge.on["E"] = [quarantine("looks odd"), CONTINUE]
+    post.submit("x@" + name, message("the odd one"))
+    ident, = [m["id"] for m in post.json("quarantine", "list")]
+    assert post.json("quarantine", "release", ident) == {"messages": 1, "recipients": 1, "changed": True}
+    data = p.wait(known + 1)[-1].data
+    assert b"the odd one" in data
+    signed_once(data, record[0])
+    post.idle()
+
+
+def test_without_a_server(post, ready, judge, record):
+    """Stages run in the server: what leaves waits for it, and says so."""
+    p, name = ready
+    known = p.answered
+    judge.misbehave = ("E", "close")
+    post.submit("x@" + name, message("let go in the night"))
+    wait_for(lambda: states(post) == ["held"], "held mail")
+    ident = post.json("queue", "list")[0]["id"]
+    post.end()
+    assert "when the server runs" in post.json("queue", "release", ident)["leaving"]
+    assert states(post) == ["held"]
+    post.start()
+    signed_once(p.wait(known + 1)[-1].data, record[0])
+    post.idle()
+
+
+def test_quarantine_of_what_was_held_for_too_long(world, judge, host):
+    p, name = host()
+    with a_signing_post(world, judge, hold_time="1s") as post:
+        post.trouble_expected = True
+        record = make_key(post, p, name)
+        known = p.answered
+        judge.misbehave = ("E", "close")
+        post.submit("x@" + name, message("judged too late"))
+        wait_for(lambda: states(post) == ["quarantine"], "its time is over")
+        judge.misbehave = None
+        kept, = post.json("quarantine", "list")
+        assert "within filters.hold_time" in kept["reason"]
+        assert post.json("quarantine", "release", "--sender=ann@example.com")["messages"] == 1
+        data = p.wait(known + 1)[-1].data
+        assert b"judged too late" in data
+        signed_once(data, record)
+        post.idle()

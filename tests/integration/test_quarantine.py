@@ -4,7 +4,7 @@ one. The rows are written here as the store writes them; that stages put them th
 import sqlite3
 
 import pytest
-from conftest import posthouse
+from conftest import posthouse, wait_for
 from test_queue import DAY, Queue, fill, now
 
 XANDROS, VIVITA, KARL = "xandros@example.com", "vivita@example.com", "karl@example.com"
@@ -100,7 +100,7 @@ def test_released_and_deleted(start, folder):
     assert q("release", two, "--junk") == {"messages": 1, "recipients": 2, "changed": True}
     assert len(server.messages(XANDROS)) == had + 1 and len(server.messages(XANDROS, "Junk")) == 1
     assert len(server.messages(VIVITA)) == 1
-    assert posthouse("queue", "show", two, "--json", data=folder).json["leaves"][0]["state"] != "held"
+    wait_for(lambda: posthouse("queue", "show", two, "--json", data=folder).json["leaves"][0]["state"] != "held", "it leaves")
     assert q("release", one, code=1)
     assert q("delete", old, old) == {"messages": 1, "recipients": 1, "changed": True}
     assert q("release", "--sender=@example.net", "--dry-run") == {"messages": 120, "recipients": 120, "changed": False}
