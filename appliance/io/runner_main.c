@@ -9,13 +9,13 @@
 #include "appliance/io/runner_private.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,6 +154,19 @@ static bool limit(int what, uint64_t most)
     return !most || setrlimit(what, &l) == 0;
 }
 
+/* Not by the functions of libc: these wait for the other threads of the process, and their list may
+ * still name some that were never in this one. */
+static bool become(uid_t uid, gid_t gid)
+{
+#ifdef SYS_setresuid32
+    enum { SET_GROUPS = SYS_setgroups32, SET_GID = SYS_setresgid32, SET_UID = SYS_setresuid32 };
+#else
+    enum { SET_GROUPS = SYS_setgroups, SET_GID = SYS_setresgid, SET_UID = SYS_setresuid };
+#endif
+    return syscall(SET_GROUPS, 0, NULL) == 0 && syscall(SET_GID, gid, gid, gid) == 0 &&
+           syscall(SET_UID, uid, uid, uid) == 0;
+}
+
 /* Who it is, and how much it may take. */
 static bool confine(const struct runner_program *p)
 {
@@ -161,8 +174,7 @@ static bool confine(const struct runner_program *p)
         return false;
     if (!p->switch_user)
         return true;
-    if (setgroups(0, NULL) != 0 || setresgid(p->gid, p->gid, p->gid) != 0 ||
-        setresuid(p->uid, p->uid, p->uid) != 0)
+    if (!become(p->uid, p->gid))
         return false;
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* which that has taken away */
     return true;
