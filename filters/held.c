@@ -465,7 +465,10 @@ struct held *held_new(struct filters *f)
     h->arena = arena_new(4096);
     h->message.fd = -1;
     h->timer = timer_new(f->env.loop, on_timer, h);
-    timer_start(h->timer, retry < START_MS ? retry : START_MS); /* what was released meanwhile */
+    /* The first look is for what was released meanwhile, the second sweeps. */
+    timer_start(h->timer, retry < START_MS ? retry : START_MS);
+    h->expired_ms = clock_wall_ms() - EXPIRE_EVERY_MS +
+                    (int64_t)(retry < EXPIRE_EVERY_MS ? retry : EXPIRE_EVERY_MS);
     return h;
 }
 
