@@ -27,9 +27,9 @@ enum {
     CHILD_MAX_S = 3600,
     WORDS_MAX = 32,
     TEST_BYTES = 64 << 20, /* what isn't larger is tried out before it is taken */
-    OUTPUT_LINE = 512
+    OUTPUT_LINE = 512,
+    KEY_ROOM = 256
 };
-static const char updated_key[] = "updated";
 static const char official[] = "database.clamav.net";
 
 enum outcome { UPDATE_NOTHING, UPDATE_DONE, UPDATE_FAILED, UPDATE_FORBIDDEN };
@@ -303,22 +303,35 @@ static void dispose(struct clamav_updater *up)
     mem_free(up);
 }
 
+/* Several nodes share the table, but not the folder. */
+static size_t updated_key(const struct clamav *c, char out[KEY_ROOM])
+{
+    const char *folder = builtin_folder(c->host);
+    char host[65] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(out, KEY_ROOM, "updated %s %s", host, folder ? folder : "");
+    return strlen(out);
+}
+
 static void remember(const struct clamav *c)
 {
-    char text[32];
+    char text[32], key[KEY_ROOM];
+    size_t key_n = updated_key(c, key);
     int n = snprintf(text, sizeof text, "%lld", (long long)clock_wall_ms());
 
-    (void)c->host->kv_set(c->host, updated_key, sizeof updated_key, text, (size_t)n, 0);
+    (void)c->host->kv_set(c->host, key, key_n, text, (size_t)n, 0);
 }
 
 /* ms until the next run is due, by the last one. */
 static uint64_t due(const struct clamav *c)
 {
     const uint64_t every = c->conf->update;
-    char text[32] = "";
+    char text[32] = "", key[KEY_ROOM];
     uint64_t last, now = (uint64_t)clock_wall_ms();
+    size_t key_n = updated_key(c, key);
 
-    if (c->host->kv_get(c->host, updated_key, sizeof updated_key, text, sizeof text - 1) < 0 ||
+    if (c->host->kv_get(c->host, key, key_n, text, sizeof text - 1) < 0 ||
         str_to_u64(str_from(text), INT64_MAX / 2, &last) || last > now || now - last >= every)
         return 0;
     return last + every - now;

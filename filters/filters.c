@@ -164,7 +164,7 @@ static int stage_open(struct stage *s, struct filters_config *config, struct err
 {
     struct ph_err why = {""};
 
-    if (get_lane(s, err) || kv_open(s->filters, stage_def(s)->name, &s->kv, err))
+    if (get_lane(s, err) || kv_open(s, &s->kv, err))
         return -1;
     s->open = true; /* open() may use its host */
     if (!stage_def(s)->open ||

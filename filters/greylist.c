@@ -303,6 +303,14 @@ static int reload(void *inst, const void *conf, struct ph_err *err)
     return 0;
 }
 
+static size_t merge(void *inst, const void *key, size_t key_n, const void *own, size_t own_n,
+                    const void *other, size_t other_n, void *out)
+{
+    const struct greylist *st = inst;
+
+    return greylist_merge(&st->rules, key, key_n, own, own_n, other, other_n, out, clock_wall_ms());
+}
+
 static void close_stage(void *inst)
 {
     struct greylist *st = inst;
@@ -346,4 +354,5 @@ const struct ph_stage greylist_stage = {
     .reload = reload,
     .close = close_stage,
     .on_point = on_point,
-    .idle = idle};
+    .idle = idle,
+    .kv_merge = merge};

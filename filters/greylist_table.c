@@ -11,7 +11,6 @@ enum kind { TRIPLET = 't', CLIENT = 'c', DOMAIN_ = 'd', PAIR = 'p' };
 
 struct greylist_table {
     const struct ph_host *host;
-    size_t n;
 };
 struct key {
     unsigned char bytes[KEY];
@@ -58,6 +57,22 @@ static bool parse(const char *text, struct seen *out)
            3;
 }
 
+static bool read_value(const void *value, size_t n, struct seen *out)
+{
+    char text[VALUE];
+
+    if (n >= sizeof text)
+        return false;
+    memcpy(text, value, n);
+    text[n] = '\0';
+    return parse(text, out);
+}
+
+static int write_value(const struct seen *s, char text[VALUE])
+{
+    return snprintf(text, VALUE, "%" PRId64 " %" PRId64 " %" PRIu64, s->first, s->last, s->times);
+}
+
 static bool get(const struct greylist_table *t, const struct key *k, struct seen *out)
 {
     char text[VALUE];
@@ -73,15 +88,11 @@ static bool put(struct greylist_table *t, const struct greylist_rules *r, const 
                 const struct seen *s, bool fresh)
 {
     char text[VALUE];
-    int n = snprintf(text, sizeof text, "%" PRId64 " %" PRId64 " %" PRIu64, s->first, s->last,
-                     s->times);
+    int n = write_value(s, text);
 
-    if (fresh && t->n >= r->entries)
+    if (fresh && greylist_table_count(t) >= r->entries)
         return false;
-    if (t->host->kv_set(t->host, k->bytes, KEY, text, (size_t)n, 0))
-        return false;
-    t->n += fresh;
-    return true;
+    return t->host->kv_set(t->host, k->bytes, KEY, text, (size_t)n, 0) == 0;
 }
 
 static bool older(int64_t at, uint64_t ms, int64_t now)
@@ -120,13 +131,9 @@ static bool on_entry(void *ctx, const void *key, size_t key_n, const void *value
 {
     struct sweep *w = ctx;
     const char kind = *(const char *)key;
-    char text[VALUE] = "";
     struct seen s;
-    bool good = key_n == KEY && n < sizeof text;
+    bool good = read_value(value, n, &s);
 
-    if (good)
-        memcpy(text, value, n);
-    good = good && parse(text, &s);
     if (key_n != KEY) /* nobody's */
         return true;
     bool waits = good && kind == TRIPLET && s.times == 0;
@@ -145,8 +152,7 @@ static size_t sweep(struct greylist_table *t, struct sweep *w)
     w->n = 0;
     t->host->kv_each(t->host, on_entry, w);
     for (size_t i = 0; i < w->n; i++)
-        if (t->host->kv_delete(t->host, w->keys[i].bytes, KEY) == 0 && t->n)
-            t->n--;
+        (void)t->host->kv_delete(t->host, w->keys[i].bytes, KEY);
     mem_free(w->keys);
     return w->n;
 }
@@ -273,26 +279,44 @@ bool greylist_pair_known(struct greylist_table *t, const struct greylist_rules *
     return known(t, r, &k, PAIR, 1, now);
 }
 
-/* ---- Its life. */
+/* ---- Several nodes. */
 
-static bool on_count(void *ctx, const void *key, size_t key_n, const void *value, size_t n)
+/* One that is over is the older one: the other began anew. */
+static struct seen merged(const struct greylist_rules *r, enum kind kind, const struct seen *own,
+                          const struct seen *other, int64_t now)
 {
-    struct greylist_table *t = ctx;
-
-    (void)key;
-    (void)key_n;
-    (void)value;
-    (void)n;
-    t->n++;
-    return true;
+    if (over(r, kind, own, now))
+        return *other;
+    if (over(r, kind, other, now))
+        return *own;
+    return (struct seen){.first = own->first < other->first ? own->first : other->first,
+                         .last = own->last > other->last ? own->last : other->last,
+                         .times = own->times > other->times ? own->times : other->times};
 }
+
+size_t greylist_merge(const struct greylist_rules *r, const void *key, size_t key_n,
+                      const void *own, size_t own_n, const void *other, size_t other_n, void *out,
+                      int64_t now)
+{
+    char text[VALUE], *to = out;
+    struct seen a, b, both;
+
+    memcpy(out, other, other_n);
+    if (key_n != KEY || !read_value(own, own_n, &a) || !read_value(other, other_n, &b))
+        return other_n;
+    both = merged(r, (enum kind) * (const char *)key, &a, &b, now);
+    int n = write_value(&both, text);
+    memcpy(to, text, (size_t)n);
+    return (size_t)n;
+}
+
+/* ---- Its life. */
 
 struct greylist_table *greylist_table_new(const struct ph_host *host)
 {
     struct greylist_table *t = MEM_NEW(struct greylist_table);
 
     t->host = host;
-    host->kv_each(host, on_count, t);
     return t;
 }
 
@@ -304,5 +328,5 @@ void greylist_table_free(struct greylist_table **tp)
 
 size_t greylist_table_count(const struct greylist_table *t)
 {
-    return t->n;
+    return t->host->kv_count(t->host);
 }

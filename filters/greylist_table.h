@@ -15,7 +15,6 @@ struct greylist_rules {
     uint64_t entries;             /* most of them */
 };
 struct greylist_table;
-/* Counts what is there. */
 struct greylist_table *greylist_table_new(const struct ph_host *host);
 void greylist_table_free(struct greylist_table **t);
 size_t greylist_table_count(const struct greylist_table *t);
@@ -45,6 +44,10 @@ void greylist_pair_add(struct greylist_table *t, const struct greylist_rules *r,
                        const char *there, int64_t now);
 bool greylist_pair_known(struct greylist_table *t, const struct greylist_rules *r, const char *here,
                          const char *there, int64_t now);
+/* ph_stage.kv_merge: the earlier beginning, the later last time, the larger count. */
+size_t greylist_merge(const struct greylist_rules *r, const void *key, size_t key_n,
+                      const void *own, size_t own_n, const void *other, size_t other_n, void *out,
+                      int64_t now);
 /* Removes what is over, up to a few thousand; true: there is more. */
 bool greylist_prune(struct greylist_table *t, const struct greylist_rules *r, int64_t now);
 #endif

@@ -95,7 +95,6 @@ int guard_open(const struct guard_env *env, struct guard **out, struct err *err)
         guard_close(&g);
         return -1;
     }
-    g->poll = guard_poll_new(g);
     *out = g;
     return 0;
 }
@@ -108,7 +107,6 @@ void guard_close(struct guard **gp)
         return;
     CHECK(map_count(g->counts) == 0 && list_empty(&g->watches));
     loop_defer_cancel(&g->told);
-    guard_poll_free(&g->poll);
     guard_rows_close(&g->rows);
     bans_free(g);
     pairs_free(g);

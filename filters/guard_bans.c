@@ -202,50 +202,16 @@ static bool same(const struct ban *b, const struct guard_ban *row)
            b->is.times == row->times && b->is.manual == row->manual;
 }
 
-static bool in_list(const struct ban *b, struct map *known)
+void bans_take(struct guard *g, const struct cidr *net, const struct guard_ban *row)
 {
-    uint8_t room[17];
+    struct ban *b = get(g, net);
 
-    return map_get(known, guard_net_key(&b->is.net, room)) != NULL;
-}
-
-static void drop_missing(struct guard *g, struct map *known)
-{
-    struct str key;
-    void *value;
-    size_t at = 0;
-
-    while (map_next(g->bans, &at, &key, &value)) {
-        struct ban *b = value;
-        if (in_list(b, known))
-            continue;
-        map_del(g->bans, key);
-        g->n_bits[b->is.net.bits]--;
-        mem_free(b);
-    }
-}
-
-void bans_replace(struct guard *g, const struct guard_ban *list, size_t n)
-{
-    struct map *known = map_new();
-    struct rows *rows = g->rows;
-    bool news = false;
-
-    g->rows = NULL; /* whatever goes to make room is in the table for the others */
-    for (size_t i = 0; i < n; i++) {
-        uint8_t room[17];
-        struct str key = guard_net_key(&list[i].net, room);
-        map_set(known, key, (void *)(uintptr_t)&list[i]);
-        if (same(map_get(g->bans, key), &list[i]))
-            continue;
-        bans_load(g, &list[i]);
-        news = true;
-    }
-    drop_missing(g, known);
-    g->rows = rows;
-    map_free(&known);
-    if (news)
-        loop_defer(g->env.loop, &g->told);
+    if (!row && b)
+        drop(g, b);
+    if (!row || same(b, row))
+        return;
+    bans_load(g, row);
+    loop_defer(g->env.loop, &g->told);
 }
 
 void bans_free(struct guard *g)

@@ -108,6 +108,17 @@ void pairs_load(struct guard *g, struct str account, const struct cidr *net, int
         drop(g, p);
 }
 
+void pairs_take(struct guard *g, struct str account, const struct cidr *net, const int64_t *last)
+{
+    uint8_t room[KEY_MAX];
+    struct pair *p = map_get(g->pairs, key_of(account, net, room));
+
+    if (!last && p)
+        drop(g, p);
+    else if (last && (!p || p->last < *last))
+        pairs_load(g, account, net, *last);
+}
+
 void pairs_free(struct guard *g)
 {
     while (!list_empty(&g->pairs_by_age)) {

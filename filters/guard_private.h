@@ -32,7 +32,6 @@ struct guard {
     struct list watches;
     struct loop_defer told;
     struct rows *rows;
-    struct guard_poll *poll;
     struct guard_stats stats;
 };
 extern const struct log_ctx guard_log;
@@ -49,8 +48,8 @@ enum ban_kind { BAN_NONE, BAN_AUTOMATIC, BAN_MANUAL };
 enum ban_kind bans_find(const struct guard *g, const uint8_t ip[16], int64_t *until_out);
 void bans_punish(struct guard *g, const uint8_t ip[16], const char *reason);
 void bans_load(struct guard *g, const struct guard_ban *b); /* from its row */
-/* The rows of all nodes are these: what isn't among them is no ban any more. Nothing is written. */
-void bans_replace(struct guard *g, const struct guard_ban *list, size_t n);
+/* As another node has written it; NULL: it is no ban any more. Nothing is written. */
+void bans_take(struct guard *g, const struct cidr *net, const struct guard_ban *b);
 void bans_free(struct guard *g);
 
 /* ---- guard_pairs.c: which account has logged in from which network */
@@ -58,10 +57,15 @@ bool pairs_known(const struct guard *g, struct str account, const uint8_t ip[16]
 bool pairs_network(const struct guard *g, const uint8_t ip[16]); /* any account */
 void pairs_seen(struct guard *g, struct str account, const uint8_t ip[16]);
 void pairs_load(struct guard *g, struct str account, const struct cidr *net, int64_t last);
+/* As another node has written it; NULL: it is gone. Nothing is written. */
+void pairs_take(struct guard *g, struct str account, const struct cidr *net, const int64_t *last);
 void pairs_free(struct guard *g);
 
 /* ---- guard_rows.c: the tables, written behind */
 struct rows;
+struct sql_stmt;
+struct arena;
+struct news_kind;
 int guard_rows_open(struct guard *g, struct err *err)
     __attribute__((warn_unused_result)); /* reads all */
 void guard_rows_close(struct rows **r);
@@ -69,15 +73,11 @@ void rows_put_ban(struct rows *r, const struct guard_ban *b);
 void rows_drop_ban(struct rows *r, const struct cidr *net);
 void rows_put_pair(struct rows *r, struct str account, const struct cidr *net, int64_t last);
 void rows_drop_pair(struct rows *r, struct str account, const struct cidr *net);
-/* Counts what was put and dropped, and is odd while some of it isn't written. */
-uint64_t rows_version(const struct rows *r);
-struct sql_stmt;
-struct arena;
 /* Column 0 on as in "SELECT net, since, until, times, manual, reason". False: no network. */
 bool rows_read_ban(struct sql_stmt *st, struct arena *a, struct guard_ban *out);
 
-/* ---- guard_poll.c: bans of other nodes */
-struct guard_poll;
-struct guard_poll *guard_poll_new(struct guard *g); /* NULL: there are no others */
-void guard_poll_free(struct guard_poll **p);
+/* ---- guard_news.c: what other nodes put and drop */
+extern const struct news_kind guard_news;
+/* account.p NULL: of a ban. */
+struct str guard_row_key(struct arena *a, const char *net, struct str account);
 #endif

@@ -20,7 +20,7 @@ struct row {
 struct rows {
     struct store *store;
     struct behind *behind;
-    uint64_t version;
+    struct arena *keys;
 };
 
 /* ---- Writing. */
@@ -80,21 +80,31 @@ static int write_all(struct sql *db, struct behind_row *first, struct err *err)
 }
 
 /* NULL: nothing is kept. */
-static struct row *row_new(struct rows *rows, const struct cidr *net, struct arena **a)
+static struct row *row_new(struct rows *rows, const struct cidr *net, struct str account,
+                           struct arena **a)
 {
-    struct row *r = rows ? behind_add(rows->behind, sizeof *r, a) : NULL;
+    struct client_text text = client_text(net);
+    struct row *r;
+    bool made;
 
+    if (!rows)
+        return NULL;
+    arena_clear(rows->keys);
+    r = behind_add_key(rows->behind, guard_row_key(rows->keys, text.z, account), sizeof *r, a,
+                       &made);
     if (!r)
         return NULL;
-    rows->version += 2;
-    r->net = client_text(net);
+    if (made && account.p)
+        r->account = arena_str(*a, account);
+    r->net = text;
+    r->deleted = false;
     return r;
 }
 
 void rows_put_ban(struct rows *rows, const struct guard_ban *b)
 {
     struct arena *a;
-    struct row *r = row_new(rows, &b->net, &a);
+    struct row *r = row_new(rows, &b->net, STR_NULL, &a);
     if (!r)
         return;
     r->since = b->since;
@@ -107,7 +117,7 @@ void rows_put_ban(struct rows *rows, const struct guard_ban *b)
 void rows_drop_ban(struct rows *rows, const struct cidr *net)
 {
     struct arena *a;
-    struct row *r = row_new(rows, net, &a);
+    struct row *r = row_new(rows, net, STR_NULL, &a);
     if (r)
         r->deleted = true;
 }
@@ -115,21 +125,17 @@ void rows_drop_ban(struct rows *rows, const struct cidr *net)
 void rows_put_pair(struct rows *rows, struct str account, const struct cidr *net, int64_t last)
 {
     struct arena *a;
-    struct row *r = row_new(rows, net, &a);
-    if (!r)
-        return;
-    r->account = arena_str(a, account);
-    r->since = last;
+    struct row *r = row_new(rows, net, account, &a);
+    if (r)
+        r->since = last;
 }
 
 void rows_drop_pair(struct rows *rows, struct str account, const struct cidr *net)
 {
     struct arena *a;
-    struct row *r = row_new(rows, net, &a);
-    if (!r)
-        return;
-    r->account = arena_str(a, account);
-    r->deleted = true;
+    struct row *r = row_new(rows, net, account, &a);
+    if (r)
+        r->deleted = true;
 }
 
 void guard_rows_close(struct rows **rp)
@@ -139,15 +145,11 @@ void guard_rows_close(struct rows **rp)
     if (!rows)
         return;
     behind_free(&rows->behind);
+    arena_free(&rows->keys);
     mem_free(rows);
 }
 
 /* ---- Reading. */
-
-uint64_t rows_version(const struct rows *rows)
-{
-    return rows->version + behind_waits(rows->behind);
-}
 
 /* False: written by hand, and wrongly. */
 bool rows_read_ban(struct sql_stmt *st, struct arena *a, struct guard_ban *out)
@@ -201,14 +203,18 @@ int guard_rows_open(struct guard *g, struct err *err)
                                             .event = "guard_not_written",
                                             .after_ms = WRITE_AFTER_MS,
                                             .rows_max = WAITING_MAX,
-                                            .write = write_all};
+                                            .write = write_all,
+                                            .table = "guard",
+                                            .news = &guard_news};
     struct store_reader *r;
     struct rows *rows;
     if (!g->env.store)
         return 0;
     rows = g->rows = MEM_NEW(struct rows);
     rows->store = g->env.store;
+    rows->keys = arena_new(0);
     rows->behind = behind_new(g->env.loop, rows->store, &kind);
+    behind_hear(rows->behind, g);
     if (store_reader_open(rows->store, &r, err))
         return -1;
     int rc = load(g, store_reader_sql(r),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* kv.c - the small table of a stage: whole in memory, written behind to table stage_kv. What is
- * lost in a crash is the last second. */
+ * lost in a crash is the last second. What other nodes write comes as news (kv_news.c). */
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { ENTRIES_MAX = 100000, KEY_MAX = 256, VALUE_MAX = 4096, WRITE_AFTER_MS = 1000, BATCH = 2000 };
+enum { ENTRIES_MAX = 100000, KEY_MAX = 256, WRITE_AFTER_MS = 1000, BATCH = 2000 };
 
 struct entry {
     struct list link; /* in kv.dirty, else empty */
@@ -20,16 +20,18 @@ struct entry {
 };
 struct kv {
     struct filters *filters;
+    struct stage *owner;
     const char *stage;
     pthread_mutex_t lock;
     struct map *map;   /* this and all below under lock */
     struct list dirty; /* to be written */
-    unsigned n_dirty;
+    unsigned n_dirty, n_deleted;
     bool posted, memory_only;
     struct loop_post post;
     /* loop */
     struct timer *timer;
     struct write *write; /* under way */
+    struct news *news;
     bool closed;
 };
 struct row {
@@ -41,6 +43,7 @@ struct write {
     struct store_op op;
     struct kv *kv;
     const char *stage;
+    char table[NEWS_TABLE_MAX + 1];
     struct arena *arena;
     struct row *rows;
     size_t n;
@@ -66,6 +69,7 @@ static void entry_drop(struct kv *kv, struct entry *e)
 {
     if (!list_empty(&e->link))
         kv->n_dirty--;
+    kv->n_deleted -= e->deleted;
     list_del(&e->link);
     map_del(kv->map, e->key);
     mem_free(e);
@@ -120,6 +124,7 @@ static int put(struct kv *kv, struct str key, struct str value, int64_t until, b
     if (old)
         entry_drop(kv, old);
     map_set(kv->map, e->key, e);
+    kv->n_deleted += deleted;
     mark(kv, e);
     return 0;
 }
@@ -150,9 +155,11 @@ static int run_write(struct store_op *op, struct store_tx *tx)
     struct write *w = CONTAINER_OF(op, struct write, op);
 
     err_clear(&op->err);
-    for (size_t i = 0; i < w->n; i++)
+    for (size_t i = 0; i < w->n; i++) {
         if (write_row(store_tx_sql(tx), w, &w->rows[i], &op->err))
             return -1;
+        news_tell(tx, w->table, w->rows[i].key);
+    }
     return STORE_DONE;
 }
 
@@ -163,6 +170,7 @@ static struct write *collect(struct kv *kv, size_t max)
 
     w->arena = arena_new(0);
     w->stage = kv->stage;
+    kv_news_table(kv->owner, w->table);
     w->rows = ARENA_ARRAY(w->arena, struct row, kv->n_dirty < max ? kv->n_dirty : max);
     while (!list_empty(&kv->dirty) && w->n < max) {
         struct entry *e = LIST_ITEM(kv->dirty.next, struct entry, link);
@@ -206,6 +214,7 @@ static void on_written(struct store_op *op)
                  L_Z("why", op->err.text));
     write_free(w);
     kv->write = NULL;
+    news_write_end(kv->news);
     pthread_mutex_lock(&kv->lock);
     bool more = kv->n_dirty > 0, posted = kv->posted;
     pthread_mutex_unlock(&kv->lock);
@@ -221,6 +230,8 @@ static void on_timer(void *ctx)
 
     if (kv->write)
         return; /* on_written goes on */
+    if (!news_write_begin(kv->news))
+        return; /* it is called again */
     pthread_mutex_lock(&kv->lock);
     struct write *w = collect(kv, BATCH);
     pthread_mutex_unlock(&kv->lock);
@@ -265,6 +276,7 @@ void kv_orphan(struct kv *kv)
 {
     flush(kv);
     timer_free(&kv->timer);
+    news_close(&kv->news);
     pthread_mutex_lock(&kv->lock);
     kv->memory_only = true;
     pthread_mutex_unlock(&kv->lock);
@@ -279,10 +291,86 @@ void kv_close(struct kv **kvp)
     *kvp = NULL;
     flush(kv);
     timer_free(&kv->timer);
+    news_close(&kv->news);
     kv->closed = true;
     if (!kv->write && !kv->posted) /* else at their answer */
         kv_dispose(kv);
 }
+
+/* ---- What other nodes write. */
+
+/* Not to be written; `old` goes. NULL: there is no room. */
+static struct entry *replace(struct kv *kv, struct entry *old, struct str key,
+                             const struct kv_row *row)
+{
+    struct entry *e;
+
+    if (!old && map_count(kv->map) >= ENTRIES_MAX)
+        expire(kv, clock_wall_ms());
+    if (!old && map_count(kv->map) >= ENTRIES_MAX)
+        return NULL;
+    e = entry_new(key, row->value, row->until);
+    if (old)
+        entry_drop(kv, old);
+    map_set(kv->map, e->key, e);
+    return e;
+}
+
+static bool same(const struct kv_row *a, const struct kv_row *b)
+{
+    return a->until == b->until && str_eq(a->value, b->value);
+}
+
+static void merge(struct kv *kv, struct entry *old, struct str key, const struct kv_row *row)
+{
+    const struct kv_row own = {old->value, old->until};
+    char room[KV_VALUE_MAX];
+    const struct kv_row both = kv_news_merge(kv->owner, key, &own, row, room);
+    bool waits = !list_empty(&old->link);
+
+    if (!same(&both, &own))
+        old = replace(kv, old, key, &both);
+    if (waits || !same(&both, row))
+        mark(kv, old);
+}
+
+static void take(void *ctx, struct str key, const void *data)
+{
+    const struct kv_row *row = data;
+    struct kv *kv = ctx;
+    int64_t now = clock_wall_ms();
+
+    pthread_mutex_lock(&kv->lock);
+    struct entry *old = map_get(kv->map, key);
+    bool waits = old && !list_empty(&old->link);
+    bool there = row && (row->until == 0 || row->until > now);
+    if (there && lives(old, now) && stage_def(kv->owner)->kv_merge && kv->owner->open)
+        merge(kv, old, key, row);
+    else if (there && !waits)
+        replace(kv, old, key, row);
+    else if (old && !waits)
+        entry_drop(kv, old);
+    pthread_mutex_unlock(&kv->lock);
+}
+
+static void forget(void *ctx)
+{
+    struct kv *kv = ctx;
+    struct str key;
+    void *value;
+    size_t at = 0;
+
+    pthread_mutex_lock(&kv->lock);
+    while (map_next(kv->map, &at, &key, &value)) {
+        struct entry *e = value;
+        if (list_empty(&e->link))
+            entry_drop(kv, e);
+    }
+    pthread_mutex_unlock(&kv->lock);
+}
+
+static const struct news_kind news = {
+    .read = kv_news_read, .take = take, .forget = forget, .resume = on_timer};
 
 /* ---- Reading it at the start. */
 
@@ -301,6 +389,7 @@ static int load_rows(struct kv *kv, struct sql *db, struct err *err)
         mem_free(old);
         if (!lives(e, now)) {
             e->deleted = true;
+            kv->n_deleted++;
             mark(kv, e);
         }
     }
@@ -308,14 +397,17 @@ static int load_rows(struct kv *kv, struct sql *db, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
-int kv_open(struct filters *f, const char *stage, struct kv **out, struct err *err)
+int kv_open(struct stage *s, struct kv **out, struct err *err)
 {
+    struct filters *f = s->filters;
+    char table[NEWS_TABLE_MAX + 1];
     struct kv *kv = MEM_NEW(struct kv);
     struct store_reader *r;
     int rc = 0;
 
     kv->filters = f;
-    kv->stage = stage;
+    kv->owner = s;
+    kv->stage = stage_def(s)->name;
     kv->memory_only = !f->env.store;
     kv->map = map_new();
     list_init(&kv->dirty);
@@ -328,6 +420,8 @@ int kv_open(struct filters *f, const char *stage, struct kv **out, struct err *e
     *out = kv;
     if (!f->env.store)
         return 0;
+    kv_news_table(s, table);
+    kv->news = news_open(f->env.store, table, &news, kv);
     rc = store_reader_open(f->env.store, &r, err);
     if (rc == 0) {
         rc = load_rows(kv, store_reader_sql(r), err);
@@ -365,12 +459,25 @@ static int64_t host_get(const struct ph_host *h, const void *key, size_t key_n, 
     return n;
 }
 
+static size_t host_count(const struct ph_host *h)
+{
+    struct kv *kv = kv_of(h);
+    size_t n = 0;
+
+    if (!kv)
+        return 0;
+    pthread_mutex_lock(&kv->lock);
+    n = map_count(kv->map) - kv->n_deleted;
+    pthread_mutex_unlock(&kv->lock);
+    return n;
+}
+
 static int host_set(const struct ph_host *h, const void *key, size_t key_n, const void *value,
                     size_t n, uint64_t keep_ms)
 {
     struct kv *kv = kv_of(h);
 
-    if (!kv || !key || !key_n || key_n > KEY_MAX || n > VALUE_MAX || (n && !value))
+    if (!kv || !key || !key_n || key_n > KEY_MAX || n > KV_VALUE_MAX || (n && !value))
         return -1;
     if (keep_ms > INT64_MAX / 2)
         keep_ms = 0;
@@ -421,4 +528,5 @@ void kv_host(struct ph_host *h)
     h->kv_set = host_set;
     h->kv_delete = host_delete;
     h->kv_each = host_each;
+    h->kv_count = host_count;
 }

@@ -284,7 +284,9 @@ struct ph_host {
 
     /* -- The stage's own small table of keys and values, kept in memory and, a moment later, in the
      * database, so that it outlives a restart. At most 100 000 entries, keys up to 256 and values
-     * up to 4096 octets. [any] */
+     * up to 4096 octets. Servers that share a database share the table: each has in memory what
+     * another one set about two seconds ago; of one entry that two change within that time the
+     * last one stays, unless kv_merge says more. [any] */
     int64_t (*kv_get)(const struct ph_host *, const void *key, size_t key_n, void *to,
                       size_t room); /* its length, or -1: none */
     int (*kv_set)(const struct ph_host *, const void *key, size_t key_n, const void *value,
@@ -337,6 +339,9 @@ struct ph_host {
                  uint64_t ms,
                  void (*fn)(void *inst, ph_turn, const struct ph_probe_answer *, void *arg),
                  void *arg);
+
+    /* How many entries the stage's table has; of those that are over some. [any] */
+    size_t (*kv_count)(const struct ph_host *);
 };
 #define PH_HAS(host, service)                                                                      \
     ((host)->size >= offsetof(struct ph_host, service) + sizeof((host)->service))
@@ -394,6 +399,13 @@ struct ph_stage {
      * err says which one, why and what to do. Pure, any thread. Comes before open() and before any
      * reload(), and at --check-config, where nothing is opened. NULL: all can. */
     int (*check)(const void *conf, struct ph_err *err);
+    /* Another server that shares the database has set an entry that this one has, too: writes to
+     * `out` (4096 octets) what both together come to, and returns its length. Either side may be
+     * the older one; both servers must come to the same, whoever begins, and what comes out, put in
+     * again, must stay as it is. Loop; may call kv_get and kv_count, and no more. NULL: the other's
+     * counts, if it was set later. */
+    size_t (*kv_merge)(void *inst, const void *key, size_t key_n, const void *own, size_t own_n,
+                       const void *other, size_t other_n, void *out);
 };
 #define PH_STAGE_HEAD                                                                              \
     .abi = PH_STAGE_ABI, .size = sizeof(struct ph_stage), .setting_size = sizeof(struct ph_setting)

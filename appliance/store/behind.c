@@ -19,6 +19,9 @@ struct behind {
     const struct behind_kind *kind;
     struct timer *timer;
     struct batch *next, *under_way;
+    struct news *news;
+    struct news_kind hears;
+    void *ctx; /* of kind->news */
 };
 
 static struct batch *batch_new(struct behind *b)
@@ -94,9 +97,15 @@ bool behind_waits(const struct behind *b)
 static int run(struct store_op *op, struct store_tx *tx)
 {
     struct batch *batch = CONTAINER_OF(op, struct batch, op);
+    struct str key;
+    size_t at = 0;
 
     err_clear(&op->err);
-    return batch->kind->write(store_tx_sql(tx), batch->first, &op->err) ? -1 : STORE_DONE;
+    if (batch->kind->write(store_tx_sql(tx), batch->first, &op->err))
+        return -1;
+    while (batch->kind->table && map_next(batch->keys, &at, &key, NULL))
+        news_tell(tx, batch->kind->table, key);
+    return STORE_DONE;
 }
 
 static void not_written(const struct batch *batch)
@@ -120,6 +129,7 @@ static void on_written(struct store_op *op)
         not_written(batch);
     if (b) {
         b->under_way = NULL;
+        news_write_end(b->news);
         if (b->next)
             timer_start(b->timer, b->kind->after_ms);
     }
@@ -133,14 +143,43 @@ static void on_timer(void *ctx)
 
     if (!batch || b->under_way)
         return; /* on_written goes on */
+    if (!news_write_begin(b->news))
+        return; /* resume() does */
     b->next = NULL;
     prepare(batch, on_written);
     if (store_submit(b->store, &batch->op) == 0) {
         b->under_way = batch;
         return;
     }
+    news_write_end(b->news);
     not_written(batch);
     batch_free(batch);
+}
+
+/* ---- What other nodes write. */
+
+static void take(void *ctx, struct str key, const void *row)
+{
+    struct behind *b = ctx;
+
+    if (!b->next || !map_get(b->next->keys, key))
+        b->kind->news->take(b->ctx, key, row);
+}
+
+static void forget(void *ctx)
+{
+    struct behind *b = ctx;
+
+    if (b->kind->news->forget)
+        b->kind->news->forget(b->ctx);
+}
+
+void behind_hear(struct behind *b, void *ctx)
+{
+    b->ctx = ctx;
+    b->hears = (struct news_kind){
+        .read = b->kind->news->read, .take = take, .forget = forget, .resume = on_timer};
+    b->news = news_open(b->store, b->kind->table, &b->hears, b);
 }
 
 struct behind *behind_new(struct loop *l, struct store *s, const struct behind_kind *kind)
@@ -161,6 +200,7 @@ void behind_free(struct behind **bp)
         return;
     *bp = NULL;
     timer_free(&b->timer);
+    news_close(&b->news);
     if (b->under_way) {
         store_wait(b->store, &b->under_way->op);
         b->under_way->owner = NULL; /* it goes with its answer */

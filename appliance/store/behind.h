@@ -7,7 +7,7 @@
 #define PH_STORE_BEHIND_H
 #include "appliance/base/arena.h"
 #include "appliance/base/log.h"
-#include "appliance/store/store.h"
+#include "appliance/store/news.h"
 
 struct behind_row { /* the first member of the room's own */
     struct behind_row *next;
@@ -20,12 +20,19 @@ struct behind_kind {
     /* Inserts or changes them, in the order in which they came. Other nodes may do the same with
      * the same rows at the same time (store_op.upserts). */
     int (*write)(struct sql *db, struct behind_row *first, struct err *err);
+    /* Several nodes: what the room keeps in memory of its rows, the others hear of (news.h), under
+     * this name and the keys of behind_add_key(). Rows that wait here are not taken; resume is not
+     * used. NULL: the rows are only added to, or read when they are needed. */
+    const char *table;
+    const struct news_kind *news;
 };
 struct behind;
 /* kind lives as long as this. */
 struct behind *behind_new(struct loop *l, struct store *s, const struct behind_kind *kind);
 /* Writes what waits, and waits for that. Before the store is closed. */
 void behind_free(struct behind **b);
+/* With kind->news: before the rows are read at the start; ctx is for its functions. */
+void behind_hear(struct behind *b, void *ctx);
 /* A row of so many bytes, zero; *arena_out: for what belongs to it. NULL: too many wait. */
 void *behind_add(struct behind *b, size_t size, struct arena **arena_out);
 /* The one of this key that waits, or a new one. */

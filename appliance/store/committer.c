@@ -180,7 +180,7 @@ static enum commit_end commit_tx(struct store *s, struct store_tx *tx, struct ba
     if (!sql_in_transaction(tx->db)) {
         err_set(err, ERR_TEMP, ERR_WHY_OTHER, "the transaction was lost");
     } else if (tx_flush(tx, err) == 0 && watch_note_tx(tx, err) == 0 &&
-               node_mark_tx(tx, &mark, err) == 0) {
+               news_note_tx(tx, err) == 0 && node_mark_tx(tx, &mark, err) == 0) {
         if (sql_commit(tx->db, err) == 0)
             end = COMMIT_DONE;
         else if (err->why == ERR_WHY_UNKNOWN)

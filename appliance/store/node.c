@@ -10,9 +10,7 @@
 
 enum {
     NUMBERS = 63, /* 6 bits; 0 is who is alone */
-    LEASE_MS = 15000,
     MARGIN_MS = 2000,
-    RENEW_MS = 3000,
     RETRY_MS = 500,
     OPEN_MS = 20000,
     DECIDE_MS = 30000,
@@ -26,6 +24,7 @@ struct node {
     atomic_int_fast64_t db_ahead_ms;      /* the database's clock minus our monotonic one */
     uint64_t tend_ms;                     /* commit thread: monotonic, when it is due */
     struct buf alive;                     /* owners of the others; commit thread */
+    atomic_bool others;                   /* there are some */
     char name[96];                        /* for people who look at the table */
 };
 
@@ -50,6 +49,11 @@ uint64_t node_owner(const struct store *s)
 uint64_t node_self(const struct store *s)
 {
     return s->node ? atomic_load(&s->node->owner) : 0;
+}
+
+bool node_others(const struct store *s)
+{
+    return s->node && atomic_load(&s->node->others);
 }
 
 int64_t node_db_ms(const struct store *s)
@@ -108,7 +112,7 @@ static int ask_clock(struct node *n, struct sql *db, int64_t *out, struct err *e
 
 static uint64_t reserve(struct store *s)
 {
-    uint64_t ids = ids_first_at(clock_wall_ms() + LEASE_MS + AHEAD_MS);
+    uint64_t ids = ids_first_at(clock_wall_ms() + NODE_LEASE_MS + AHEAD_MS);
     uint64_t last = atomic_load(&s->last_id);
 
     return ids > last ? ids : last + 1;
@@ -123,7 +127,7 @@ static int renew(struct store *s, struct sql *db, int64_t now, bool *held_out, s
     if (sql_prepare(db, "UPDATE node SET until = ?, reserved = ? WHERE n = ? AND owner = ?", &st,
                     err))
         return -1;
-    sql_bind_int(st, 1, now + LEASE_MS);
+    sql_bind_int(st, 1, now + NODE_LEASE_MS);
     sql_bind_int(st, 2, (int64_t)reserve(s));
     sql_bind_int(st, 3, atomic_load(&n->number));
     sql_bind_int(st, 4, (int64_t)atomic_load(&n->owner));
@@ -184,7 +188,7 @@ static int insert(struct store *s, struct sql *db, const struct found *f, uint64
         return -1;
     sql_bind_int(st, 1, f->n);
     sql_bind_int(st, 2, (int64_t)owner);
-    sql_bind_int(st, 3, now + LEASE_MS);
+    sql_bind_int(st, 3, now + NODE_LEASE_MS);
     sql_bind_int(st, 4, (int64_t)reserve(s));
     sql_bind_text(st, 5, str_from(s->node->name));
     return sql_run(st, err);
@@ -201,7 +205,7 @@ static int take_over(struct store *s, struct sql *db, const struct found *f, uin
                     &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)owner);
-    sql_bind_int(st, 2, now + LEASE_MS);
+    sql_bind_int(st, 2, now + NODE_LEASE_MS);
     sql_bind_int(st, 3, (int64_t)reserve(s));
     sql_bind_text(st, 4, str_from(s->node->name));
     sql_bind_int(st, 5, f->n);
@@ -243,10 +247,8 @@ static int acquire(struct store *s, struct sql *db, int64_t now, struct found *f
 
 /* ---- Renewed, or another one. */
 
-static int read_alive(struct store *s, struct sql *db, int64_t now, struct buf *out,
-                      struct err *err)
+static int read_alive(struct sql *db, uint64_t self, int64_t now, struct buf *out, struct err *err)
 {
-    uint64_t self = atomic_load(&s->node->owner);
     struct sql_stmt *st;
     int rc;
 
@@ -305,7 +307,7 @@ static int tend_tx(struct store *s, struct sql *db, struct tending *t, struct er
         if (acquire(s, db, now, &t->got, t->owner, err))
             return -1;
     }
-    return read_alive(s, db, now, &t->alive, err);
+    return read_alive(db, t->held ? atomic_load(&s->node->owner) : t->owner, now, &t->alive, err);
 }
 
 static int tend(struct store *s, struct sql *db, struct tending *t, struct err *err)
@@ -330,8 +332,11 @@ static bool taken(struct store *s, const struct tending *t, uint64_t asked_ms)
         atomic_store(&n->owner, t->owner);
         log_info(&store_log, "node", L_UINT("number", t->got.n));
     }
-    atomic_store(&n->until_ms, asked_ms + LEASE_MS - MARGIN_MS);
-    n->tend_ms = asked_ms + RENEW_MS;
+    atomic_store(&n->until_ms, asked_ms + NODE_LEASE_MS - MARGIN_MS);
+    n->tend_ms = asked_ms + NODE_RENEW_MS;
+    if (t->alive.n != n->alive.n)
+        log_info(&store_log, "nodes", L_UINT("others", t->alive.n / sizeof(uint64_t)));
+    atomic_store(&n->others, t->alive.n > 0);
     return somebody_ended(n, &t->alive) || !t->held;
 }
 

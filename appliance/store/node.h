@@ -13,6 +13,8 @@
 #define PH_STORE_NODE_H
 #include "appliance/store/store_private.h"
 
+enum { NODE_LEASE_MS = 15000, NODE_RENEW_MS = 3000 };
+
 /* Waits for a number, if the store is shared. Blocking, before the loop runs. */
 int node_open(struct store *s, struct sql *db, struct err *err) __attribute__((warn_unused_result));
 void node_close(struct store *s, struct sql *db); /* gives its number back; NULL: can't */
@@ -40,6 +42,10 @@ uint64_t node_owner(const struct store *s);
 uint64_t node_self(const struct store *s);
 /* The database's time, as far as is known without asking: for `until > ?`. */
 int64_t node_db_ms(const struct store *s);
+
+/* Others live, as far as is known: one that has come since is seen with the next renewal. Any
+ * thread. */
+bool node_others(const struct store *s);
 
 /* Its node lives and is another one than this. */
 int node_elsewhere_tx(struct store_tx *tx, uint64_t owner, bool *out, struct err *err)

@@ -157,6 +157,13 @@ static const char *const version_6[] = {
     "%CLUSTERED%",
     NULL};
 
+static const char *const version_7[] = {
+    /* Rows that nodes keep in memory and one has written (news_log.c). seq: their numbers, without
+       gaps; name: of the table; k: the row's key */
+    "CREATE TABLE row_change(seq BIGINT NOT NULL PRIMARY KEY, owner BIGINT NOT NULL, name "
+    "VARCHAR(63) NOT NULL, k VARBINARY(700) NOT NULL) %CLUSTERED%",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
@@ -164,6 +171,7 @@ static const struct sql_migration migrations[] = {
     {"mail that leaves", version_4},
     {"several nodes", version_5},
     {"quotas of domains", version_6},
+    {"rows that other nodes keep in memory", version_7},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* store.c - opening and closing the store. */
+#include "appliance/store/news_private.h"
 #include "appliance/store/node.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -188,6 +189,8 @@ static int open_database(struct store *s, struct err *err)
         (s->node && bodies_check(s, s->committer.db, err) != 0))
         return -1;
     s->first_id = store_new_id(s);
+    if (s->node && news_log_last(s->committer.db, &s->news_at, err) != 0)
+        return -1;
     return staging_recover(s, s->committer.db, err);
 }
 
@@ -217,6 +220,8 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
     }
     s->sweeper = sweeper_new(s);
     s->watch_poll = watch_poll_new(s);
+    if (s->node)
+        s->news = news_hub_new(s, s->news_at);
     *out = s;
     return 0;
 }
@@ -230,6 +235,7 @@ void store_close(struct store **sp)
     *sp = NULL;
     sweeper_free(&s->sweeper);
     watch_poll_free(&s->watch_poll);
+    news_hub_free(&s->news);
     lane_free(&s->reader_lane);
     lane_free(&s->body_lane);
     committer_stop(s);

@@ -152,9 +152,11 @@ uint64_t store_owner(const struct store *s);
 
 /* ---- Being told. Loop: on_change is called on the loop after each commit that changed the mailbox
  * (new, flags, expunged, deleted), after the answers to the operations of that commit. */
-enum {                         /* instead of a mailbox */
-       STORE_WATCH_QUEUE = 0,  /* held mail was released, and leaves; of this node */
-       STORE_WATCH_TABLES = 1, /* and up: tables of other rooms; of all nodes */
+enum {                        /* instead of a mailbox */
+       STORE_WATCH_QUEUE = 0, /* held mail was released, and leaves; of this node */
+       STORE_WATCH_TABLES =
+           1, /* and up, below STORE_WATCH_ROWS: tables of other rooms; of all nodes */
+       STORE_WATCH_ROWS = 14,  /* rows that other nodes keep in memory (news.h) */
        STORE_WATCH_NODES = 15, /* another process ended, or this one is another node now */
        STORE_WATCH_MAILBOXES = 16
 };

@@ -68,7 +68,10 @@ struct store_tx {
     struct list mailbox_list, account_list;
     struct list fresh,
         sinks; /* bodies inserted by this member, and by those before it in this transaction */
-    struct buf told; /* mailbox ids for the watchers besides mailbox_list */
+    struct buf told;    /* mailbox ids for the watchers besides mailbox_list */
+    struct buf news;    /* rows that other nodes shall hear of (news_log.c) */
+    size_t news_before; /* those of the members before this one: bytes, rows */
+    unsigned n_news, n_news_before;
     unsigned member; /* number of the operation that runs; counts up */
     uint64_t slice_min_us, slice_end_us;
 };
@@ -271,6 +274,13 @@ void watches_list(struct store *s, struct buf *out); /* ids of the mailboxes tha
 void watches_seen(struct store *s, uint64_t mailbox, uint64_t state);
 /* Several nodes: what this transaction tells about tables is told by the others, too. */
 int watch_note_tx(struct store_tx *tx, struct err *err) __attribute__((warn_unused_result));
+int watch_count_up_tx(struct store_tx *tx, unsigned table, unsigned by, struct err *err)
+    __attribute__((warn_unused_result));
+/* The same for rows that other nodes keep in memory. */
+int news_note_tx(struct store_tx *tx, struct err *err) __attribute__((warn_unused_result));
+struct news_hub;
+struct news_hub *news_hub_new(struct store *s, int64_t at); /* at: news_log_last() */
+void news_hub_free(struct news_hub **h);
 struct watch_poll; /* what other nodes change; none when the store is alone */
 struct watch_poll *watch_poll_new(struct store *s);
 void watch_poll_free(struct watch_poll **p);
@@ -310,8 +320,10 @@ struct store {
     struct list readers;
     struct map *watches; /* mailbox -> struct watch_group */
     struct watch_poll *watch_poll;
-    struct map *staging; /* commit thread: mailboxes that a running COPY stages into */
-    struct map *leaving; /* the same for a large MOVE, by its source. Commit thread */
+    struct news_hub *news; /* NULL: alone */
+    int64_t news_at;       /* when it was opened */
+    struct map *staging;   /* commit thread: mailboxes that a running COPY stages into */
+    struct map *leaving;   /* the same for a large MOVE, by its source. Commit thread */
     struct sweeper *sweeper;
     atomic_bool sweep_soon;
     struct loop_post sweep_post;

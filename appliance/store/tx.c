@@ -9,6 +9,7 @@
 enum {
     TX_ARENA = 16384,
     TOLD_MAX = 1 << 20,
+    NEWS_MAX = 64 << 20,
     SLICE_MIN_US = 2000,
     SLICE_MAX_US = 8000,
     SLICE_CROWDED_US = 3000
@@ -27,12 +28,14 @@ void tx_init(struct store_tx *tx, struct store *s, struct sql *db)
     list_init(&tx->fresh);
     list_init(&tx->sinks);
     buf_init(&tx->told, TOLD_MAX);
+    buf_init(&tx->news, NEWS_MAX);
 }
 
 void tx_fini(struct store_tx *tx)
 {
     tx_forget(tx);
     buf_fini(&tx->told);
+    buf_fini(&tx->news);
     map_free(&tx->mailboxes);
     map_free(&tx->accounts);
     arena_free(&tx->arena);
@@ -209,6 +212,8 @@ void tx_member_begin(struct store_tx *tx)
     uint64_t now = clock_mono_us();
 
     tx->member++;
+    tx->news_before = tx->news.n;
+    tx->n_news_before = tx->n_news;
     tx->slice_min_us = now + SLICE_MIN_US;
     tx->slice_end_us = now + (list_empty(&tx->mailbox_list) ? SLICE_MAX_US : SLICE_CROWDED_US);
 }
@@ -234,6 +239,8 @@ static void sink_forget(struct body_sink *b)
 
 void tx_member_undo(struct store_tx *tx)
 {
+    buf_truncate(&tx->news, tx->news_before);
+    tx->n_news = tx->n_news_before;
     LIST_EACH(&tx->mailbox_list, it)
     {
         struct tx_mailbox *m = LIST_ITEM(it, struct tx_mailbox, link);
@@ -348,5 +355,7 @@ void tx_forget(struct store_tx *tx)
         sink_forget(LIST_ITEM(it, struct body_sink, tx_link));
     }
     buf_clear(&tx->told);
+    buf_clear(&tx->news);
+    tx->n_news = 0;
     arena_clear(tx->arena);
 }

@@ -78,41 +78,43 @@ static int read_chunk(struct watch_poll *p, struct sql *db, size_t first, size_t
 
 /* ---- Tables: a counter for each in store_meta. */
 
-static int count_up(struct store_tx *tx, struct str name, bool *found, struct err *err)
+static int count_up(struct store_tx *tx, struct str name, unsigned by, bool *found, struct err *err)
 {
     struct sql_stmt *st;
 
-    if (sql_prepare(tx->db, "UPDATE store_meta SET value = value + 1 WHERE name = ?", &st, err))
+    if (sql_prepare(tx->db, "UPDATE store_meta SET value = value + ? WHERE name = ?", &st, err))
         return -1;
-    sql_bind_text(st, 1, name);
+    sql_bind_int(st, 1, by);
+    sql_bind_text(st, 2, name);
     if (sql_run(st, err))
         return -1;
     *found = sql_changes(tx->db) == 1;
     return 0;
 }
 
-static int insert(struct store_tx *tx, struct str name, struct err *err)
+static int insert(struct store_tx *tx, struct str name, unsigned by, struct err *err)
 {
     struct sql_stmt *st;
 
-    if (sql_prepare(tx->db, "INSERT INTO store_meta(name, value) VALUES (?, 1)", &st, err))
+    if (sql_prepare(tx->db, "INSERT INTO store_meta(name, value) VALUES (?, ?)", &st, err))
         return -1;
     sql_bind_text(st, 1, name);
+    sql_bind_int(st, 2, by);
     return sql_run(st, err);
 }
 
-static int note_table(struct store_tx *tx, unsigned table, struct err *err)
+int watch_count_up_tx(struct store_tx *tx, unsigned table, unsigned by, struct err *err)
 {
     char text[16];
     bool found;
 
     snprintf(text, sizeof text, "watch-%u", table);
-    if (count_up(tx, str_from(text), &found, err))
+    if (count_up(tx, str_from(text), by, &found, err))
         return -1;
-    if (found || insert(tx, str_from(text), err) == 0)
+    if (found || insert(tx, str_from(text), by, err) == 0)
         return 0;
     /* Another node inserted it in this very moment. */
-    return err->why == ERR_WHY_EXISTS ? count_up(tx, str_from(text), &found, err) : -1;
+    return err->why == ERR_WHY_EXISTS ? count_up(tx, str_from(text), by, &found, err) : -1;
 }
 
 int watch_note_tx(struct store_tx *tx, struct err *err)
@@ -121,11 +123,11 @@ int watch_note_tx(struct store_tx *tx, struct err *err)
 
     for (size_t i = 0; tx->store->node && i < tx->told.n; i += sizeof(uint64_t)) {
         uint64_t id = id_at(&tx->told, i / sizeof id);
-        if (id >= STORE_WATCH_TABLES && id < STORE_WATCH_NODES)
+        if (id >= STORE_WATCH_TABLES && id < STORE_WATCH_ROWS)
             tables |= 1u << id;
     }
-    for (unsigned t = STORE_WATCH_TABLES; tables && t < STORE_WATCH_NODES; t++)
-        if (tables & 1u << t && note_table(tx, t, err))
+    for (unsigned t = STORE_WATCH_TABLES; tables && t < STORE_WATCH_ROWS; t++)
+        if (tables & 1u << t && watch_count_up_tx(tx, t, 1, err))
             return -1;
     return 0;
 }

@@ -155,6 +155,19 @@ static void on_row(void *ctx, const struct sts_row *row)
     e->expires = row->expires;
 }
 
+/* Another node has fetched it. What is being told or looked up here stays. */
+static void on_news(void *ctx, const struct sts_row *row)
+{
+    struct sts *s = ctx;
+    const struct entry *e = map_get(s->map, row->domain);
+
+    if (e ? e->busy || e->lookup || e->fetched >= row->fetched
+          : map_count(s->map) >= ENTRIES_MAX || s->kept >= KEPT_MAX)
+        return;
+    if (row->expires > clock_wall_ms())
+        on_row(ctx, row);
+}
+
 /* ---- answering */
 static void answer_all(struct entry *e, struct list *waiters)
 {
@@ -384,7 +397,7 @@ struct sts *sts_new(struct loop *l, struct resolver *r, struct http_client *h, s
     list_init(&s->lru);
     if (store)
         s->rows = sts_rows_new(l, store);
-    sts_rows_load(s->rows, on_row, s);
+    sts_rows_load(s->rows, on_row, on_news, s);
     return s;
 }
 

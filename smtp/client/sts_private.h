@@ -13,8 +13,9 @@ struct sts_row { /* as the store has it; times: wall ms */
 struct sts_rows;
 struct sts_rows *sts_rows_new(struct loop *l, struct store *store);
 /* r NULL is fine in these. */
+/* on_news: one that another node has written, later. */
 void sts_rows_load(struct sts_rows *r, void (*on_row)(void *ctx, const struct sts_row *row),
-                   void *ctx);
+                   void (*on_news)(void *ctx, const struct sts_row *row), void *ctx);
 void sts_rows_put(struct sts_rows *r, const struct sts_row *row);
 void sts_rows_drop(struct sts_rows *r, struct str domain);
 void sts_rows_close(struct sts_rows **r); /* writes what waits; blocks for one commit */

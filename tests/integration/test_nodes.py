@@ -10,13 +10,14 @@ import select
 import shutil
 import signal
 import smtplib
+import subprocess
 import tempfile
 import threading
 import time
 
 import pytest
-from conftest import FAST, Server, ok, wait_for
-from outgoing import Post, a_world, host, message  # noqa: F401 (fixture)
+from conftest import FAST, ROOT, Server, ok, wait_for
+from outgoing import ELSEWHERE, Post, a_world, host, message  # noqa: F401 (fixture)
 from peer import HANG
 from test_serve import USER
 
@@ -45,9 +46,10 @@ class Nodes:
         self.bodies = tempfile.mkdtemp(prefix="posthouse-bodies-")
         self.running = []
 
-    def start(self):
+    def start(self, *options, settings=()):
         # Given last, they count, should the suite as a whole run on another database.
-        self.running.append(Server(settings=(*FAST, "database.url=" + self.url, "database.unsafe=yes", "store.bodies=" + self.bodies)))
+        database = ("database.url=" + self.url, "database.unsafe=yes", "store.bodies=" + self.bodies)
+        self.running.append(Server(*options, settings=(*FAST, *settings, *database)))
         return self.running[-1]
 
     def stop(self):
@@ -276,12 +278,12 @@ def world():
         yield w
 
 
-@pytest.fixture
-def posts(world, database):
+@contextlib.contextmanager
+def two_posts(world, database, more=""):
     name, bodies = next(names), tempfile.mkdtemp(prefix="posthouse-bodies-")
     database.database(name)
     shutil.chown(bodies, USER, pwd.getpwnam(USER).pw_gid)
-    more = 'database {\n    url = "mysql://root@/%s?socket=%s"\n    unsafe = yes\n}\nstore {\n    bodies = "%s"\n}\n' % (
+    more += 'database {\n    url = "mysql://root@/%s?socket=%s"\n    unsafe = yes\n}\nstore {\n    bodies = "%s"\n}\n' % (
         name, database.socket, bodies)
     both = [Post(world, more=more) for _ in range(2)]
     try:
@@ -292,6 +294,12 @@ def posts(world, database):
         for p in both:
             p.stop()
         shutil.rmtree(bodies)
+
+
+@pytest.fixture
+def posts(world, database):
+    with two_posts(world, database) as both:
+        yield both
 
 
 def test_rows_of_the_killed_one_are_sent_by_the_other(posts, host):  # noqa: F811
@@ -324,3 +332,128 @@ def test_each_is_sent_once(posts, host):  # noqa: F811
     p.wait(30, 60)
     wait_for(lambda: not first.waiting(), "an empty queue", 60)
     assert sorted(to for m in p.mail for to in m.to) == sorted("u%d-%d@%s" % (i, k, name) for i in range(2) for k in range(15))
+
+
+# ---- What filters remember: one writes it, the other hears of it.
+
+PAUSES = (2, 2, 3, 5, 10, 20, 30)  # seconds until a node may have heard of what another one wrote
+
+
+def greylisting(delay):
+    return "spf { mode = off }\ngreylist {\n    clients = all\n    delay = %s\n    successes = 2\n    skip = {}\n}\n" % delay
+
+
+def brings(post, sender, to="ann@example.com"):
+    """0: it is taken; else for how many seconds it has to wait."""
+    with post.client(port=25, user=None, source=ELSEWHERE) as client:
+        assert client.mail(sender)[0] == 250
+        code, words = client.rcpt(to)
+        if code == 250:
+            assert client.data(message(sender=sender))[0] == 250
+            return 0
+        assert code == 450, words
+        return int(re.search(rb"try again in (\d+) s", words)[1])
+
+
+senders = ("stranger%d@elsewhere.test" % i for i in itertools.count(1))
+
+
+def heard(writes, reads):
+    """A sender whom only `writes` has seen, and `reads` awaits."""
+    for pause in PAUSES:
+        sender = next(senders)
+        assert brings(writes, sender) == 3600
+        time.sleep(pause)
+        if brings(reads, sender) < 3600:  # it counts from that time on
+            return sender
+    pytest.fail("the other node didn't hear of it")
+
+
+def delays(post, delay):
+    """`delay` is in force from here on, and is less than before."""
+    post.other = re.sub(r"delay = \w+", "delay = " + delay, post.other)
+    post.write()
+    post.hup()
+    for pause in PAUSES:
+        if brings(post, next(senders)) < 3600:
+            return
+        time.sleep(pause)
+    pytest.fail("the new settings don't come")
+
+
+def test_who_came_to_one_may_come_to_the_other(world, database):
+    with two_posts(world, database, greylisting("1h")) as (first, second):
+        there, here = heard(first, second), heard(second, first)
+        delays(second, "1s")
+        assert brings(second, there) == 0
+        delays(first, "1s")
+        assert brings(first, here) == 0
+
+
+def test_a_network_that_one_knows(world, database):
+    with two_posts(world, database, greylisting("1s")) as (first, second):
+        for sender in (next(senders), next(senders)):  # so many are enough
+            while brings(first, sender):
+                time.sleep(1)
+        assert brings(first, next(senders)) == 0
+        for pause in PAUSES:
+            time.sleep(pause)
+            if brings(second, next(senders)) == 0:
+                return
+        pytest.fail("the other node didn't hear of it")
+
+
+def test_a_killed_node_hears_again(world, database):
+    with two_posts(world, database, greylisting("1h")) as (first, second):
+        sender = heard(first, second)
+        first.end(signal.SIGKILL)
+        assert 0 < brings(second, sender) < 3600
+        first.start()
+        assert 0 < brings(first, sender) < 3600
+        heard(second, first)
+        heard(first, second)
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory):
+    """A plug-in that counts in its table."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "posthouse").mkdir()
+    shutil.copy(ROOT / "filters" / "stage.h", folder / "posthouse")
+    subprocess.run(["cc", "-std=c11", "-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L", "-I", str(folder), "-o", str(folder / "every.so"),
+                    str(ROOT / "tests" / "plugins" / "every.c")], check=True)
+    return "--plugin", str(folder / "every.so")
+
+
+def counted(server):
+    """What the plug-in has counted to, with a message."""
+    deliver(server, "counted")
+    mid = wait_for(lambda: re.findall(r"mid=(\d+)", server.log()), "its id")[-1]
+    shown = wait_for(lambda: (lambda done: done.code == 0 and done.json)(server.command_line("explain", mid, "--json")), "its verdicts")
+    return [int(s["facts"]["every.count"]) for s in shown["stages"] if "every.count" in s.get("facts", {})][0]
+
+
+def test_the_table_of_a_plugin(nodes, every):
+    a, b = (nodes.start(*every, settings=("every.act=count=n",)) for _ in range(2))
+    of_b = 0
+    for pause in PAUSES:
+        of_a = counted(a)
+        time.sleep(pause)
+        of_b += 1
+        if counted(b) == of_a + 1 and of_a + 1 > of_b:
+            return
+    pytest.fail("the other node didn't hear of it")
+
+
+def test_one_that_is_alone_asks_nothing(nodes, database, every):
+    a = nodes.start(*every, settings=("every.act=count=n",))
+    database.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log; SET GLOBAL general_log = ON")
+    try:
+        for i in range(3):
+            deliver(a, "m%d" % i)
+            written = "SELECT COUNT(*) FROM mysql.general_log WHERE argument LIKE 'INSERT INTO stage_kv(%'"
+            wait_for(lambda n=i: int(database.sql(written)[0][0]) > n, "its row")
+        said = database.sql("SELECT argument FROM mysql.general_log WHERE argument LIKE '%row\\_change%' OR argument LIKE '%watch-14%'")
+        assert [s for s in said if "general_log" not in s[0]] == []
+    finally:
+        database.sql("SET GLOBAL general_log = OFF; TRUNCATE mysql.general_log")

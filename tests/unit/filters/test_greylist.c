@@ -353,6 +353,51 @@ static void test_bounds(void **state)
     stranger_end();
 }
 
+/* ---- What two servers have each seen of one. */
+
+static const char *together(const struct greylist_rules *r, char kind, const char *own,
+                            const char *other, int64_t now)
+{
+    static char both[4096];
+    char key[17] = {kind};
+    size_t n =
+        greylist_merge(r, key, sizeof key, own, strlen(own), other, strlen(other), both, now);
+
+    both[n] = '\0';
+    return both;
+}
+
+static void assert_together(const struct greylist_rules *r, char kind, const char *a, const char *b,
+                            const char *both, int64_t now)
+{
+    char copy[80];
+
+    assert_string_equal(together(r, kind, a, b, now), both);
+    assert_string_equal(together(r, kind, b, a, now), both);
+    snprintf(copy, sizeof copy, "%s", both);
+    assert_string_equal(together(r, kind, copy, a, now), both);
+    assert_string_equal(together(r, kind, copy, copy, now), both);
+}
+
+static void test_two_servers(void **state)
+{
+    const struct greylist_rules r = {
+        .delay_ms = 100, .window_ms = 1000, .keep_ms = 5000, .pair_ms = 2000, .entries = 10};
+
+    (void)state;
+    assert_together(&r, 't', "100 100 0", "150 150 0", "100 150 0",
+                    200); /* who waits, since when */
+    assert_together(&r, 't', "100 100 0", "150 300 1", "100 300 1", 310);
+    assert_together(&r, 'c', "100 200 3", "120 180 4", "100 200 4", 310);
+    /* What was over has begun anew. */
+    assert_together(&r, 't', "100 100 0", "1200 1200 0", "1200 1200 0", 1300);
+    assert_together(&r, 'p', "100 200 1", "2300 2300 1", "2300 2300 1", 2400);
+    assert_together(&r, 'd', "100 200 1", "2300 2300 1", "100 2300 1", 2400);
+    /* Nobody's: the other's stays. */
+    assert_string_equal(together(&r, 't', "1 2 3", "rubbish", 10), "rubbish");
+    assert_string_equal(together(&r, 't', "rubbish", "1 2 3", 10), "1 2 3");
+}
+
 /* The wall clock went back: nobody waits for hours. */
 static void test_clock(void **state)
 {
@@ -388,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_gateway),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_two_servers),
         cmocka_unit_test(test_clock),
     };
 

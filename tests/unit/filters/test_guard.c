@@ -455,6 +455,7 @@ static void bans_of_others(void **state)
     struct guard_conf other_conf = {0};
     struct bed *a, *b;
     struct guard *ga, *gb;
+    struct guard_client here = {0}, there = {0};
     struct guard_text text;
     struct cidr net;
     struct err err;
@@ -478,6 +479,17 @@ static void bans_of_others(void **state)
         bed_turn(b);
     }
     assert_int_equal(guard_check(ga, "203.0.113.9", false, &text), GUARD_OK);
+    /* From where an account has logged in, too. */
+    assert_int_equal(guard_connect(gb, &there, "198.51.100.9", true, &text), GUARD_OK);
+    assert_true(guard_login_ask(&there, STR("ann@example.org"), &text));
+    guard_login_ok(&there, STR("ann@example.org"), STR("ann@example.org"));
+    guard_leave(&there);
+    assert_int_equal(guard_connect(ga, &here, "198.51.100.10", true, &text), GUARD_OK);
+    while (!guard_login_known(&here, STR("ann@example.org"))) {
+        bed_turn(a);
+        bed_turn(b);
+    }
+    guard_leave(&here);
     guard_close(&gb);
     guard_close(&ga);
     bed_free(&b);

@@ -268,6 +268,7 @@ static void watchers_are_told(void **state)
     struct bed *b = *state;
     uint64_t m = inbox(b), other = bed_mailbox(b, bed_account(b, "a@x"), "Sent").id;
     struct watcher w[4] = {{.b = b}, {.b = b}, {.b = b}, {.b = b}};
+    size_t before = map_count(b->store->watches);
 
     for (int i = 0; i < 4; i++) {
         w[i].w.on_change = on_change;
@@ -293,7 +294,7 @@ static void watchers_are_told(void **state)
     store_watch_del(b->store, &w[1].w);
     store_watch_del(b->store, &w[0].w);
     store_watch_del(b->store, &w[3].w);
-    assert_int_equal(map_count(b->store->watches), 0);
+    assert_int_equal(map_count(b->store->watches), before);
 }
 
 int main(void)

@@ -253,6 +253,7 @@ static void older_store(void **state)
                                        "DROP TABLE queue_out",
                                        "DROP INDEX queue_held",
                                        "DROP TABLE node",
+                                       "DROP TABLE row_change",
                                        "DROP TABLE stage",
                                        "ALTER TABLE queue DROP COLUMN owner",
                                        "DROP TABLE domain_quota",
