@@ -5,35 +5,10 @@
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
 #include "appliance/store/store.h"
-#include "filters/private.h"
-#include <pthread.h>
-#include <stdatomic.h>
+#include "filters/kv_private.h"
 
-enum { ENTRIES_MAX = 100000, KEY_MAX = 256, WRITE_AFTER_MS = 1000, BATCH = 2000 };
+enum { KEY_MAX = 256, WRITE_AFTER_MS = 1000, BATCH = 2000 };
 
-struct entry {
-    struct list link; /* in kv.dirty, else empty */
-    struct str key, value;
-    int64_t until; /* wall ms; 0: for ever */
-    bool deleted;  /* and not yet so in the database */
-    char bytes[];
-};
-struct kv {
-    struct filters *filters;
-    struct stage *owner;
-    const char *stage;
-    pthread_mutex_t lock;
-    struct map *map;   /* this and all below under lock */
-    struct list dirty; /* to be written */
-    unsigned n_dirty, n_deleted;
-    bool posted, memory_only;
-    struct loop_post post;
-    /* loop */
-    struct timer *timer;
-    struct write *write; /* under way */
-    struct news *news;
-    bool closed;
-};
 struct row {
     struct str key, value;
     int64_t until;
@@ -51,7 +26,7 @@ struct write {
 
 /* ---- The map, under the lock. */
 
-static struct entry *entry_new(struct str key, struct str value, int64_t until)
+struct entry *kv_entry_new(struct str key, struct str value, int64_t until)
 {
     struct entry *e = mem_alloc(sizeof *e + key.n + value.n);
 
@@ -65,7 +40,7 @@ static struct entry *entry_new(struct str key, struct str value, int64_t until)
     return e;
 }
 
-static void entry_drop(struct kv *kv, struct entry *e)
+void kv_entry_drop(struct kv *kv, struct entry *e)
 {
     if (!list_empty(&e->link))
         kv->n_dirty--;
@@ -75,13 +50,13 @@ static void entry_drop(struct kv *kv, struct entry *e)
     mem_free(e);
 }
 
-static bool lives(const struct entry *e, int64_t now)
+bool kv_lives(const struct entry *e, int64_t now)
 {
     return e && !e->deleted && (e->until == 0 || e->until > now);
 }
 
 /* What is over makes room. Its row goes with the next start. */
-static void expire(struct kv *kv, int64_t now)
+void kv_expire(struct kv *kv, int64_t now)
 {
     struct str key;
     void *value;
@@ -89,14 +64,14 @@ static void expire(struct kv *kv, int64_t now)
 
     while (map_next(kv->map, &at, &key, &value)) {
         struct entry *e = value;
-        if (!e->deleted && !lives(e, now))
-            entry_drop(kv, e);
+        if (!e->deleted && !kv_lives(e, now))
+            kv_entry_drop(kv, e);
     }
 }
 
 static void on_posted(struct loop_post *p);
 
-static void mark(struct kv *kv, struct entry *e)
+void kv_mark(struct kv *kv, struct entry *e)
 {
     if (list_empty(&e->link)) {
         list_add(&kv->dirty, &e->link);
@@ -115,17 +90,17 @@ static int put(struct kv *kv, struct str key, struct str value, int64_t until, b
 
     if (!old && deleted)
         return 0;
-    if (!old && map_count(kv->map) >= ENTRIES_MAX)
-        expire(kv, now);
-    if (!old && map_count(kv->map) >= ENTRIES_MAX)
+    if (!old && map_count(kv->map) >= KV_ENTRIES_MAX)
+        kv_expire(kv, now);
+    if (!old && map_count(kv->map) >= KV_ENTRIES_MAX)
         return -1;
-    e = entry_new(key, value, until);
+    e = kv_entry_new(key, value, until);
     e->deleted = deleted;
     if (old)
-        entry_drop(kv, old);
+        kv_entry_drop(kv, old);
     map_set(kv->map, e->key, e);
     kv->n_deleted += deleted;
-    mark(kv, e);
+    kv_mark(kv, e);
     return 0;
 }
 
@@ -179,7 +154,7 @@ static struct write *collect(struct kv *kv, size_t max)
         list_del(&e->link);
         kv->n_dirty--;
         if (e->deleted)
-            entry_drop(kv, e);
+            kv_entry_drop(kv, e);
     }
     return w;
 }
@@ -224,7 +199,7 @@ static void on_written(struct store_op *op)
         timer_start(kv->timer, WRITE_AFTER_MS);
 }
 
-static void on_timer(void *ctx)
+void kv_write(void *ctx)
 {
     struct kv *kv = ctx;
 
@@ -297,81 +272,6 @@ void kv_close(struct kv **kvp)
         kv_dispose(kv);
 }
 
-/* ---- What other nodes write. */
-
-/* Not to be written; `old` goes. NULL: there is no room. */
-static struct entry *replace(struct kv *kv, struct entry *old, struct str key,
-                             const struct kv_row *row)
-{
-    struct entry *e;
-
-    if (!old && map_count(kv->map) >= ENTRIES_MAX)
-        expire(kv, clock_wall_ms());
-    if (!old && map_count(kv->map) >= ENTRIES_MAX)
-        return NULL;
-    e = entry_new(key, row->value, row->until);
-    if (old)
-        entry_drop(kv, old);
-    map_set(kv->map, e->key, e);
-    return e;
-}
-
-static bool same(const struct kv_row *a, const struct kv_row *b)
-{
-    return a->until == b->until && str_eq(a->value, b->value);
-}
-
-static void merge(struct kv *kv, struct entry *old, struct str key, const struct kv_row *row)
-{
-    const struct kv_row own = {old->value, old->until};
-    char room[KV_VALUE_MAX];
-    const struct kv_row both = kv_news_merge(kv->owner, key, &own, row, room);
-    bool waits = !list_empty(&old->link);
-
-    if (!same(&both, &own))
-        old = replace(kv, old, key, &both);
-    if (waits || !same(&both, row))
-        mark(kv, old);
-}
-
-static void take(void *ctx, struct str key, const void *data)
-{
-    const struct kv_row *row = data;
-    struct kv *kv = ctx;
-    int64_t now = clock_wall_ms();
-
-    pthread_mutex_lock(&kv->lock);
-    struct entry *old = map_get(kv->map, key);
-    bool waits = old && !list_empty(&old->link);
-    bool there = row && (row->until == 0 || row->until > now);
-    if (there && lives(old, now) && stage_def(kv->owner)->kv_merge && kv->owner->open)
-        merge(kv, old, key, row);
-    else if (there && !waits)
-        replace(kv, old, key, row);
-    else if (old && !waits)
-        entry_drop(kv, old);
-    pthread_mutex_unlock(&kv->lock);
-}
-
-static void forget(void *ctx)
-{
-    struct kv *kv = ctx;
-    struct str key;
-    void *value;
-    size_t at = 0;
-
-    pthread_mutex_lock(&kv->lock);
-    while (map_next(kv->map, &at, &key, &value)) {
-        struct entry *e = value;
-        if (list_empty(&e->link))
-            entry_drop(kv, e);
-    }
-    pthread_mutex_unlock(&kv->lock);
-}
-
-static const struct news_kind news = {
-    .read = kv_news_read, .take = take, .forget = forget, .resume = on_timer};
-
 /* ---- Reading it at the start. */
 
 static int load_rows(struct kv *kv, struct sql *db, struct err *err)
@@ -384,13 +284,13 @@ static int load_rows(struct kv *kv, struct sql *db, struct err *err)
         return -1;
     sql_bind_text(st, 1, str_from(kv->stage));
     while ((rc = sql_step(st, err)) == 1) {
-        struct entry *e = entry_new(sql_blob(st, 0), sql_blob(st, 1), sql_int(st, 2));
+        struct entry *e = kv_entry_new(sql_blob(st, 0), sql_blob(st, 1), sql_int(st, 2));
         void *old = map_set(kv->map, e->key, e);
         mem_free(old);
-        if (!lives(e, now)) {
+        if (!kv_lives(e, now)) {
             e->deleted = true;
             kv->n_deleted++;
-            mark(kv, e);
+            kv_mark(kv, e);
         }
     }
     sql_reset(st);
@@ -416,12 +316,12 @@ int kv_open(struct stage *s, struct kv **out, struct err *err)
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
     CHECK(pthread_mutex_init(&kv->lock, &attr) == 0);
     pthread_mutexattr_destroy(&attr);
-    kv->timer = timer_new(f->env.loop, on_timer, kv);
+    kv->timer = timer_new(f->env.loop, kv_write, kv);
     *out = kv;
     if (!f->env.store)
         return 0;
     kv_news_table(s, table);
-    kv->news = news_open(f->env.store, table, &news, kv);
+    kv->news = news_open(f->env.store, table, &kv_news, kv);
     rc = store_reader_open(f->env.store, &r, err);
     if (rc == 0) {
         rc = load_rows(kv, store_reader_sql(r), err);
@@ -450,7 +350,7 @@ static int64_t host_get(const struct ph_host *h, const void *key, size_t key_n, 
         return -1;
     pthread_mutex_lock(&kv->lock);
     const struct entry *e = map_get(kv->map, str_of(key, key_n));
-    if (lives(e, clock_wall_ms())) {
+    if (kv_lives(e, clock_wall_ms())) {
         n = (int64_t)e->value.n;
         if (to && e->value.n)
             memcpy(to, e->value.p, e->value.n < room ? e->value.n : room);
@@ -516,7 +416,7 @@ static void host_each(const struct ph_host *h,
     pthread_mutex_lock(&kv->lock);
     while (map_next(kv->map, &at, &key, &value)) {
         const struct entry *e = value;
-        if (lives(e, now) && !fn(ctx, e->key.p, e->key.n, e->value.p, e->value.n))
+        if (kv_lives(e, now) && !fn(ctx, e->key.p, e->key.n, e->value.p, e->value.n))
             break;
     }
     pthread_mutex_unlock(&kv->lock);

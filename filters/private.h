@@ -8,7 +8,6 @@
 #include "appliance/base/log.h"
 #include "appliance/base/map.h"
 #include "appliance/io/resolver.h"
-#include "appliance/store/news.h"
 #include "filters/chain.h"
 
 enum {
@@ -48,19 +47,6 @@ int kv_open(struct stage *s, struct kv **out, struct err *err) __attribute__((wa
 void kv_close(struct kv **kv); /* writes what isn't written */
 void kv_orphan(struct kv *kv); /* a thread may still come to it: written, and then memory only */
 void kv_host(struct ph_host *host);
-
-/* ---- kv_news.c: what other nodes write */
-enum { KV_VALUE_MAX = 4096 };
-struct kv_row {
-    struct str value;
-    int64_t until;
-};
-void kv_news_table(const struct stage *s, char out[NEWS_TABLE_MAX + 1]);
-int kv_news_read(struct sql *db, const struct news_ask *ask, struct news_rows *out,
-                 struct err *err);
-/* Of a stage that has kv_merge. */
-struct kv_row kv_news_merge(struct stage *s, struct str key, const struct kv_row *own,
-                            const struct kv_row *other, char room[KV_VALUE_MAX]);
 
 /* ---- lanes.c: threads that may be lost. */
 struct flane;

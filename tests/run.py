@@ -40,7 +40,7 @@ TSAN = Build("build-tsan", "tsan ", 8, TSAN_OPTIONS="second_deadlock_stack=1:exi
 # Under TSan: what has threads and doesn't measure. The clients of others add time, not threads of ours.
 TSAN_INTEGRATION = ("abuse", "commands", "directory", "imaplib", "login", "nodes", "outgoing", "outgoing_queue", "serve", "smtplib")
 ON_MARIADB_UNITS = re.compile(r"unit_(sql_test_(sql|mysql)|store_.*|smtp_test_(delivery.*|local|aggregate)|imap_test_(session|sync)"
-                              r"|filters_test_(policy|dmarc|dkim_sign|greylist|guard|limits))")
+                              r"|filters_test_(policy|dmarc|dkim_sign|greylist|guard|kv_nodes|limits))")
 ON_MARIADB_INTEGRATION = ("smtplib", "imaplib", "commands", "sendmail")
 
 
