@@ -125,6 +125,7 @@ static enum smtp_step step_trace(struct smtp_session *s)
 
 /* ---- Durable */
 
+/* Only what lies in the message itself refuses it for good: what ails the store may be mended. */
 void smtp_store_failed(struct smtp_session *s, const struct err *err)
 {
     log_info(&s->log, "store_failed", L_Z("reason", err->text));
@@ -132,8 +133,7 @@ void smtp_store_failed(struct smtp_session *s, const struct err *err)
         smtp_step_refuse(s, 452, "4.3.1", "Not enough space at the moment");
     else if (err->why == ERR_WHY_BUSY)
         smtp_step_refuse(s, 451, "4.3.2", "Too busy at the moment");
-    else if (err->kind == ERR_PERM && err->why != ERR_WHY_READ_ONLY &&
-             err->why != ERR_WHY_CANCELLED)
+    else if (err->kind == ERR_PERM && (err->why == ERR_WHY_LIMIT || err->why == ERR_WHY_QUOTA))
         smtp_step_refuse(s, 554, "5.3.0", "The message can't be stored");
     else
         smtp_step_refuse(s, 451, "4.3.0", "The message can't be stored at the moment");

@@ -113,7 +113,7 @@ static void refuse_for(struct smtp_session *s, const struct err *err)
     else if (err->why == ERR_WHY_LIMIT && body_sink_size(s->tx.sink) > s->conf->message_limit)
         smtp_refuse(why, 552, "5.3.4", "The message is larger than %llu octets",
                     (unsigned long long)s->conf->message_limit);
-    else if (err->why == ERR_WHY_LIMIT)
+    else if (err->kind == ERR_PERM && err->why == ERR_WHY_LIMIT)
         smtp_refuse(why, 552, "5.3.4", "%s", err->text);
     else
         smtp_refuse(why, 451, "4.3.0", "The message can't be stored at the moment");

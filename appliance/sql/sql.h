@@ -12,7 +12,8 @@
  * must be a literal or live as long): never free it; sql_reset it when done. Text and blobs read
  * are valid until the next step or reset. Bound bytes must live until the step that uses them, and
  * until the reset. Errors: ERR_TEMP for what may pass (busy, disk full -> ERR_WHY_NO_SPACE, I/O,
- * the server is away), ERR_WHY_EXISTS for a unique key, else ERR_BUG.
+ * the server is away, or refuses us), ERR_WHY_EXISTS for a unique key, else ERR_BUG. ERR_PERM comes
+ * from sql_open and sql_migrate only: what a connection that was good meets may be mended.
  * A server that went away: what only reads outside a transaction, and sql_begin, connect again by
  * themselves, once a call. Within a transaction the loss is ERR_TEMP and the transaction is gone
  * (sql_in_transaction: false); its further statements fail until sql_rollback or sql_begin. So they

@@ -21,6 +21,8 @@ enum mysql_tx {
 struct mysql_conn {
     struct sql_server server;
     bool read_only, must_flush;
+    bool opened;      /* it was good once: what is wrong with the server now may pass */
+    uint64_t told_ms; /* when the log was told so; mono */
     unsigned busy_ms;
     MYSQL *handle;  /* NULL: not connected */
     unsigned epoch; /* counts connections: statements of an earlier one are prepared again */

@@ -2,6 +2,7 @@
 /* sql_mysql_connect.c - connects to a MySQL server and asks whether mail may be trusted to it. */
 #include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
+#include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql_mysql.h"
 #include "appliance/sql/sql_url.h"
@@ -13,8 +14,11 @@ enum {
     IO_MS = 30000,
     PROBE_AFTER_MS = 2000, /* idle; a firewall or the server may have forgotten us */
     SLOW_MS = 500,         /* an attempt that took longer isn't repeated at once */
-    AWAY_MAX_MS = 5000
+    AWAY_MAX_MS = 5000,
+    TELL_EVERY_MS = 60000
 };
+
+static const struct log_ctx log_database = {.module = "database"};
 
 /* ---- The library. */
 
@@ -97,24 +101,27 @@ static int64_t number(MYSQL_ROW row, unsigned i)
     return row[i] ? strtoll(row[i], NULL, 10) : 0;
 }
 
-/* What 250 promises is only true if each commit is flushed. */
+/* What 250 promises is only true if each commit is flushed. Who starts is refused for good; where
+ * mail waits for it, the server will be mended before its senders give up. */
 static int check_flush(struct mysql_conn *c, MYSQL_ROW row, struct err *err)
 {
+    enum err_kind kind = c->opened ? ERR_TEMP : ERR_PERM;
+
     if (!c->must_flush)
         return 0;
     if (number(row, 0) != 1)
-        return ERR_WHY(err, ERR_PERM, ERR_WHY_DENIED,
+        return ERR_WHY(err, kind, ERR_WHY_DENIED,
                        "the database server would lose mail on a power cut: set "
                        "innodb_flush_log_at_trx_commit = 1 there (it is %lld), or "
                        "database.unsafe = yes here",
                        (long long)number(row, 0));
     if (number(row, 1) != 0 && number(row, 2) != 1)
-        return ERR_WHY(err, ERR_PERM, ERR_WHY_DENIED,
+        return ERR_WHY(err, kind, ERR_WHY_DENIED,
                        "the database server would lose mail on a power cut: set sync_binlog = 1 "
                        "there (it is %lld), or database.unsafe = yes here",
                        (long long)number(row, 2));
     if (!row[5] || strcmp(row[5], "NO") == 0 || strcmp(row[5], "DISABLED") == 0)
-        return ERR_WHY(err, ERR_PERM, ERR_WHY_DENIED,
+        return ERR_WHY(err, kind, ERR_WHY_DENIED,
                        "the database server has no InnoDB: enable it there, mail needs its "
                        "transactions");
     return 0;
@@ -196,6 +203,19 @@ static int real_connect(struct mysql_conn *c, struct err *err)
     return 0;
 }
 
+/* It is there and won't do, and only a person can mend that. */
+static void tell(struct mysql_conn *c, const struct err *err)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (!c->opened || err->why != ERR_WHY_DENIED ||
+        (c->told_ms && now - c->told_ms < TELL_EVERY_MS))
+        return;
+    c->told_ms = now;
+    log_error(&log_database, "database-refused", L_Z("why", err->text),
+              L_Z("means", "mail is deferred until that is mended"));
+}
+
 int mysql_conn_open(struct mysql_conn *c, struct err *err)
 {
     uint64_t began = clock_mono_ms();
@@ -206,11 +226,14 @@ int mysql_conn_open(struct mysql_conn *c, struct err *err)
     if (real_connect(c, err) != 0 || start_session(c, err) != 0) {
         uint64_t now = clock_mono_ms(), took = now - began;
         mysql_conn_drop(c);
+        tell(c, err);
         if (took > SLOW_MS)
             c->away_until_ms = now + (took < AWAY_MAX_MS ? took : AWAY_MAX_MS);
         return -1;
     }
     c->used_ms = clock_mono_ms();
+    c->told_ms = 0;
+    c->opened = true;
     return 0;
 }
 

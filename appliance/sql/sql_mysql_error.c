@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* sql_mysql_error.c - what the numbers of a MySQL server mean for mail.
- * What isn't known to be our own fault may pass: an operator may mend it. */
+ * What isn't known to be our own fault may pass: an operator may mend it. Nothing here refuses mail
+ * for good: whether a duplicate is final knows who has asked. */
 #include "appliance/sql/sql_mysql.h"
 
 struct meaning {
@@ -10,7 +11,7 @@ struct meaning {
 };
 static const struct meaning meanings[] = {
     {1021, ERR_TEMP, ERR_WHY_NO_SPACE}, /* disk full */
-    {1022, ERR_PERM, ERR_WHY_EXISTS},   /* duplicate key */
+    {1022, ERR_TEMP, ERR_WHY_EXISTS},   /* duplicate key */
     {1044, ERR_TEMP, ERR_WHY_DENIED},   /* access to the database */
     {1045, ERR_TEMP, ERR_WHY_DENIED},   /* user or password */
     {1048, ERR_BUG, ERR_WHY_OTHER},     /* column can't be NULL */
@@ -18,7 +19,7 @@ static const struct meaning meanings[] = {
     {1054, ERR_BUG, ERR_WHY_OTHER},     /* no such column */
     {1060, ERR_BUG, ERR_WHY_OTHER},     /* column exists */
     {1061, ERR_BUG, ERR_WHY_OTHER},     /* index exists */
-    {1062, ERR_PERM, ERR_WHY_EXISTS},   /* duplicate entry */
+    {1062, ERR_TEMP, ERR_WHY_EXISTS},   /* duplicate entry */
     {1064, ERR_BUG, ERR_WHY_OTHER},     /* syntax */
     {1065, ERR_BUG, ERR_WHY_OTHER},     /* empty query */
     {1071, ERR_BUG, ERR_WHY_OTHER},     /* key too long */
@@ -37,7 +38,7 @@ static const struct meaning meanings[] = {
     {1364, ERR_BUG, ERR_WHY_OTHER},     /* no default value */
     {1366, ERR_BUG, ERR_WHY_OTHER},     /* wrong string value */
     {1406, ERR_BUG, ERR_WHY_OTHER},     /* data too long */
-    {1586, ERR_PERM, ERR_WHY_EXISTS},   /* duplicate entry */
+    {1586, ERR_TEMP, ERR_WHY_EXISTS},   /* duplicate entry */
     {1690, ERR_BUG, ERR_WHY_OTHER},     /* number out of range */
     {1792, ERR_BUG, ERR_WHY_OTHER},     /* write in a read-only transaction */
     {1853, ERR_TEMP, ERR_WHY_NO_SPACE}, /* temporary space of an ALTER */

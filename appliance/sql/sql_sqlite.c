@@ -52,7 +52,7 @@ static void classify(int code, int sys_errno, enum err_kind *kind, enum err_why 
         *kind = ERR_BUG;
         if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY ||
             code == SQLITE_CONSTRAINT_ROWID) {
-            *kind = ERR_PERM;
+            *kind = ERR_TEMP;
             *why = ERR_WHY_EXISTS;
         }
         break;

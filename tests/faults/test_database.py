@@ -38,7 +38,8 @@ def begin(database, folder):
     started = []
 
     def begin(*settings, **more):
-        options = ("--database", database.url(more.pop("name", None) or database.database()))
+        url = database.url(more.pop("name", None) or database.database())
+        options = ("--database", url.replace("root@", more.pop("user", "root") + "@"))
         started.append(Server(*options, data=folder, settings=("store.dead_grace=0s", *settings), **more))
         return started[-1]
 
@@ -147,6 +148,59 @@ def test_what_is_refused_at_the_start(database, begin, folder):
     plain = subprocess.run([BINARY, "dev", "--port-base", "0", "--data", str(folder)], stdin=subprocess.DEVNULL,
                            capture_output=True, text=True, timeout=60)
     assert plain.returncode == 1 and "is in the database" in plain.stderr, plain.stderr
+
+
+ANSWERS = re.compile(r"database|denied|mysql|innodb|127\.0\.0\.1|posthouse-mariadb", re.I)  # of the inside, not for clients
+
+
+class Owned:
+    """A server whose database has a user of its own, whom the database can turn out."""
+
+    def __init__(self, database, begin):
+        self.database, self.name = database, database.database()
+        self.user = "u_%s" % self.name
+        database.sql("CREATE USER %s@localhost IDENTIFIED BY 'one'; GRANT ALL ON `%s`.* TO %s@localhost"
+                     % (self.user, self.name, self.user))
+        self.server = begin("database.password=one", name=self.name, user=self.user)
+        self.server.trouble_expected = True
+
+    def turn_out(self):
+        """Whoever is connected must connect again."""
+        for row in self.database.sql("SELECT id FROM information_schema.processlist WHERE user = '%s'" % self.user):
+            try:
+                self.database.sql("KILL %s" % row[0])
+            except AssertionError as why:
+                assert "Unknown thread" in str(why)  # gone by itself
+
+    def deliver(self):
+        """The answers to a message, up to the first that isn't 2xx or 3xx."""
+        with self.server.smtp() as client:
+            client.ehlo()
+            for ask in (lambda: client.mail("probe@example.org"), lambda: client.rcpt("capture@example.com")):
+                answer = ask()
+                if answer[0] >= 400:
+                    return answer
+            try:
+                return client.data(b"Subject: probe\r\n\r\nprobe\r\n")
+            except smtplib.SMTPDataError as why:
+                return why.smtp_code, why.smtp_error
+
+
+def test_a_database_that_does_not_flush_any_more(database, begin):
+    """Its server came back otherwise than it went: mail waits until somebody has mended that, none is refused for good."""
+    owned = Owned(database, begin)
+    assert owned.deliver()[0] == 250
+    database.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        owned.turn_out()
+        for attempt in range(3):
+            answer = owned.deliver()
+            assert answer[0] in (451, 452) and not ANSWERS.search(str(answer[1])), answer
+        assert re.search(r"error .*database-refused.*set innodb_flush_log_at_trx_commit = 1", owned.server.log())
+    finally:
+        database.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    wait_for(lambda: owned.deliver()[0] == 250, "a delivery after that was mended", 60)
+    owned.server.stop(signal.SIGTERM)
 
 
 def test_serve_by_tls(database):

@@ -174,7 +174,7 @@ static void errors_have_their_kind(void **state)
     run(s->db, "CREATE TABLE t(i BIGINT UNIQUE, n BIGINT NOT NULL)");
     run(s->db, "INSERT INTO t VALUES (1, 1)");
     assert_int_equal(sql_exec(s->db, "INSERT INTO t VALUES (1, 1)", &err), -1);
-    assert_int_equal(err.kind, ERR_PERM);
+    assert_int_equal(err.kind, ERR_TEMP);
     assert_int_equal(err.why, ERR_WHY_EXISTS);
     assert_int_equal(sql_exec(s->db, "INSERT INTO t VALUES (2, NULL)", &err), -1);
     assert_int_equal(err.kind, ERR_BUG);
