@@ -28,9 +28,12 @@ void imap_bad(struct imap_command *cmd, const char *text)
     end(cmd, "BAD", NULL, text);
 }
 
-/* RFC 5530. */
+/* RFC 5530. What the database denies us, or has twice, says nothing of what the client may or has.
+ */
 static const char *code_of(const struct err *err)
 {
+    if (err->kind == ERR_TEMP && (err->why == ERR_WHY_DENIED || err->why == ERR_WHY_EXISTS))
+        return "UNAVAILABLE";
     switch (err->why) {
     case ERR_WHY_NOT_FOUND:
         return "NONEXISTENT";
@@ -58,15 +61,41 @@ static const char *code_of(const struct err *err)
     return err->kind == ERR_BUG ? "SERVERBUG" : err->kind == ERR_PERM ? "CANNOT" : "UNAVAILABLE";
 }
 
-/* What isn't the client's doing is for the log; its text may name files. */
+/* What isn't the client's doing is for the log: its text may name files, servers and users of the
+ * database. */
+static const char *neutral_text(const struct err *err)
+{
+    switch (err->why) {
+    case ERR_WHY_BUSY:
+        return "It is in use at the moment, try again later";
+    case ERR_WHY_LIMIT:
+        return "That is too much at once, or for the server at the moment";
+    case ERR_WHY_NO_SPACE:
+        return "There is no room for it at the moment, try again later";
+    default:
+        return "The server has a problem, try again later";
+    }
+}
+
+static bool is_ordinary(const struct err *err)
+{
+    return err->why == ERR_WHY_BUSY || err->why == ERR_WHY_LIMIT || err->why == ERR_WHY_NO_SPACE ||
+           err->why == ERR_WHY_READ_ONLY || err->why == ERR_WHY_CANCELLED ||
+           err->why == ERR_WHY_NOT_FOUND;
+}
+
 void imap_no_err(struct imap_command *cmd, const struct err *err)
 {
-    bool inner =
-        err->kind != ERR_PERM && (err->why == ERR_WHY_OTHER || err->why == ERR_WHY_DAMAGED);
-    if (inner)
-        log_error(&cmd->session->log, "command_failed",
-                  L_Z("command", cmd->def ? cmd->def->name : ""), L_Z("error", err->text));
-    imap_no(cmd, code_of(err), inner ? "The server has a problem, try again later" : err->text);
+    bool inner = err->kind != ERR_PERM;
+    const char *name = cmd->def ? cmd->def->name : "";
+
+    if (inner && is_ordinary(err))
+        log_info(&cmd->session->log, "command_failed", L_Z("command", name),
+                 L_Z("error", err->text));
+    else if (inner)
+        log_error(&cmd->session->log, "command_failed", L_Z("command", name),
+                  L_Z("error", err->text));
+    imap_no(cmd, code_of(err), inner ? neutral_text(err) : err->text);
 }
 
 bool imap_work_time_up(const struct imap_command *cmd)

@@ -107,7 +107,8 @@ void imap_ok(struct imap_command *cmd, const char *code,
 void imap_no(struct imap_command *cmd, const char *code, const char *text);
 void imap_bad(struct imap_command *cmd, const char *text);
 /* NO with the code that cmd->err asks for: [NONEXISTENT] [ALREADYEXISTS] [OVERQUOTA] [LIMIT]
- * [INUSE] [UNAVAILABLE] [SERVERBUG] ... (RFC 5530) */
+ * [INUSE] [UNAVAILABLE] [SERVERBUG] ... (RFC 5530). Its text only if it is ERR_PERM, which is about
+ * the client's request; else the log has that. */
 void imap_no_err(struct imap_command *cmd, const struct err *err);
 bool imap_work_time_up(const struct imap_command *cmd);
 const char *imap_session_account(const struct imap_session *s); /* folded address; after login */

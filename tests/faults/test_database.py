@@ -185,6 +185,12 @@ class Owned:
             except smtplib.SMTPDataError as why:
                 return why.smtp_code, why.smtp_error
 
+    def refused(self, client, command, *words):
+        """The text of a NO to somebody who is logged in."""
+        answer = getattr(client, command)(*words)
+        assert answer[0] == "NO", answer
+        return str(answer[1][0])
+
 
 def test_a_database_that_does_not_flush_any_more(database, begin):
     """Its server came back otherwise than it went: mail waits until somebody has mended that, none is refused for good."""
@@ -200,6 +206,26 @@ def test_a_database_that_does_not_flush_any_more(database, begin):
     finally:
         database.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     wait_for(lambda: owned.deliver()[0] == 250, "a delivery after that was mended", 60)
+    owned.server.stop(signal.SIGTERM)
+
+
+def test_clients_hear_nothing_of_the_database(database, begin):
+    """It refuses us: that is for the log, with all it says; clients hear that they should come later."""
+    owned = Owned(database, begin)
+    assert owned.deliver()[0] == 250
+    with owned.server.imap("capture") as client:
+        ok(client.select("INBOX"))
+        database.sql("ALTER USER %s@localhost IDENTIFIED BY 'two'" % owned.user)
+        owned.turn_out()
+        for words in (("fetch", "1", "BODY.PEEK[]"), ("store", "1", "+FLAGS", r"\Flagged"), ("create", "elsewhere"),
+                      ("append", "INBOX", None, None, b"Subject: x\r\n\r\nx\r\n")):
+            text = owned.refused(client, *words)
+            assert "[UNAVAILABLE]" in text and not ANSWERS.search(text), (words, text)
+    answer = owned.deliver()
+    assert 400 <= answer[0] < 500 and not ANSWERS.search(str(answer[1])), answer
+    assert "Access denied for user" in owned.server.log()
+    database.sql("ALTER USER %s@localhost IDENTIFIED BY 'one'" % owned.user)
+    wait_for(lambda: owned.deliver()[0] == 250, "a delivery after the password is right again", 60)
     owned.server.stop(signal.SIGTERM)
 
 
