@@ -99,14 +99,19 @@ int sql_savepoint_rollback(struct sql *db, struct err *err) __attribute__((warn_
 
 /* Schema with version: migration n brings version n-1 to n, each in a transaction; in MySQL, which
  * commits at each CREATE or ALTER, statement by statement, going on where it was stopped. Refuses
- * (ERR_PERM) a database that a newer program wrote. `what` names the schema ("store", "directory")
- * in table schema_version. */
+ * (ERR_PERM) a database that a newer program wrote, and on a server one that holds tables of
+ * something else and none of ours. `what` names the schema ("store", "directory") in table
+ * schema_version. */
 struct sql_migration {
     const char *doc;
     const char *const *statements; /* NULL-terminated, with tokens */
 };
 int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n,
                 struct err *err) __attribute__((warn_unused_result));
+
+/* Which one it has; 0: none, as in a database without tables. Changes nothing. */
+int sql_schema_version(struct sql *db, const char *what, int64_t *out, struct err *err)
+    __attribute__((warn_unused_result));
 
 /* SQLite: bytes in the WAL now, for metrics and the warning above 64 MB; truncates it when no
  * reader needs it. */

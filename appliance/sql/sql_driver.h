@@ -27,6 +27,11 @@ struct sql_driver {
     bool (*ddl_is_done)(const void *conn); /* the statement failed, for it was done before */
     /* What the schema's tables must be like beyond their columns: `tables` are their names. */
     int (*check_tables)(void *conn, const char *const *tables, size_t n, struct err *err);
+    /* Text of a question: 1 if table schema_version is there and ours. */
+    const char *has_versions;
+    /* Text of a question: how many tables there are, the first one's name, the database's. NULL:
+     * the file is our own anyway. */
+    const char *tables;
     /* One migration at a time; the end of the connection also ends the lock. NULL: no need. */
     int (*schema_lock)(void *conn, bool lock, struct err *err);
 

@@ -237,6 +237,66 @@ static int make_version_table(struct sql *db, struct err *err)
     return rc;
 }
 
+static int has_versions(struct sql *db, bool *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db, db->driver->has_versions, &st, err) != 0)
+        return -1;
+    rc = sql_step(st, err);
+    *out = rc == 1 && sql_int(st, 0) == 1;
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int sql_schema_version(struct sql *db, const char *what, int64_t *out, struct err *err)
+{
+    struct sql_stmt *st;
+    bool there;
+    int rc;
+
+    *out = 0;
+    if (has_versions(db, &there, err) != 0)
+        return -1;
+    if (!there)
+        return 0;
+    if (sql_prepare(db, "SELECT version FROM schema_version WHERE what = ?", &st, err) != 0)
+        return -1;
+    sql_bind_text(st, 1, str_from(what));
+    rc = sql_step(st, err);
+    if (rc == 1)
+        *out = sql_int(st, 0);
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+/* Tables of ours among those of somebody else would be in the way of both. */
+static int refuse_foreign(struct sql *db, struct err *err)
+{
+    struct sql_stmt *st;
+    bool ours;
+    int rc;
+
+    if (!db->driver->tables)
+        return 0;
+    if (has_versions(db, &ours, err) != 0)
+        return -1;
+    if (ours)
+        return 0;
+    if (sql_prepare(db, db->driver->tables, &st, err) != 0)
+        return -1;
+    rc = sql_step(st, err);
+    if (rc == 1 && sql_int(st, 0) > 0)
+        rc = ERR(err, ERR_PERM,
+                 "the database " STR_FMT
+                 " isn't empty, and what it holds isn't posthouse's (table " STR_FMT
+                 "): make one for posthouse alone, and name that",
+                 STR_ARG(str_take(sql_text(st, 2), 64)), STR_ARG(str_take(sql_text(st, 1), 64)));
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n,
                 struct err *err)
 {
@@ -245,7 +305,10 @@ int sql_migrate(struct sql *db, const char *what, const struct sql_migration *li
 
     if (db->driver->schema_lock && db->driver->schema_lock(db->conn, true, err) != 0)
         return -1;
-    rc = make_version_table(db, err) != 0 || migrate_all(db, what, list, n, err) != 0 ? -1 : 0;
+    rc = refuse_foreign(db, err) != 0 || make_version_table(db, err) != 0 ||
+                 migrate_all(db, what, list, n, err) != 0
+             ? -1
+             : 0;
     if (db->driver->schema_lock)
         (void)db->driver->schema_lock(db->conn, false, &ignored);
     if (rc == 0 && db->driver->check_tables)

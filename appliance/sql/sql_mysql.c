@@ -317,6 +317,12 @@ const struct sql_driver sql_driver_mysql = {
     /* Text as bytes: no blank at the end is forgotten, nothing is refused for its encoding. */
     .table_options = " ENGINE=InnoDB DEFAULT CHARSET=binary ROW_FORMAT=DYNAMIC",
     .ddl_commits = true,
+    /* Others call a table so, too. */
+    .has_versions = "SELECT COUNT(*) = 3 FROM information_schema.columns WHERE table_schema = "
+                    "DATABASE() AND table_name = 'schema_version' AND column_name IN ('what', "
+                    "'version', 'step')",
+    .tables = "SELECT COUNT(*), MIN(table_name), DATABASE() FROM information_schema.tables WHERE "
+              "table_schema = DATABASE()",
     .ddl_is_done = driver_ddl_is_done,
     .check_tables = driver_check_tables,
     .schema_lock = driver_schema_lock,

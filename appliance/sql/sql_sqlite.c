@@ -338,6 +338,7 @@ const struct sql_driver sql_driver_sqlite = {
     .clustered_token = "WITHOUT ROWID",
     .utf8_token = "",
     .table_options = "",
+    .has_versions = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_version'",
     .open = sqlite_open,
     .close = sqlite_close,
     .exec = sqlite_exec,

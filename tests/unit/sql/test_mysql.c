@@ -465,6 +465,34 @@ static void a_table_without_transactions_is_refused(void **state)
     sql_close(&db);
 }
 
+static void a_database_of_others_is_left_alone(void **state)
+{
+    static const char *const tables[] = {"CREATE TABLE body(id %KEY%)", NULL};
+    static const struct sql_migration list[] = {{"tables", tables}};
+    struct scratch *s = need(state);
+    struct err err = {0};
+    int64_t version;
+
+    /* Many programs have a table of that name. */
+    run(s->db, "CREATE TABLE schema_version(installed_rank BIGINT, version BIGINT)");
+    run(s->db, "CREATE TABLE customers(i BIGINT)");
+    assert_int_equal(sql_schema_version(s->db, "test", &version, &err), 0);
+    assert_int_equal(version, 0);
+    assert_int_equal(sql_migrate(s->db, "test", list, 1, &err), -1);
+    assert_int_equal(err.kind, ERR_PERM);
+    assert_non_null(strstr(err.text, s->world.server.database));
+    assert_non_null(strstr(err.text, "(table customers)"));
+    assert_int_equal(one(s->db, "SELECT COUNT(*) FROM information_schema.tables WHERE "
+                                "table_schema = DATABASE()"),
+                     2);
+    run(s->db, "DROP TABLE schema_version, customers");
+    assert_int_equal(sql_migrate(s->db, "test", list, 1, &err), 0);
+    assert_int_equal(sql_schema_version(s->db, "test", &version, &err), 0);
+    assert_int_equal(version, 1);
+    run(s->db, "CREATE TABLE customers(i BIGINT)"); /* whoever has put it there since */
+    assert_int_equal(sql_migrate(s->db, "test", list, 1, &err), 0);
+}
+
 static int open_tls(struct scratch *s, const char *host, const char *ca, struct err *err)
 {
     struct sql_server server = s->world.server;
@@ -559,6 +587,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_victim_of_a_deadlock_is_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_does_not_flush_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_table_without_transactions_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_database_of_others_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(tls_is_with_whom_it_should_be, setup, teardown),
         cmocka_unit_test_setup_teardown(a_migration_goes_on_where_it_was_killed, setup, teardown),
     };
