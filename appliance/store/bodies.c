@@ -27,10 +27,20 @@ char *store_join(const char *dir, const char *name)
     return z;
 }
 
+static bool is_elsewhere(const struct store *s)
+{
+    return s->conf->bodies && s->conf->bodies[0];
+}
+
+static char *path_of(const struct store *s)
+{
+    return is_elsewhere(s) ? str_dup_z(str_from(s->conf->bodies)) : store_join(s->dir, "bodies");
+}
+
 int bodies_open(struct store *s, struct err *err)
 {
-    bool elsewhere = s->conf->bodies && s->conf->bodies[0];
-    char *path = elsewhere ? str_dup_z(str_from(s->conf->bodies)) : store_join(s->dir, "bodies");
+    bool elsewhere = is_elsewhere(s);
+    char *path = path_of(s);
     int rc = 0;
 
     if (!elsewhere && mkdir(path, 0700) != 0 && errno != EEXIST)
@@ -115,10 +125,50 @@ static int insert_row(struct sql *db, uint64_t number, struct err *err)
     return sql_run(st, err);
 }
 
+/* Mail that is there must not be taken for strays by a database that has never seen it. */
+static int refuse_empty(struct store *s, struct err *err)
+{
+    char *path = path_of(s);
+
+    err_set(
+        err, ERR_PERM, ERR_WHY_OTHER,
+        "this database is empty, but the folder of bodies holds large messages: bring the right "
+        "database (or its backup) back, or to begin anew move the folder away: %s",
+        path);
+    mem_free(path);
+    return -1;
+}
+
+int bodies_check_new(struct store *s, struct sql *db, struct err *err)
+{
+    int64_t version;
+
+    /* In this order: another node that makes the tables stores its first message after that. */
+    if (!bodies_hold_files(s))
+        return 0;
+    if (db && sql_schema_version(db, "store", &version, err) != 0)
+        return -1;
+    return db && version ? 0 : refuse_empty(s, err);
+}
+
+static int knows_files(struct sql *db, bool *out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc;
+
+    if (sql_prepare(db, "SELECT 1 FROM body WHERE place = 1 LIMIT 1", &st, err))
+        return -1;
+    rc = sql_step(st, err);
+    *out = rc == 1;
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
 /* The first node of all makes both: the row last. */
 static int check(struct store *s, struct sql *db, struct err *err)
 {
     uint64_t file, row;
+    bool known;
 
     if (read_row(db, &row, err) || read_file(s, &file, err))
         return -1;
@@ -130,6 +180,10 @@ static int check(struct store *s, struct sql *db, struct err *err)
             "the folder of bodies isn't that of this database's other servers (store.bodies); "
             "if it is, its file " NUMBER_FILE " must hold %" PRIu64,
             row);
+    if (knows_files(db, &known, err))
+        return -1;
+    if (!known && bodies_hold_files(s)) /* its tables were made, but no server has started on it */
+        return refuse_empty(s, err);
     if (!file && (write_file(s, (rand_u64() >> 1) | 1, err) || read_file(s, &file, err)))
         return -1;
     return insert_row(db, file, err);

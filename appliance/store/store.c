@@ -166,6 +166,8 @@ static int make_private(struct store *s, struct err *err)
 {
     if (s->conf->server)
         return 0;
+    if (access(s->db_path, F_OK) != 0 && bodies_check_new(s, NULL, err) != 0)
+        return -1;
     int fd = open(s->db_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
@@ -184,7 +186,8 @@ static int open_database(struct store *s, struct err *err)
                             .vfs = s->disk->vfs,
                             .own_checkpoints = true};
 
-    if (sql_open(&conf, &s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
+    if (sql_open(&conf, &s->committer.db, err) != 0 ||
+        bodies_check_new(s, s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
         ids_open(s, s->committer.db, err) != 0 || node_open(s, s->committer.db, err) != 0 ||
         (s->node && bodies_check(s, s->committer.db, err) != 0))
         return -1;

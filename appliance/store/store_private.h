@@ -260,6 +260,11 @@ int staging_clean_stale_tx(struct store_tx *tx, struct err *err)
 
 /* ---- bodies.c: the folder of the files */
 int bodies_open(struct store *s, struct err *err) __attribute__((warn_unused_result));
+bool bodies_hold_files(struct store *s); /* strays.c */
+/* A database without tables yet, and files of large messages: it isn't theirs, and would take them
+ * for strays. */
+int bodies_check_new(struct store *s, struct sql *db, struct err *err)
+    __attribute__((warn_unused_result));
 /* Several nodes: it is the folder that this database's other nodes have. */
 int bodies_check(struct store *s, struct sql *db, struct err *err)
     __attribute__((warn_unused_result));

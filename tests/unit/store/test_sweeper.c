@@ -234,6 +234,35 @@ static void stray_files_go(void **state)
     assert_true(exists(b, "3x/abf"));
 }
 
+/* A database that knows few of the files may be the wrong one. */
+static void most_of_a_folder_stays(void **state)
+{
+    struct bed *b = *state;
+    char name[16];
+    uint64_t known;
+    int left = 0, fd;
+
+    deliver_large(b, &known);
+    for (unsigned i = 1; i <= 60; i++) {
+        snprintf(name, sizeof name, "%x", i);
+        make_file(b, i % 2 ? "1" : "2", name, 2 * DAY);
+    }
+    bed_sweep(b);
+    for (unsigned i = 1; i <= 60; i++) {
+        snprintf(name, sizeof name, "%u/%x", i % 2 ? 1 : 2, i);
+        left += exists(b, name);
+    }
+    assert_int_equal(left, 60);
+    fd = openat(b->store->bodies_fd, "remove-strays", O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    bed_sweep(b);
+    assert_false(exists(b, "1"));
+    assert_false(exists(b, "2"));
+    assert_false(exists(b, "remove-strays"));
+    bed_check(b);
+}
+
 /* A file of this process is never a stray, however long its message takes to arrive. */
 static void files_of_this_process_stay(void **state)
 {
@@ -317,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_body_that_lives_again_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(old_expunges_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(stray_files_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(most_of_a_folder_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_this_process_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_set_back_makes_no_strays, setup, teardown),
         cmocka_unit_test_setup_teardown(sweeping_may_be_cut_short_by_the_end, setup, teardown),
