@@ -334,6 +334,7 @@ int appliance_start(struct appliance *a, struct err *err)
     if (a->on_reload)
         a->signals[2] = loop_signal_new(a->loop, SIGHUP, on_signal, a);
     if (store_open(a->data->path, &a->config->store, a->loop, &a->store, err) ||
+        database_claim_folder(a->data, &a->config->database, err) ||
         directory_open(a->data->path, &a->config->directory, a->loop, &a->directory, err) ||
         open_guard(a, err) || alias_live_open(a->loop, a->store, &a->aliases, err) ||
         open_outgoing(a, err))

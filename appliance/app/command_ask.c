@@ -59,7 +59,7 @@ static int answer_here(const struct config *configured, struct datadir *d, json_
         return -1;
     const struct config *c = configured ? configured : &config;
     loop = loop_new();
-    if (database_check_folder(d, &c->database, false, err) == 0 &&
+    if (database_check_folder(d, &c->database, err) == 0 &&
         store_open(d->path, &c->store, loop, &store, err) == 0) {
         const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
         if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)

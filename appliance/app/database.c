@@ -20,7 +20,8 @@ const struct ph_setting database_settings[] = {
     PH_SETTING(TEXT, database_conf, url, 0, "", 0, 0,
         "The MySQL or MariaDB database that mail, queue, state and accounts are kept in: mysql://user@host[:port]/database, "
         "or mysql://user@/database?socket=/path. It exists and is empty at the first start. Messages larger than "
-        "store.inline_limit stay in store.bodies. Empty: SQLite, in the data folder. The accounts may be elsewhere: directory.source."),
+        "store.inline_limit stay in store.bodies. The file database in the data folder keeps which one it is: another one is "
+        "refused until that file is removed. Empty: SQLite, in the data folder. The accounts may be elsewhere: directory.source."),
     PH_SETTING(SECRET, database_conf, password, 0, "", 0, 0,
         "The user's password. file:/path reads it from a file, which only its owner and group may read."),
     PH_SETTING(TEXT, database_conf, ca, 0, "", 0, 0,
@@ -85,24 +86,42 @@ static bool read_mark(const struct datadir *d, char out[MARK_MAX])
     return fd >= 0;
 }
 
-static int claim_folder(struct datadir *d, const struct database_conf *conf, const char *old,
-                        struct err *err)
+static struct str name_of(const struct database_conf *conf, struct arena *m)
+{
+    return str_take(sql_server_name(&conf->server, m), MARK_MAX - 2);
+}
+
+/* Who asks for it may change, what it is may not. */
+static struct str without_user(struct str name)
+{
+    size_t n = name.n;
+
+    while (n && name.p[n - 1] != '@')
+        n--;
+    return str_skip(name, n);
+}
+
+static int check_mark(const struct datadir *d, const struct database_conf *conf, const char *mark,
+                      struct err *err)
 {
     struct arena *m = arena_new(0);
-    struct str name = sql_server_name(&conf->server, m);
+    struct str name = name_of(conf, m);
     int rc = 0;
 
-    if (!str_eq(str_take(name, MARK_MAX - 2), str_from(old)))
-        rc = datadir_write(d, MARK, arena_printf(m, STR_FMT "\n", STR_ARG(name)).p, err);
+    if (!str_eq(without_user(name), without_user(str_from(mark))))
+        rc =
+            ERR(err, ERR_PERM,
+                "database.url is another database than %s, which has the mail of this data folder: "
+                "mend database.url, or if the mail has moved to the new one remove %s/" MARK,
+                mark, d->path);
     arena_free(&m);
     return rc;
 }
 
-int database_check_folder(const struct datadir *d, const struct database_conf *conf, bool claim,
+int database_check_folder(const struct datadir *d, const struct database_conf *conf,
                           struct err *err)
 {
     char mark[MARK_MAX];
-    struct datadir folder = *d;
     bool marked = read_mark(d, mark);
     struct stat st;
 
@@ -112,12 +131,30 @@ int database_check_folder(const struct datadir *d, const struct database_conf *c
                    d->path, mark);
     if (!conf->server.database)
         return 0;
-    if (!marked && fstatat(d->fd, "store.db", &st, 0) == 0)
+    if (marked)
+        return check_mark(d, conf, mark, err);
+    if (fstatat(d->fd, "store.db", &st, 0) == 0)
         return ERR(err, ERR_PERM,
                    "%s/store.db holds mail that the database does not: export it first and move "
                    "that file away, or unset database.url",
                    d->path);
-    return claim ? claim_folder(&folder, conf, mark, err) : 0;
+    return 0;
+}
+
+int database_claim_folder(struct datadir *d, const struct database_conf *conf, struct err *err)
+{
+    char mark[MARK_MAX];
+    struct arena *m;
+    int rc = 0;
+
+    if (!conf->server.database)
+        return 0;
+    m = arena_new(0);
+    if (!read_mark(d, mark) || !str_eq(name_of(conf, m), str_from(mark)))
+        rc =
+            datadir_write(d, MARK, arena_printf(m, STR_FMT "\n", STR_ARG(name_of(conf, m))).p, err);
+    arena_free(&m);
+    return rc;
 }
 
 /* ---- The start. */

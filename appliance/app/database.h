@@ -27,9 +27,13 @@ int database_settle(struct database_conf *conf, const struct sql_server **out, s
 void database_fini(struct database_conf *conf);
 
 /* Keeps a data folder from being opened with another database than its own: the mail would seem to
- * be gone. `claim`: with a server, notes that this folder's mail is there. */
-int database_check_folder(const struct datadir *d, const struct database_conf *conf, bool claim,
+ * be gone, and files of large messages would look like strays. */
+int database_check_folder(const struct datadir *d, const struct database_conf *conf,
                           struct err *err) __attribute__((warn_unused_result));
+/* With a server: notes that this folder's mail is there. After the store was opened: what refuses
+ * us has nothing of ours. */
+int database_claim_folder(struct datadir *d, const struct database_conf *conf, struct err *err)
+    __attribute__((warn_unused_result));
 /* Waits, at most conf->wait, until the server answers, and says so in the log. -1: it doesn't, or
  * refuses us for good. Without a server: 0. */
 int database_await(const struct database_conf *conf, struct err *err)

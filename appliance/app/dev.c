@@ -413,7 +413,7 @@ static int run(struct dev *d, struct err *err)
         return -1;
     rc = datadir_lock(&d->data, err);
     if (rc == 0)
-        rc = database_check_folder(&d->data, &d->options.config.database, true, err);
+        rc = database_check_folder(&d->data, &d->options.config.database, err);
     if (rc == 0)
         rc = start(d, err);
     if (rc == 0) {

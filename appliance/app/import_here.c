@@ -24,7 +24,7 @@ static int serve_stream(const struct config *c, const struct datadir *d, int fd,
     struct loop *loop = loop_new();
     struct store *store = NULL;
     struct conn *conn;
-    int rc = database_check_folder(d, &c->database, false, err);
+    int rc = database_check_folder(d, &c->database, err);
 
     if (rc == 0)
         rc = store_open(d->path, &c->store, loop, &store, err);

@@ -126,7 +126,7 @@ static int take_data_folder(struct serve *s, struct err *err)
 {
     if (datadir_open(s->boot->main.data, true, &s->data, err) || datadir_lock(&s->data, err))
         return -1;
-    if (database_check_folder(&s->data, &s->boot->database, true, err))
+    if (database_check_folder(&s->data, &s->boot->database, err))
         return -1;
     s->appliance.data = &s->data;
     /* Where SQLite puts what doesn't fit into memory: the sandbox knows no /tmp. */

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
+"""posthouse meets a database that isn't the one of its mail: empty, another one's, somebody else's. It says so and changes nothing,
+and with the right one all mail is there.
+"""
+import os
+import signal
+import sys
+import pathlib
+
+import pytest
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("integration", "lib")]
+import mariadb
+from test_serve import MESSAGE, Appliance
+
+LARGE = MESSAGE + ("x" * 70 + "\r\n") * 1000  # a file of its own
+
+
+@pytest.fixture(scope="module")
+def database():
+    try:
+        server = mariadb.Server()
+    except mariadb.NoServer as why:
+        pytest.skip(str(why))
+    yield server
+    server.close()
+
+
+class Site(Appliance):
+    def url(self, url, **more):
+        self.more = self.section("database", dict({"url": '"%s"' % url, "unsafe": "yes", "wait": "0s"}, **more)) if url else ""
+
+    def begin(self):
+        self.start(self.more)
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.wait_end() == 0, self.log()
+
+    def refused(self):
+        """What it says when it doesn't start."""
+        self.write(self.more)
+        done = self.run()
+        assert done.returncode == 1, done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    def fill(self):
+        self.begin()
+        self.seed()
+        for _ in range(2):
+            with self.smtp() as client:
+                client.sendmail("someone@example.org", "ann@example.com", LARGE)
+        self.end()
+        assert len(self.files()) == 2
+        for path in self.files():  # old enough for a stray
+            os.utime(path, (1000, 1000))
+
+    def files(self):
+        return [p for p in (self.data / "bodies").rglob("*") if p.is_file() and p.name != "store-id"]
+
+    def all_is_there(self):
+        self.begin()
+        client = self.imap()
+        client.select("INBOX")
+        for number in ("1", "2"):
+            answer = client.fetch(number, "(BODY.PEEK[])")
+            assert answer[0] == "OK" and len(answer[1][0][1]) > len(LARGE)
+        client.logout()
+        self.end()
+
+
+@pytest.fixture
+def site():
+    site = Site()
+    site.more = ""
+    yield site
+    site.stop()
+
+
+def tables(database, name):
+    return [row[0] for row in database.sql("SHOW TABLES", name)]
+
+
+def test_another_database(database, site):
+    first, other = database.database(), database.database()
+    site.url(database.tcp_url(first))
+    site.fill()
+    site.url(database.tcp_url(other))
+    said = site.refused()
+    assert "another database" in said and first in said and "remove %s/database" % site.data in said
+    listed = site.command("user", "list")
+    assert listed.code and "another database" in listed.err
+    # Who says that the mail has moved to it is believed, but not that an empty one has it.
+    (site.data / "database").unlink()
+    assert "this database is empty" in site.refused()
+    assert tables(database, other) == [] and len(site.files()) == 2
+    assert not (site.data / "database").exists()
+    site.url(database.tcp_url(first))
+    site.all_is_there()
+    # It has moved: the same mail under another name.
+    database.sql("".join("RENAME TABLE `%s`.`%s` TO `%s`.`%s`;" % (first, t, other, t) for t in tables(database, first)))
+    site.url(database.tcp_url(other))
+    assert "another database" in site.refused()
+    (site.data / "database").unlink()
+    site.all_is_there()
+    assert other in (site.data / "database").read_text()
+    # Another user of the same one is nothing to ask about.
+    database.sql("CREATE USER other@'127.0.0.1'; GRANT ALL ON `%s`.* TO other@'127.0.0.1'" % other)
+    site.url(database.tcp_url(other, "other"))
+    site.all_is_there()
+
+
+def test_the_database_was_made_anew(database, site):
+    """Its server was installed again, and the backup isn't back yet."""
+    name = database.database()
+    site.url(database.tcp_url(name))
+    site.fill()
+    database.sql("DROP DATABASE `%s`; CREATE DATABASE `%s`" % (name, name))
+    assert "this database is empty" in site.refused()
+    assert tables(database, name) == [] and len(site.files()) == 2
+    # A new beginning: that is a folder moved away.
+    (site.data / "bodies").rename(site.data / "bodies.old")
+    site.begin()
+    site.end()
+
+
+def test_store_db_is_missing(site):
+    site.fill()
+    away = [p for p in site.data.glob("store.db*")]
+    for path in away:
+        path.rename(site.folder / path.name)
+    said = site.refused()
+    assert "this database is empty" in said and str(site.data / "bodies") in said
+    assert not list(site.data.glob("store.db*")) and len(site.files()) == 2
+    for path in away:
+        (site.folder / path.name).rename(path)
+    site.all_is_there()
+
+
+def test_a_wrong_password_marks_nothing(database, site):
+    """The first start failed: the folder is nobody's yet."""
+    name = database.database()
+    database.sql("CREATE USER ph@'127.0.0.1' IDENTIFIED BY 'its'; GRANT ALL ON `%s`.* TO ph@'127.0.0.1'" % name)
+    site.url(database.tcp_url(name, "ph"))
+    assert "Access denied" in site.refused()
+    assert not (site.data / "database").exists()
+    site.url(None)
+    site.begin()
+    site.end()
