@@ -22,6 +22,17 @@ bool admin_is_group(const char *word)
     return false;
 }
 
+/* By the verbs, which mean the same in all groups. */
+bool admin_reads(const char *const *argv, size_t n)
+{
+    static const char *const verbs[] = {"list", "show", "check", "totals", "test", "accounts"};
+
+    for (size_t i = 0; n >= 2 && i < ARRAY_LEN(verbs); i++)
+        if (strcmp(argv[1], verbs[i]) == 0)
+            return true;
+    return n >= 3 && strcmp(argv[1], "alias") == 0 && strcmp(argv[2], "list") == 0;
+}
+
 bool admin_on_loop(const char *group)
 {
     return strcmp(group, admin_ban_commands[0].group) == 0;

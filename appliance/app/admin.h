@@ -65,6 +65,8 @@ extern const struct admin_command admin_domain_commands[], admin_user_commands[]
     admin_app_password_commands[], admin_doctor_commands[], admin_report_commands[];
 
 bool admin_is_group(const char *word);
+/* It only reads: where there is nothing it makes nothing. */
+bool admin_reads(const char *const *argv, size_t n);
 bool admin_on_loop(const char *group); /* its commands don't block, and run on the loop */
 /* argv: group verb args and --options. Finds and checks it: NULL with err (ERR_PROTO) when it isn't
  * one. */

@@ -84,6 +84,7 @@ static int read_file(struct applying *a)
 static int run(struct applying *a, const json_t *command, json_t **result_out)
 {
     json_t *request = json_deep_copy(command), *reply = NULL;
+    a->target.reads = a->dry;
     int rc = command_ask(&a->target, request, &reply, &a->err);
 
     *result_out = NULL;

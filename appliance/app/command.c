@@ -204,6 +204,7 @@ int mode_command(int argc, char **argv)
         json_object_set_new(request, "file", json_string(file));
     explicit_bzero(password, sizeof password);
     explicit_bzero(file, sizeof file);
+    cl.target.reads = admin_reads(cl.words, cl.n);
     if (command_ask(&cl.target, request, &reply, &err))
         code = fail(&cl, &err, err.kind == ERR_PERM ? ADMIN_REFUSED : ADMIN_TEMPFAIL);
     else

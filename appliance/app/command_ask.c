@@ -47,8 +47,8 @@ static bool take_page(json_t *request, json_t *page, json_t **all)
 }
 
 /* ---- without a daemon */
-static int answer_here(const struct config *configured, struct datadir *d, json_t *request,
-                       json_t **reply_out, struct err *err)
+static int answer_here(const struct config *configured, struct datadir *d, bool reads,
+                       json_t *request, json_t **reply_out, struct err *err)
 {
     struct store *store = NULL;
     struct guard *guard = NULL;
@@ -58,18 +58,22 @@ static int answer_here(const struct config *configured, struct datadir *d, json_
     if (config_defaults(&config, err))
         return -1;
     const struct config *c = configured ? configured : &config;
+    struct store_conf store_conf = c->store;
+    struct directory_conf directory = c->directory;
+    store_conf.as_is = directory.as_is = reads;
     loop = loop_new();
     if (database_check_folder(d, &c->database, err) == 0 &&
-        store_open(d->path, &c->store, loop, &store, err) == 0) {
+        store_open(d->path, &store_conf, loop, &store, err) == 0 &&
+        (reads || database_claim_folder(d, &c->database, err) == 0)) {
         const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
         if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
-            while (take_page(request, control_answer(d->path, &c->directory, store, guard, request),
+            while (take_page(request, control_answer(d->path, &directory, store, guard, request),
                              reply_out))
                 ;
         guard_close(&guard);
-        store_close(&store);
-        loop_turn(loop, false);
     }
+    store_close(&store);
+    loop_turn(loop, false);
     loop_free(&loop);
     config_free(&config);
     return *reply_out ? 0 : -1;
@@ -89,14 +93,14 @@ static int ask_daemon(int dirfd, json_t *request, json_t **reply_out, struct err
     return 0;
 }
 
-static int try_in(struct datadir *d, const struct config *configured, json_t *request,
+static int try_in(struct datadir *d, const struct config *configured, bool reads, json_t *request,
                   json_t **reply_out, bool *held_out, struct err *err)
 {
     int rc = datadir_lock(d, err);
 
     *held_out = false;
     if (rc == 0)
-        return answer_here(configured, d, request, reply_out, err);
+        return answer_here(configured, d, reads, request, reply_out, err);
     if (err->why != ERR_WHY_BUSY)
         return rc;
     rc = ask_daemon(d->fd, request, reply_out, err);
@@ -106,30 +110,30 @@ static int try_in(struct datadir *d, const struct config *configured, json_t *re
 
 /* In the folder that was opened. Whoever holds it without answering is another command, or a server
  * that has just been started: that passes. */
-static int ask_in(struct datadir *d, const struct config *configured, json_t *request,
+static int ask_in(struct datadir *d, const struct config *configured, bool reads, json_t *request,
                   json_t **reply_out, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     bool held;
-    int rc = try_in(d, configured, request, reply_out, &held, err);
+    int rc = try_in(d, configured, reads, request, reply_out, &held, err);
 
     for (unsigned waited = 0; rc && held && waited < PATIENCE_MS; waited += PAUSE_MS) {
         nanosleep(&pause, NULL);
-        rc = try_in(d, configured, request, reply_out, &held, err);
+        rc = try_in(d, configured, reads, request, reply_out, &held, err);
     }
     datadir_close(d);
     return rc;
 }
 
-int command_ask_folder(const char *data, const struct config *configured, json_t *request,
-                       json_t **reply_out, struct err *err)
+int command_read_folder(const char *data, const struct config *configured, json_t *request,
+                        json_t **reply_out, struct err *err)
 {
     struct datadir d;
 
     *reply_out = NULL;
     if (folder_become_owner(data, err) || datadir_open(data, false, &d, err))
         return -1;
-    return ask_in(&d, configured, request, reply_out, err);
+    return ask_in(&d, configured, true, request, reply_out, err);
 }
 
 int command_ask(struct command_target *t, json_t *request, json_t **reply_out, struct err *err)
@@ -149,7 +153,7 @@ int command_ask(struct command_target *t, json_t *request, json_t **reply_out, s
                        data);
         return err_context(err, "say --data DIR or set POSTHOUSE_DATA");
     }
-    return ask_in(&d, t->configured, request, reply_out, err);
+    return ask_in(&d, t->configured, t->reads, request, reply_out, err);
 }
 
 int command_target_word(struct command_target *t, int argc, char **argv, int i)

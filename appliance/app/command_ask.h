@@ -11,6 +11,7 @@ struct config;
 struct command_target {
     const char *data, *config; /* as given, or NULL */
     struct config *configured; /* NULL: none was read */
+    bool reads;                /* without a daemon: makes nothing, and brings nothing up to date */
 };
 void command_target_init(struct command_target *t); /* POSTHOUSE_DATA */
 /* Is argv[i] one of --data and --config? How many words it takes; 0: it isn't. */
@@ -19,7 +20,8 @@ void command_target_fini(struct command_target *t);
 /* The reply is the caller's; one of several pages comes as one. The request is changed. */
 int command_ask(struct command_target *t, json_t *request, json_t **reply_out, struct err *err)
     __attribute__((warn_unused_result));
-/* The same of a folder and a configuration that are known; configured NULL: defaults. */
-int command_ask_folder(const char *data, const struct config *configured, json_t *request,
-                       json_t **reply_out, struct err *err) __attribute__((warn_unused_result));
+/* The same of a folder and a configuration that are known, for what only reads; configured NULL:
+ * defaults. */
+int command_read_folder(const char *data, const struct config *configured, json_t *request,
+                        json_t **reply_out, struct err *err) __attribute__((warn_unused_result));
 #endif

@@ -54,7 +54,7 @@ json_t *doctor_ask(struct doctor *d, const char *const *words, bool *refused_out
     for (size_t i = 0; words[i]; i++)
         json_array_append_new(argv, json_string(words[i]));
     request = json_pack("{so}", "argv", argv);
-    if (command_ask_folder(d->data, d->config, request, &reply, &err)) {
+    if (command_read_folder(d->data, d->config, request, &reply, &err)) {
         doctor_say(d, DOCTOR_BAD,
                    "see what it says; start posthouse serve once if there is no data "
                    "folder yet",

@@ -196,7 +196,7 @@ int export_all(const struct import_call *call, const struct export_form *form, v
     struct err err = {ERR_NONE, ERR_WHY_OTHER, ""};
     int rc;
 
-    if (import_wire_open(call->data, call->config, &r.wire, &err) != 0)
+    if (import_wire_open(call->data, call->config, true, &r.wire, &err) != 0)
         return import_refused(call, &err);
     import_count_init(&r.count, "export", call->json, call->progress);
     r.mem = arena_new(0);

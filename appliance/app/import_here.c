@@ -19,33 +19,39 @@ static void on_end(void *ctx)
     loop_stop(ctx);
 }
 
-static int serve_stream(const struct config *c, const struct datadir *d, int fd, struct err *err)
+static int serve_stream(const struct config *c, struct datadir *d, bool reads, int fd,
+                        struct err *err)
 {
     struct loop *loop = loop_new();
     struct store *store = NULL;
+    struct store_conf store_conf = c->store;
+    struct directory_conf directory = c->directory;
     struct conn *conn;
     int rc = database_check_folder(d, &c->database, err);
 
+    store_conf.as_is = directory.as_is = reads;
     if (rc == 0)
-        rc = store_open(d->path, &c->store, loop, &store, err);
+        rc = store_open(d->path, &store_conf, loop, &store, err);
+    if (rc == 0 && !reads)
+        rc = database_claim_folder(d, &c->database, err);
     if (rc == 0) {
         conn = conn_adopt(loop, fd, NULL);
         if (conn) {
             import_session_start(
                 &(struct import_server_env){
-                    .loop = loop, .store = store, .dir = d->path, .directory = &c->directory},
+                    .loop = loop, .store = store, .dir = d->path, .directory = &directory},
                 conn, on_end, loop);
             loop_run(loop);
         }
-        store_close(&store);
-        loop_turn(loop, false);
     }
+    store_close(&store);
+    loop_turn(loop, false);
     loop_free(&loop);
     return rc;
 }
 
-static int take_folder(const char *folder, const struct config *configured, struct datadir *d,
-                       int fd, struct err *err)
+static int take_folder(const char *folder, const struct config *configured, bool reads,
+                       struct datadir *d, int fd, struct err *err)
 {
     struct config defaults;
     int rc;
@@ -56,7 +62,7 @@ static int take_folder(const char *folder, const struct config *configured, stru
         datadir_close(d);
         return -1;
     }
-    rc = serve_stream(configured ? configured : &defaults, d, fd, err);
+    rc = serve_stream(configured ? configured : &defaults, d, reads, fd, err);
     config_free(&defaults);
     datadir_close(d);
     return rc;
@@ -77,7 +83,7 @@ static void report(int fd, const struct err *err)
     json_decref(v);
 }
 
-int import_here_start(const char *folder, const struct config *configured, int *fd_out,
+int import_here_start(const char *folder, const struct config *configured, bool reads, int *fd_out,
                       int64_t *pid_out, struct err *err)
 {
     struct datadir d;
@@ -97,7 +103,7 @@ int import_here_start(const char *folder, const struct config *configured, int *
         int spare = dup(fds[1]); /* the stream closes the other */
         close(fds[0]);
         log_set_level(LOG_LEVEL_WARN);
-        if (take_folder(folder, configured, &d, fds[1], &own) != 0 && spare >= 0)
+        if (take_folder(folder, configured, reads, &d, fds[1], &own) != 0 && spare >= 0)
             report(spare, &own);
         _exit(0);
     }

@@ -54,7 +54,7 @@ static int daemon_runs(const struct import_call *call, bool *out, struct err *er
 {
     struct import_wire *w;
 
-    if (import_wire_open(call->data, call->config, &w, err) != 0)
+    if (import_wire_open(call->data, call->config, false, &w, err) != 0)
         return -1;
     *out = import_wire_daemon(w);
     import_wire_close(&w);

@@ -211,7 +211,7 @@ static int bring_all(struct opendkim *o, const struct import_call *call, const c
     if (slurp(o->m, key_table, TABLE_MAX, &keys, err) ||
         slurp(o->m, signing_table, TABLE_MAX, &lines, err) ||
         read_key_table(o, keys, key_table, err) ||
-        import_wire_open(call->data, call->config, &w, err))
+        import_wire_open(call->data, call->config, false, &w, err))
         return -1;
     while (rc == 0 && cut_line(&lines, &pattern, &name))
         rc = bring_line(o, w, key_table, pattern, name, err);

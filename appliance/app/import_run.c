@@ -449,7 +449,7 @@ int import_run_open(const struct import_call *call, struct import_run **out, str
 {
     struct import_run *r = MEM_NEW(struct import_run);
 
-    if (import_wire_open(call->data, call->config, &r->wire, err) != 0) {
+    if (import_wire_open(call->data, call->config, false, &r->wire, err) != 0) {
         mem_free(r);
         return -1;
     }

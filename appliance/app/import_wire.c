@@ -255,11 +255,11 @@ static int open_daemon(struct import_wire *w, const char *folder, struct err *er
 }
 
 static int open_here(struct import_wire *w, const char *folder, const struct config *configured,
-                     struct err *err)
+                     bool reads, struct err *err)
 {
     int fd;
 
-    if (import_here_start(folder, configured, &fd, &w->child, err) != 0)
+    if (import_here_start(folder, configured, reads, &fd, &w->child, err) != 0)
         return -1;
     take_socket(w, fd);
     if (hello(w, err) == 0)
@@ -271,10 +271,10 @@ static int open_here(struct import_wire *w, const char *folder, const struct con
 /* Held, and nobody answers: another command has it, or the child of one that was killed just now,
  * or a daemon that begins or ends. */
 static int open_folder(struct import_wire *w, const char *folder, const struct config *configured,
-                       struct err *err)
+                       bool reads, struct err *err)
 {
     for (int tries = 0;; tries++) {
-        if (open_here(w, folder, configured, err) == 0)
+        if (open_here(w, folder, configured, reads, err) == 0)
             return 0;
         if (err->why != ERR_WHY_BUSY)
             return -1;
@@ -288,7 +288,7 @@ static int open_folder(struct import_wire *w, const char *folder, const struct c
     }
 }
 
-int import_wire_open(const char *data, const char *config, struct import_wire **out,
+int import_wire_open(const char *data, const char *config, bool reads, struct import_wire **out,
                      struct err *err)
 {
     struct import_wire *w = MEM_NEW(struct import_wire);
@@ -299,7 +299,7 @@ int import_wire_open(const char *data, const char *config, struct import_wire **
     buf_init(&w->out, OUT_MAX);
     buf_init(&w->in, IN_MAX);
     *out = w;
-    int rc = folder ? open_folder(w, folder, configured, err) : -1;
+    int rc = folder ? open_folder(w, folder, configured, reads, err) : -1;
     config_unref(&configured);
     if (rc != 0)
         import_wire_close(out);

@@ -11,7 +11,8 @@
 #include <jansson.h>
 
 struct import_wire;
-int import_wire_open(const char *data, const char *config, struct import_wire **out,
+/* reads: without a daemon nothing is made. */
+int import_wire_open(const char *data, const char *config, bool reads, struct import_wire **out,
                      struct err *err) __attribute__((warn_unused_result));
 bool import_wire_daemon(const struct import_wire *w); /* others may open one meanwhile */
 /* Waits for the child: what it was told before is done. */
@@ -44,6 +45,6 @@ int import_wire_error(json_t *answer, struct err *err); /* -1 if it is an {error
 /* import_here.c: a child that opens the folder; its end of the stream. *busy: another process has
  * it. */
 struct config;
-int import_here_start(const char *folder, const struct config *configured, int *fd_out,
+int import_here_start(const char *folder, const struct config *configured, bool reads, int *fd_out,
                       int64_t *pid_out, struct err *err) __attribute__((warn_unused_result));
 #endif

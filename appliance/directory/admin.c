@@ -46,7 +46,8 @@ int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
 
 struct sql *admin_own(struct directory_admin *a, struct err *err)
 {
-    if (!a->own && own_open(a->source->dir, a->source->own, false, &a->own, err) < 0)
+    if (!a->own &&
+        own_open(a->source->dir, a->source->own, rows_from_how(a->source), &a->own, err) < 0)
         a->own = NULL;
     return a->own;
 }

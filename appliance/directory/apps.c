@@ -25,7 +25,7 @@ static int open_all(struct directory_apps *a, struct err *err)
     }
     if (rows_from_open(a->source, &a->rows, err) < 0)
         return -1;
-    return own_open(a->source->dir, a->source->own, false, &a->own, err);
+    return own_open(a->source->dir, a->source->own, rows_from_how(a->source), &a->own, err);
 }
 
 int directory_apps_open(const char *dir, const struct directory_conf *conf,

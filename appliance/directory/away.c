@@ -40,8 +40,8 @@ static void run(struct job *j, void *worker)
     struct err *err = &op->answer.err;
     struct sql *own = NULL;
     (void)worker;
-    op->answer.failed =
-        own_open(source->dir, source->own, false, &own, err) < 0 || decide(op, own, err) < 0;
+    op->answer.failed = own_open(source->dir, source->own, SCHEMA_CHANGE, &own, err) < 0 ||
+                        decide(op, own, err) < 0;
     sql_close(&own);
 }
 

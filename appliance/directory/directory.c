@@ -85,11 +85,11 @@ static int make_tables(const struct rows_from *s, unsigned char secret[SCRAM_HAS
 {
     struct sql *db;
     if (s->kind == DIRECTORY_FROM_OWN) {
-        if (directory_schema_open(s->dir, s->own, false, &db, err) < 0)
+        if (directory_schema_open(s->dir, s->own, SCHEMA_CHANGE, &db, err) < 0)
             return -1;
         sql_close(&db);
     }
-    if (own_open(s->dir, s->own, false, &db, err) < 0)
+    if (own_open(s->dir, s->own, SCHEMA_CHANGE, &db, err) < 0)
         return -1;
     int r = credential_secret(db, secret, err);
     sql_close(&db);

@@ -55,6 +55,7 @@ struct directory_conf {
     const struct sql_server *database;     /* of our own tables; NULL: directory.db */
     const struct directory_system *system; /* for DIRECTORY_FROM_SYSTEM */
     const char *origin;                    /* domain of addresses that come without one */
+    bool as_is; /* for commands that only read: nothing is made; -1 unless all is there */
     const char *postmaster; /* address of root, postmaster and abuse where a domain has none */
 };
 extern const struct ph_setting directory_settings[];

@@ -39,14 +39,19 @@ static int try_it(struct sql *db, struct err *err)
     return r < 0 ? -1 : 0;
 }
 
-int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,
-             struct err *err)
+int own_open(const char *dir, const struct sql_server *server, enum schema_how how,
+             struct sql **out, struct err *err)
 {
-    if (schema_connect(dir, server, read_only, out, err) < 0)
+    int rc;
+    if (schema_connect(dir, server, how, out, err) < 0)
         return -1;
-    if ((read_only ? try_it(*out, err)
-                   : sql_migrate(*out, "accounts", migrations, ARRAY_LEN(migrations), err)) == 0)
-        return 0;
-    sql_close(out);
-    return -1;
+    if (how == SCHEMA_AS_IS)
+        rc = sql_check_schema(*out, "accounts", ARRAY_LEN(migrations), err);
+    else if (how == SCHEMA_READ)
+        rc = try_it(*out, err);
+    else
+        rc = sql_migrate(*out, "accounts", migrations, ARRAY_LEN(migrations), err);
+    if (rc < 0)
+        sql_close(out);
+    return rc;
 }

@@ -8,11 +8,11 @@
  * data folder. */
 #ifndef PH_DIRECTORY_OWN_H
 #define PH_DIRECTORY_OWN_H
-#include "appliance/sql/sql.h"
+#include "appliance/directory/schema.h"
 
-/* Not read_only: makes the tables and brings them up to date; safe beside others that do. */
-int own_open(const char *dir, const struct sql_server *server, bool read_only, struct sql **out,
-             struct err *err) __attribute__((warn_unused_result));
+/* SCHEMA_CHANGE: makes the tables and brings them up to date; safe beside others that do. */
+int own_open(const char *dir, const struct sql_server *server, enum schema_how how,
+             struct sql **out, struct err *err) __attribute__((warn_unused_result));
 
 /* A worker of lane `directory`: its connection to them for reading, outside of any transaction, so
  * each statement sees what is committed; opened (again) when there is none. NULL: err. It is

@@ -101,6 +101,7 @@ int rows_from_new(const char *dir, const struct directory_conf *conf, struct row
     s->m = arena_new(0);
     s->dir = arena_str(s->m, str_from(dir)).p;
     s->kind = (enum directory_source)conf->source;
+    s->as_is = conf->as_is;
     *out = NULL;
     if (read_conf(s, conf, err) < 0) {
         if (err->kind == ERR_PROTO)
@@ -153,9 +154,14 @@ int rows_from_open(const struct rows_from *s, struct rows **out, struct err *err
         return rows_system_new(s->origin, s->uid_min, s->uid_max, out, err);
     if ((s->kind == DIRECTORY_FROM_MYSQL
              ? open_server(&s->lookups, true, &db, err)
-             : directory_schema_open(s->dir, s->own, true, &db, err)) < 0)
+             : directory_schema_open(s->dir, s->own, SCHEMA_READ, &db, err)) < 0)
         return -1;
     return over(db, &s->sql, false, out, err);
+}
+
+enum schema_how rows_from_how(const struct rows_from *s)
+{
+    return s->as_is ? SCHEMA_AS_IS : SCHEMA_CHANGE;
 }
 
 int rows_from_open_writer(const struct rows_from *s, struct rows **out, struct err *err)
@@ -166,7 +172,7 @@ int rows_from_open_writer(const struct rows_from *s, struct rows **out, struct e
         return ERR_WHY(err, ERR_PERM, ERR_WHY_READ_ONLY, "the directory may not be changed");
     if ((s->kind == DIRECTORY_FROM_MYSQL
              ? open_server(&s->changes, false, &db, err)
-             : directory_schema_open(s->dir, s->own, false, &db, err)) < 0)
+             : directory_schema_open(s->dir, s->own, SCHEMA_CHANGE, &db, err)) < 0)
         return -1;
     return over(db, &s->sql, true, out, err);
 }
@@ -177,7 +183,7 @@ int rows_from_open_tables(const struct rows_from *s, struct sql **out, bool *rea
     *out = NULL;
     *read_only_out = false;
     if (s->kind == DIRECTORY_FROM_OWN)
-        return directory_schema_open(s->dir, s->own, false, out, err);
+        return directory_schema_open(s->dir, s->own, rows_from_how(s), out, err);
     if (s->kind != DIRECTORY_FROM_MYSQL || strcmp(s->sql.preset, "flurdy") != 0)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_READ_ONLY,
                        "accounts are managed where they come from: see directory.source");

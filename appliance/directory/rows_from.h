@@ -5,6 +5,7 @@
 #define PH_DIRECTORY_ROWS_FROM_H
 #include "appliance/directory/directory.h"
 #include "appliance/directory/rows_sql.h"
+#include "appliance/directory/schema.h"
 
 struct rows_from {
     struct arena *m;
@@ -16,12 +17,15 @@ struct rows_from {
     struct rows_sql_conf sql;
     const char *folder, *origin; /* DIRECTORY_FROM_FILES; _SYSTEM */
     uint64_t uid_min, uid_max;
+    bool as_is;    /* for who only reads: makes no tables */
     bool upgrades; /* hashes of old schemes are replaced after a login */
 };
 /* Checks and copies; conf may go. Opens nothing. ERR_PERM: what is wrong with the settings. */
 int rows_from_new(const char *dir, const struct directory_conf *conf, struct rows_from **out,
                   struct err *err) __attribute__((warn_unused_result));
 void rows_from_free(struct rows_from **s);
+
+enum schema_how rows_from_how(const struct rows_from *s); /* our own tables, for a command */
 
 /* For one thread; s must outlive it. Blocks. ERR_TEMP: it can't be reached now. */
 int rows_from_open(const struct rows_from *s, struct rows **out, struct err *err)

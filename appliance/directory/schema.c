@@ -56,7 +56,7 @@ static int make_private(const char *path, struct err *err)
     return 0;
 }
 
-int schema_connect(const char *dir, const struct sql_server *server, bool read_only,
+int schema_connect(const char *dir, const struct sql_server *server, enum schema_how how,
                    struct sql **out, struct err *err)
 {
     char path[4096];
@@ -65,23 +65,30 @@ int schema_connect(const char *dir, const struct sql_server *server, bool read_o
         return ERR(err, ERR_PERM, "the name of the data folder is too long");
     const struct sql_conf conf = {.server = server,
                                   .path = path,
-                                  .read_only = read_only,
+                                  .read_only = how != SCHEMA_CHANGE,
                                   .sync = SQL_SYNC_FULL,
                                   .busy_ms = 5000};
-    if (!server && !read_only && make_private(path, err) < 0)
+    if (!server && how == SCHEMA_AS_IS && access(path, F_OK) != 0)
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                       "there is no %s yet: start posthouse serve once, which makes it", path);
+    if (!server && how == SCHEMA_CHANGE && make_private(path, err) < 0)
         return -1;
     return sql_open(&conf, out, err);
 }
 
-int directory_schema_open(const char *dir, const struct sql_server *server, bool read_only,
+int directory_schema_open(const char *dir, const struct sql_server *server, enum schema_how how,
                           struct sql **out, struct err *err)
 {
-    if (schema_connect(dir, server, read_only, out, err) < 0)
+    int rc = 0;
+    if (schema_connect(dir, server, how, out, err) < 0)
         return -1;
-    if (read_only || sql_migrate(*out, "directory", migrations, ARRAY_LEN(migrations), err) == 0)
-        return 0;
-    sql_close(out);
-    return -1;
+    if (how == SCHEMA_AS_IS)
+        rc = sql_check_schema(*out, "directory", ARRAY_LEN(migrations), err);
+    else if (how == SCHEMA_CHANGE)
+        rc = sql_migrate(*out, "directory", migrations, ARRAY_LEN(migrations), err);
+    if (rc < 0)
+        sql_close(out);
+    return rc;
 }
 
 static uint64_t unit_of(struct str s)

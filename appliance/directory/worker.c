@@ -76,7 +76,7 @@ struct sql *worker_own(struct directory_worker *w, struct err *err)
         return w->own;
     if (now < w->own_retry_ms)
         err_set(err, ERR_TEMP, ERR_WHY_OTHER, "our tables of accounts cannot be opened");
-    else if (own_open(w->source->dir, w->source->own, true, &w->own, err) < 0) {
+    else if (own_open(w->source->dir, w->source->own, SCHEMA_READ, &w->own, err) < 0) {
         w->own = NULL;
         w->own_retry_ms = now + REOPEN_MS;
     }

@@ -50,7 +50,7 @@ static struct sql *writable(struct thread *t, struct err *err)
         return t->db;
     if (clock_mono_ms() < t->retry_ms)
         err_set(err, ERR_TEMP, ERR_WHY_OTHER, "our tables of accounts cannot be opened");
-    else if (own_open(t->d->dir, t->d->source->own, false, &t->db, err) < 0) {
+    else if (own_open(t->d->dir, t->d->source->own, SCHEMA_CHANGE, &t->db, err) < 0) {
         t->db = NULL;
         t->retry_ms = clock_mono_ms() + REOPEN_MS;
     }

@@ -109,6 +109,9 @@ struct sql_migration {
 int sql_migrate(struct sql *db, const char *what, const struct sql_migration *list, unsigned n,
                 struct err *err) __attribute__((warn_unused_result));
 
+/* For who changes nothing: -1 (ERR_PERM) unless sql_migrate would find nothing to do. */
+int sql_check_schema(struct sql *db, const char *what, unsigned n, struct err *err)
+    __attribute__((warn_unused_result));
 /* Which one it has; 0: none, as in a database without tables. Changes nothing. */
 int sql_schema_version(struct sql *db, const char *what, int64_t *out, struct err *err)
     __attribute__((warn_unused_result));

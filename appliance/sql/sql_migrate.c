@@ -198,6 +198,14 @@ static int check_tables(struct sql *db, const struct sql_migration *list, unsign
     return rc;
 }
 
+static int refuse_newer(const char *what, int64_t version, unsigned n, struct err *err)
+{
+    return ERR(err, ERR_PERM,
+               "the database was written by a newer posthouse (schema %s is version %lld, this "
+               "program knows %u): run that version or restore a backup",
+               what, (long long)version, n);
+}
+
 static int migrate_all(struct sql *db, const char *what, const struct sql_migration *list,
                        unsigned n, struct err *err)
 {
@@ -206,10 +214,7 @@ static int migrate_all(struct sql *db, const char *what, const struct sql_migrat
     if (read_progress(db, what, &p, err) != 0)
         return -1;
     if (p.version > n)
-        return ERR(err, ERR_PERM,
-                   "the database was written by a newer posthouse (schema %s is version %lld, "
-                   "this program knows %u): run that version or restore a backup",
-                   what, (long long)p.version, n);
+        return refuse_newer(what, p.version, n, err);
     for (unsigned i = (unsigned)p.version; i < n; i++) {
         int rc = db->driver->ddl_commits ? migrate_stepwise(db, what, &list[i], &p, err)
                                          : migrate_whole(db, what, &list[i], &p, err);
@@ -269,6 +274,27 @@ int sql_schema_version(struct sql *db, const char *what, int64_t *out, struct er
         *out = sql_int(st, 0);
     sql_reset(st);
     return rc < 0 ? -1 : 0;
+}
+
+int sql_check_schema(struct sql *db, const char *what, unsigned n, struct err *err)
+{
+    int64_t version;
+
+    if (sql_schema_version(db, what, &version, err) != 0)
+        return -1;
+    if (version > n)
+        return refuse_newer(what, version, n, err);
+    if (version == 0)
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                       "the database has no tables of posthouse yet (schema %s): start posthouse "
+                       "serve once, which makes them",
+                       what);
+    if (version < n)
+        return ERR(err, ERR_PERM,
+                   "the database is an older posthouse's (schema %s is version %lld of %u): start "
+                   "posthouse serve once, which brings it up to date",
+                   what, (long long)version, n);
+    return 0;
 }
 
 /* Tables of ours among those of somebody else would be in the way of both. */

@@ -43,11 +43,14 @@ int bodies_open(struct store *s, struct err *err)
     char *path = path_of(s);
     int rc = 0;
 
-    if (!elsewhere && mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (!elsewhere && !s->conf->as_is && mkdir(path, 0700) != 0 && errno != EEXIST)
         rc = ERR(err, ERR_PERM, "cannot make %s: %s", path, strerror(errno));
     if (rc == 0)
         s->bodies_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (rc == 0 && s->bodies_fd < 0)
+    if (rc == 0 && s->bodies_fd < 0 && errno == ENOENT && s->conf->as_is)
+        rc = ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                     "there is no %s yet: start posthouse serve once, which makes it", path);
+    else if (rc == 0 && s->bodies_fd < 0)
         rc = ERR(err, ERR_PERM, "cannot open %s: %s", path, strerror(errno));
     mem_free(path);
     return rc;

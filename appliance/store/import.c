@@ -17,8 +17,10 @@ static const char *const version_1[] = {
     NULL};
 static const struct sql_migration migrations[] = {{"what was imported", version_1}};
 
-int import_schema(struct sql *db, struct err *err)
+int import_schema(struct sql *db, bool as_is, struct err *err)
 {
+    if (as_is)
+        return sql_check_schema(db, "import", ARRAY_LEN(migrations), err);
     return sql_migrate(db, "import", migrations, ARRAY_LEN(migrations), err);
 }
 

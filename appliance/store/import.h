@@ -94,7 +94,7 @@ int import_known(struct store_reader *r, struct arena *a, uint64_t mailbox, stru
                  struct err *err) __attribute__((warn_unused_result));
 
 /* For schema.c and sweeper.c. */
-int import_schema(struct sql *db, struct err *err) __attribute__((warn_unused_result));
+int import_schema(struct sql *db, bool as_is, struct err *err) __attribute__((warn_unused_result));
 int import_forget_tx(struct store_tx *tx, uint64_t mailbox, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));
 #endif

@@ -194,15 +194,25 @@ static int ensure_uidvalidity(struct sql *db, struct err *err)
     return sql_run(st, err);
 }
 
-int schema_open(struct sql *db, struct err *err)
+static const struct {
+    const char *name;
+    const struct sql_migration *list;
+    unsigned n;
+} schemas[] = {{"store", migrations, ARRAY_LEN(migrations)},
+               {"guard", guard_migrations, ARRAY_LEN(guard_migrations)},
+               {"tls", tls_migrations, ARRAY_LEN(tls_migrations)},
+               {"dkim", dkim_migrations, ARRAY_LEN(dkim_migrations)},
+               {"dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations)},
+               {"policy", policy_migrations, ARRAY_LEN(policy_migrations)}};
+
+int schema_open(struct sql *db, bool as_is, struct err *err)
 {
-    if (sql_migrate(db, "store", migrations, ARRAY_LEN(migrations), err) != 0 ||
-        sql_migrate(db, "guard", guard_migrations, ARRAY_LEN(guard_migrations), err) != 0 ||
-        sql_migrate(db, "tls", tls_migrations, ARRAY_LEN(tls_migrations), err) != 0 ||
-        sql_migrate(db, "dkim", dkim_migrations, ARRAY_LEN(dkim_migrations), err) != 0 ||
-        sql_migrate(db, "dmarc", dmarc_migrations, ARRAY_LEN(dmarc_migrations), err) != 0 ||
-        sql_migrate(db, "policy", policy_migrations, ARRAY_LEN(policy_migrations), err) != 0 ||
-        import_schema(db, err) != 0)
+    for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
+        if ((as_is ? sql_check_schema(db, schemas[i].name, schemas[i].n, err)
+                   : sql_migrate(db, schemas[i].name, schemas[i].list, schemas[i].n, err)) != 0)
+            return -1;
+    }
+    if (import_schema(db, as_is, err) != 0)
         return -1;
-    return ensure_uidvalidity(db, err);
+    return as_is ? 0 : ensure_uidvalidity(db, err);
 }

@@ -142,7 +142,7 @@ static int start_lanes(struct store *s, struct err *err)
 
 static int open_folder(struct store *s, struct err *err)
 {
-    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
+    if (!s->conf->as_is && mkdir(s->dir, 0700) != 0 && errno != EEXIST)
         return ERR(err, ERR_PERM, "cannot make %s: %s", s->dir, strerror(errno));
     return bodies_open(s, err);
 }
@@ -166,7 +166,12 @@ static int make_private(struct store *s, struct err *err)
 {
     if (s->conf->server)
         return 0;
-    if (access(s->db_path, F_OK) != 0 && bodies_check_new(s, NULL, err) != 0)
+    bool there = access(s->db_path, F_OK) == 0;
+    if (!there && s->conf->as_is)
+        return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND,
+                       "there is no %s yet: start posthouse serve once, which makes it",
+                       s->db_path);
+    if (!there && bodies_check_new(s, NULL, err) != 0)
         return -1;
     int fd = open(s->db_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -187,9 +192,10 @@ static int open_database(struct store *s, struct err *err)
                             .own_checkpoints = true};
 
     if (sql_open(&conf, &s->committer.db, err) != 0 ||
-        bodies_check_new(s, s->committer.db, err) != 0 || schema_open(s->committer.db, err) != 0 ||
+        bodies_check_new(s, s->committer.db, err) != 0 ||
+        schema_open(s->committer.db, s->conf->as_is, err) != 0 ||
         ids_open(s, s->committer.db, err) != 0 || node_open(s, s->committer.db, err) != 0 ||
-        (s->node && bodies_check(s, s->committer.db, err) != 0))
+        (s->node && !s->conf->as_is && bodies_check(s, s->committer.db, err) != 0))
         return -1;
     s->first_id = store_new_id(s);
     if (s->node && news_log_last(s->committer.db, &s->news_at, err) != 0)

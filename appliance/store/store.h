@@ -45,6 +45,8 @@ struct store_conf {
     int64_t quota_messages;
     /* Not a setting. The database is there; NULL: store.db in the store's folder */
     const struct sql_server *server;
+    bool as_is;  /* not a setting: for commands that only read: nothing is made or brought up to
+                    date;  -1 unless all is there */
     bool shared; /* not a setting: other processes may have the same database open, as this one;
                     with a server they always may */
     /* Not a setting. NULL: the kernel's; `posthouse selftest` records what is written and flushed

@@ -271,7 +271,7 @@ int bodies_check(struct store *s, struct sql *db, struct err *err)
 char *store_join(const char *dir, const char *name); /* for mem_free() */
 
 /* ---- schema.c, ids.c, watch.c, sweeper.c, reader.c */
-int schema_open(struct sql *db, struct err *err) __attribute__((warn_unused_result));
+int schema_open(struct sql *db, bool as_is, struct err *err) __attribute__((warn_unused_result));
 int ids_open(struct store *s, struct sql *db, struct err *err) __attribute__((warn_unused_result));
 uint64_t ids_first_at(int64_t wall_ms); /* ids of that time and later are not below */
 void watches_tell(struct store *s, const uint64_t *mailboxes, size_t n);

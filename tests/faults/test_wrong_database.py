@@ -3,15 +3,17 @@
 and with the right one all mail is there.
 """
 import os
-import signal
-import sys
 import pathlib
+import shutil
+import signal
+import sqlite3
+import sys
 
 import pytest
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / name) for name in ("integration", "lib")]
 import mariadb
-from test_serve import MESSAGE, Appliance
+from test_serve import AS_ROOT, MESSAGE, USER, Appliance
 
 LARGE = MESSAGE + ("x" * 70 + "\r\n") * 1000  # a file of its own
 
@@ -147,3 +149,65 @@ def test_a_wrong_password_marks_nothing(database, site):
     site.url(None)
     site.begin()
     site.end()
+
+
+def an_empty_folder(site):
+    site.data.mkdir()
+    if AS_ROOT:
+        shutil.chown(site.data, USER)
+    site.write(site.more)
+
+
+def test_a_database_of_others(database, site):
+    name = database.database()
+    database.sql("CREATE TABLE users(id BIGINT); CREATE TABLE zebra(id BIGINT)", name)
+    site.url(database.tcp_url(name))
+    said = site.refused()
+    assert name in said and "isn't posthouse's (table users)" in said
+    assert site.command("domain", "add", "example.com").code
+    assert tables(database, name) == ["users", "zebra"]
+    assert not (site.data / "database").exists()
+
+
+READING = (("user", "list"), ("mailbox", "list"), ("doctor", "accounts"), ("policy", "alias", "list"), ("queue", "totals"),
+           ("doctor", "--no-dns"))
+
+
+def test_who_reads_makes_nothing(database, site):
+    name = database.database()
+    site.url(database.tcp_url(name))
+    an_empty_folder(site)
+    for words in READING:
+        done = site.command(*words)
+        assert done.code and "start posthouse serve once" in done.out + done.err, (words, done.out, done.err)
+    done = site.command("export", "mbox", str(site.folder / "out"))
+    assert done.code and "start posthouse serve once" in done.err, done.err
+    assert tables(database, name) == []
+    # Without a server the same.
+    site.url(None)
+    site.write(site.more)
+    for words in READING:
+        done = site.command(*words)
+        assert done.code and "start posthouse serve once" in done.out + done.err, (words, done.out, done.err)
+    assert {p.name for p in site.data.iterdir()} <= {"lock"}
+    # Who changes something begins.
+    assert site.command("domain", "add", "example.com").code == 0
+    assert "example.com" in site.command("domain", "list").out
+
+
+def test_who_reads_upgrades_nothing(site):
+    site.begin()
+    site.end()
+    assert site.command("user", "list").code == 0
+    for file, what in (("store.db", "dmarc"), ("directory.db", "directory")):
+        with sqlite3.connect(site.data / file) as db:
+            was = db.execute("SELECT version FROM schema_version WHERE what = ?", (what,)).fetchone()[0]
+            db.execute("UPDATE schema_version SET version = version - 1 WHERE what = ?", (what,))
+        db.close()
+        done = site.command("user", "list")
+        assert done.code == 1 and "start posthouse serve once" in done.err, done.err
+        with sqlite3.connect(site.data / file) as db:
+            assert db.execute("SELECT version FROM schema_version WHERE what = ?", (what,)).fetchone()[0] == was - 1
+            db.execute("UPDATE schema_version SET version = ? WHERE what = ?", (was, what))
+        db.close()
+    assert site.command("user", "list").code == 0

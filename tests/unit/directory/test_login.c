@@ -147,7 +147,7 @@ static void settle(void)
 static struct sql *own(void)
 {
     struct sql *db;
-    if (own_open(s.dir, NULL, false, &db, &s.err) < 0)
+    if (own_open(s.dir, NULL, SCHEMA_CHANGE, &db, &s.err) < 0)
         fail_msg("%s", s.err.text);
     return db;
 }

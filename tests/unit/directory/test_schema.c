@@ -50,7 +50,7 @@ static void hashes_are_private(void **state)
 
     (void)state;
     scratch_init(&s);
-    assert_int_equal(directory_schema_open(s.dir, NULL, false, &db, &s.err), 0);
+    assert_int_equal(directory_schema_open(s.dir, NULL, SCHEMA_CHANGE, &db, &s.err), 0);
     umask(before);
     snprintf(path, sizeof path, "%s/directory.db", s.dir);
     assert_int_equal(stat(path, &st), 0);
