@@ -2,6 +2,7 @@
 #include "appliance/app/database.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
+#include "appliance/io/tls.h"
 #include "appliance/sql/sql_url.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -159,6 +160,18 @@ int database_claim_folder(struct datadir *d, const struct database_conf *conf, s
 
 /* ---- The start. */
 
+int database_check_ca(const struct sql_server *server, const char *setting, struct err *err)
+{
+    struct tls_ctx *tls = NULL;
+
+    if (!server->database || !server->ca || !server->ca[0] || !sql_server_wants_tls(server))
+        return 0;
+    if (tls_ctx_client(server->ca, &tls, err) != 0)
+        return err_context(err, "%s", setting);
+    tls_ctx_unref(&tls);
+    return 0;
+}
+
 static int try_once(const struct database_conf *conf, struct err *err)
 {
     struct sql_conf sql = {.server = &conf->server, .sync = SQL_SYNC_FULL};
@@ -176,6 +189,8 @@ int database_await(const struct database_conf *conf, struct err *err)
 
     if (!conf->server.database)
         return 0;
+    if (database_check_ca(&conf->server, "database.ca", err) != 0)
+        return -1; /* waiting wouldn't help */
     while (try_once(conf, err) != 0) {
         uint64_t now = clock_mono_ms();
         if (err->kind != ERR_TEMP || err->why == ERR_WHY_DENIED)

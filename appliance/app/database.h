@@ -34,6 +34,9 @@ int database_check_folder(const struct datadir *d, const struct database_conf *c
  * us has nothing of ours. */
 int database_claim_folder(struct datadir *d, const struct database_conf *conf, struct err *err)
     __attribute__((warn_unused_result));
+/* The file that `setting` names can be read and holds certificates, if that server needs it. */
+int database_check_ca(const struct sql_server *server, const char *setting, struct err *err)
+    __attribute__((warn_unused_result));
 /* Waits, at most conf->wait, until the server answers, and says so in the log. -1: it doesn't, or
  * refuses us for good. Without a server: 0. */
 int database_await(const struct database_conf *conf, struct err *err)

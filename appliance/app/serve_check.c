@@ -3,6 +3,7 @@
 #include "appliance/app/serve.h"
 #include "appliance/app/strangers.h"
 #include "appliance/base/text.h"
+#include "appliance/sql/sql_url.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,25 @@ static int check_hostname(struct config *c, struct err *err)
                    "} to the name that DNS has for this one",
                    c->smtp.hostname);
     return 0;
+}
+
+/* ---- Whom a database server's certificate is believed by. */
+
+static int check_directory_ca(const struct directory_conf *d, struct err *err)
+{
+    struct arena *m = arena_new(0);
+    struct sql_server server;
+    int rc = 0;
+
+    if (d->source == DIRECTORY_FROM_MYSQL) {
+        rc = sql_server_parse(str_from(d->url), m, &server, err);
+        if (rc == 0) {
+            sql_server_set(&server, &(struct sql_server_words){.ca = d->ca, .tls = d->tls});
+            rc = database_check_ca(&server, "directory.ca", err);
+        }
+    }
+    arena_free(&m);
+    return rc;
 }
 
 /* ---- Who is trusted. */
@@ -147,6 +167,9 @@ int serve_check(struct config *c, struct err *err)
         return ERR(err, ERR_PERM, "main.data: '%.60s' is not an absolute path", c->main.data);
     if (c->main.socket[0] && c->main.socket[0] != '/')
         return ERR(err, ERR_PERM, "main.socket: '%.60s' is not an absolute path", c->main.socket);
+    if (database_check_ca(&c->database.server, "database.ca", err) ||
+        check_directory_ca(&c->directory, err))
+        return -1;
     if (check_ports(c, err) || check_relay(c, err) || check_programs(c, err))
         return -1;
     return check_hostname(c, err);

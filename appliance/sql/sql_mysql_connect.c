@@ -48,16 +48,9 @@ void mysql_thread_enter(void)
 
 /* ---- Options. */
 
-static bool wants_tls(const struct sql_server *s)
-{
-    if (s->tls == SQL_TLS_AUTO)
-        return !sql_server_is_local(s);
-    return s->tls == SQL_TLS_REQUIRED;
-}
-
 static void set_tls(MYSQL *h, const struct sql_server *s)
 {
-    bool wanted = wants_tls(s);
+    bool wanted = sql_server_wants_tls(s);
 
     if (wanted && s->ca)
         mysql_options(h, MYSQL_OPT_SSL_CA, s->ca);
@@ -183,7 +176,7 @@ static int real_connect(struct mysql_conn *c, struct err *err)
 {
     const struct sql_server *s = &c->server;
     /* TLS verifies the name that the library was given. */
-    const char *host = s->address && !wants_tls(s) ? s->address : s->host;
+    const char *host = s->address && !sql_server_wants_tls(s) ? s->address : s->host;
 
     mysql_thread_enter();
     c->handle = mysql_init(NULL);
@@ -197,7 +190,7 @@ static int real_connect(struct mysql_conn *c, struct err *err)
                 mysql_error(c->handle), c->last_error);
         return -1;
     }
-    if (wants_tls(s) && !mysql_get_ssl_cipher(c->handle))
+    if (sql_server_wants_tls(s) && !mysql_get_ssl_cipher(c->handle))
         return ERR_WHY(err, ERR_TEMP, ERR_WHY_UNTRUSTED,
                        "database: %s offers no TLS, which database.tls demands", s->host);
     return 0;

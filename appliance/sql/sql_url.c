@@ -208,6 +208,11 @@ bool sql_server_is_local(const struct sql_server *server)
     return str_ieq(str_from(host), STR("localhost"));
 }
 
+bool sql_server_wants_tls(const struct sql_server *s)
+{
+    return s->tls == SQL_TLS_AUTO ? !sql_server_is_local(s) : s->tls == SQL_TLS_REQUIRED;
+}
+
 struct str sql_server_name(const struct sql_server *server, struct arena *m)
 {
     if (server->socket)

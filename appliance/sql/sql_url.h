@@ -26,6 +26,8 @@ extern const char *const sql_tls_names[]; /* of a setting of enum sql_tls; ended
 void sql_server_set(struct sql_server *server, const struct sql_server_words *words);
 /* It is on this machine: a socket, localhost, a loopback address. */
 bool sql_server_is_local(const struct sql_server *server);
+/* It is reached by TLS, and its certificate verified. */
+bool sql_server_wants_tls(const struct sql_server *server);
 /* For logs: user@host:port/database, no password. In `m`. */
 struct str sql_server_name(const struct sql_server *server, struct arena *m);
 #endif

@@ -211,3 +211,36 @@ def test_who_reads_upgrades_nothing(site):
             db.execute("UPDATE schema_version SET version = ? WHERE what = ?", (was, what))
         db.close()
     assert site.command("user", "list").code == 0
+
+
+def test_a_file_of_authorities_that_is_no_such(database, site):
+    """Said at once and by the setting's name, and not waited for as if it were the server."""
+    name, ca = database.database(), site.folder / "authorities.pem"
+    settings = {"ca": '"%s"' % ca, "tls": "required", "wait": "1h"}
+    site.url(database.tcp_url(name, host="localhost"), **settings)
+    for text in (None, "no certificate\n"):
+        if text:
+            ca.write_text(text)
+        said = site.refused()
+        assert "database.ca" in said and str(ca) in said, said
+        site.write(site.more)
+        checked = site.run("--check-config")
+        assert checked.returncode == 1 and "database.ca" in checked.stderr, checked.stderr
+    ca.unlink()
+    site.more = site.section("directory", {"source": "mysql", "url": '"mysql://reader@db.example.com/maildb"', "ca": '"%s"' % ca})
+    site.write(site.more)
+    site.path.chmod(0o640)
+    checked = site.run("--check-config")
+    assert checked.returncode == 1 and "directory.ca" in checked.stderr and str(ca) in checked.stderr, checked.stderr
+    site.path.chmod(0o644)
+    # Who needs no TLS needs no file.
+    settings["tls"] = "auto"
+    site.url(database.tcp_url(name), **settings)
+    site.begin()
+    site.end()
+    ca.write_bytes(database.ca.read_bytes())
+    ca.chmod(0o644)
+    settings["tls"] = "required"
+    site.url(database.tcp_url(name, host="localhost"), **settings)
+    site.write(site.more)
+    assert site.run("--check-config").returncode == 0
