@@ -98,8 +98,9 @@ typedef void (*directory_answer_fn)(void *ctx, const struct directory_answer *a)
  * "@domain" catch-all. So an alias of a user's own address redirects it, and keeps a copy when it
  * lists that address itself. Domain aliases are catch-alls to
  * "@other" (the local part is kept). <postmaster> without domain, and postmaster@ and abuse@ a
- * domain that has neither row nor catch-all for them, are postmaster@ the first domain; a
- * postmaster that leads nowhere is the first user there, by name (UNKNOWN: there is none). Disabled
+ * domain that has neither row nor catch-all for them, are postmaster@ the first domain (abuse@ a
+ * domain with a postmaster of its own: that one); what of these leads nowhere is the first user
+ * there, by name (UNKNOWN: there is none). Disabled
  * rows count as absent. A destination of ours that doesn't exist is left out (and logged) while
  * there are others. An account may send its mail on (directory_admin.h), with or without a copy for
  * itself, or take none. -1: lane full, on_answer won't come. */

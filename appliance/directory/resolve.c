@@ -139,15 +139,27 @@ static int find_catch_all(struct walk *w, struct str address, struct hit *hit, s
     return 0;
 }
 
-/* RFC 5321 4.5.1: every domain that gets mail has a postmaster; RFC 2142 wants abuse as well. */
+/* RFC 5321 4.5.1: every domain that gets mail has a postmaster; RFC 2142 wants abuse as well, which
+ * is read by the postmaster of its own domain where there is one. */
 static int find_role(struct walk *w, struct str address, struct hit *hit, struct err *err)
 {
     struct str local, domain, first;
     address_split(address, &local, &domain);
-    if (!str_eq(local, STR("postmaster")) && !str_eq(local, STR("abuse")) &&
+    bool abuse = str_eq(local, STR("abuse"));
+    if (!abuse && !str_eq(local, STR("postmaster")) &&
         (!w->limits->postmaster || !str_eq(local, STR("root"))))
         return 0;
-    struct str role = str_from(w->limits->postmaster);
+    struct str role = STR("");
+    if (abuse) {
+        struct hit own = {.alias = false};
+        role = arena_printf(w->m, "postmaster@" STR_FMT, STR_ARG(domain));
+        if (find_exact(w, role, &own, err) < 0)
+            return -1;
+        if (!own.alias && !own.user)
+            role = STR("");
+    }
+    if (!role.n)
+        role = str_from(w->limits->postmaster);
     if (!role.n) {
         if (w->src->first_domain(w->src->ctx, w->m, &first, err) < 0)
             return -1;
@@ -323,16 +335,22 @@ static int visit(struct walk *w, struct str address, struct str written, size_t 
     return 0;
 }
 
-/* RFC 5321 4.5.1: mail for postmaster must be taken, whatever an administrator has set up. */
+/* RFC 5321 4.5.1: mail for postmaster must be taken, whatever an administrator has set up; abuse
+ * goes where that goes. */
 static int fall_back(struct walk *w, struct str address, struct err *err)
 {
     struct str local, domain, first, user;
     address_split(address, &local, &domain);
-    if (!str_eq(local, STR("postmaster")))
+    if (!str_eq(local, STR("postmaster")) && !str_eq(local, STR("abuse")))
         return 0;
     if (w->src->first_domain(w->src->ctx, w->m, &first, err) < 0)
         return -1;
     if (!first.n)
+        return 0;
+    struct str role = arena_printf(w->m, "postmaster@" STR_FMT, STR_ARG(first));
+    if (visit(w, role, role, 1, err) < 0)
+        return -1;
+    if (w->out->n_accounts + w->out->n_remotes > 0)
         return 0;
     if (w->src->first_user(w->src->ctx, w->m, first, &user, err) < 0)
         return -1;

@@ -2,11 +2,12 @@
 /* resolve.h - from an address to the accounts and remote addresses it stands for. Pure: rows come
  * through a source. Floor 3 (directory, private). Threads: any. At each address, the first of these
  * that exists counts (Postfix's virtual maps, plus "an account implies its address"): its alias;
- * its user; alias and user without +tag; the catch-all "@domain"; for postmaster and abuse (RFC
- * 5321 4.5.1, RFC 2142) postmaster@ the first domain. A postmaster that leads nowhere is the first
- * user of the first domain: somebody must read it. A disabled row doesn't exist. An alias that
- * lists its own name keeps a copy in the account of that name. Tags aren't carried over to
- * destinations. An account that forwards leads on like an alias of its own name. */
+ * its user; alias and user without +tag; the catch-all "@domain"; for abuse (RFC 2142) postmaster@
+ * the same domain; for both (RFC 5321 4.5.1) postmaster@ the first domain. A postmaster or abuse
+ * that leads nowhere is the first user of the first domain: somebody must read it. A disabled row
+ * doesn't exist. An alias that lists its own name keeps a copy in the account of that name. Tags
+ * aren't carried over to destinations. An account that forwards leads on like an alias of its own
+ * name. */
 #ifndef PH_DIRECTORY_RESOLVE_H
 #define PH_DIRECTORY_RESOLVE_H
 #include "appliance/base/arena.h"

@@ -12,7 +12,8 @@
 
 /* Tables in memory. A disabled row is one the source doesn't tell, so it has no place here
  * (test_directory.c). */
-static const char *const domains[] = {"example.com", "example.net", "example.org", "empty.test",
+static const char *const domains[] = {"example.com",          "example.net", "example.org",
+                                      "empty.test",           "own.test",    "gap.test",
                                       "xn--bcher-kva.example"};
 static const char *const users[] = {
     "xandros@example.com", "vivita@example.com", "karl@example.com",  "a+b@example.com",
@@ -21,6 +22,8 @@ static const struct {
     const char *mail, *destination;
 } aliases[] = {
     {"postmaster@example.com", "xandros@example.com"},
+    {"postmaster@own.test", "karl@example.com"},
+    {"postmaster@gap.test", "nobody@gap.test"},
     {"sales@example.com", "vivita@example.com, Karl@Example.COM,,karl@example.com"},
     {"chain1@example.com", "chain2@example.com"},
     {"chain2@example.com", "chain3@example.com"},
@@ -351,7 +354,9 @@ static void postmaster_of_last_resort(void **state)
     expect("postmaster", "a@empty.test");
     expect("postmaster@empty.test", "a@empty.test");
     expect("Postmaster@wide.test", "a@empty.test");
-    expect("abuse@empty.test", "unknown");
+    expect("abuse@empty.test", "a@empty.test");
+    expect("abuse@wide.test", "a@empty.test");
+    expect("abuse@gap.test", "a@empty.test");
     expect("hostmaster@empty.test", "unknown");
     expect("postmaster@elsewhere.test", "not ours");
     expect("postmaster@example.com", "xandros@example.com");
@@ -360,7 +365,22 @@ static void postmaster_of_last_resort(void **state)
     limits.postmaster = NULL;
     first_of_users = NULL;
     expect("postmaster@empty.test", "unknown");
+    expect("abuse@empty.test", "unknown");
     expect("postmaster", "unknown");
+}
+
+/* RFC 2142 5: of the domain it is about, as long as somebody reads it there. */
+static void abuse(void **state)
+{
+    (void)state;
+    expect("abuse@own.test", "karl@example.com");
+    expect("Abuse+x@own.test", "unknown");
+    expect("abuse@gap.test", "xandros@example.com");
+    expect("postmaster@gap.test", "xandros@example.com");
+    limits.postmaster = "vivita@example.com";
+    expect("abuse@own.test", "karl@example.com");
+    expect("abuse@empty.test", "vivita@example.com");
+    expect("root@own.test", "vivita@example.com");
 }
 
 static void bounded(void **state)
@@ -501,6 +521,7 @@ int main(void)
         TEST(dangling),
         TEST(postmaster),
         TEST(postmaster_of_last_resort),
+        TEST(abuse),
         TEST(bounded),
         TEST(source_fails),
         TEST(moved_away),
