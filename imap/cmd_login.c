@@ -14,7 +14,8 @@ struct login {
     bool own_quota;       /* the directory names one */
     bool opened;          /* the account is in the store */
     bool set_quota;
-    bool asked; /* the guard has let it be tried, and waits for how it ends */
+    uint64_t began_ms; /* of the last question to the directory */
+    bool asked;        /* the guard has let it be tried, and waits for how it ends */
     struct account_info info;
     struct store_op op;
     uint64_t id;
@@ -50,7 +51,8 @@ static void after_delay(struct imap_session *s)
     imap_go_on(s->cmd);
 }
 
-/* The answer to a wrong password takes longer each time. */
+/* The answer to a wrong password takes longer each time; counted from the attempt, since what was
+ * added to the time of the check would show that. */
 static void failed(struct imap_session *s, struct str user)
 {
     unsigned doublings = s->failed_logins < DELAY_DOUBLINGS ? s->failed_logins : DELAY_DOUBLINGS;
@@ -60,7 +62,9 @@ static void failed(struct imap_session *s, struct str user)
              L_Z("port", s->port->name));
     imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
     uint64_t mine = s->conf->login_delay << doublings, theirs = guard_login_failed(&s->guard, user);
-    imap_session_after(s, mine > theirs ? mine : theirs, after_delay);
+    uint64_t delay = mine > theirs ? mine : theirs;
+    uint64_t took = loop_now_ms(s->server->conf.loop) - ((struct login *)s->cmd->data)->began_ms;
+    imap_session_after(s, delay > took ? delay - took : 0, after_delay);
 }
 
 static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str challenge,
@@ -123,6 +127,7 @@ static int ask_directory(struct imap_command *cmd)
         return -1;
     }
     l->asked = true;
+    l->began_ms = loop_now_ms(s->server->conf.loop);
     bool known = guard_login_known(&s->guard, l->sasl.user);
     if (directory_sasl(s->server->conf.directory, &l->sasl, known, on_login, s)) {
         end_attempt(cmd);

@@ -43,17 +43,20 @@ static void set_name(char out[SMTP_LOGIN_NAME_MAX], struct str name)
     out[fits.n] = '\0';
 }
 
+/* The delay is counted from the attempt: added to what the check took, it would show that. */
 static void login_failed(struct smtp_session *s)
 {
     unsigned n = ++s->auth_failures;
     uint64_t mine = s->conf->auth_delay * (n + 1) / 2;
+    uint64_t delay = mine > s->auth_delay ? mine : s->auth_delay;
+    uint64_t took = loop_now_ms(s->server->conf.loop) - s->auth_began;
     smtp_count_login(SMTP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_Z("user", s->auth_asked), L_Z("ip", conn_peer(s->conn)->ip),
              L_UINT("failures", n));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
     else
-        smtp_reply_after(s, mine > s->auth_delay ? mine : s->auth_delay, 535, "5.7.8",
+        smtp_reply_after(s, delay > took ? delay - took : 0, 535, "5.7.8",
                          "Wrong name or password");
 }
 
@@ -147,6 +150,7 @@ static void ask_directory(struct smtp_session *s)
     struct smtp_session *mine = s;
     if (!may_try(s))
         return;
+    s->auth_began = loop_now_ms(s->server->conf.loop);
     bool known = guard_login_known(&s->guard, str_from(s->auth_asked));
     if (directory_sasl(s->server->conf.directory, &s->sasl, known, on_login, smtp_session_ref(s)) ==
         0) {

@@ -150,6 +150,7 @@ struct smtp_session {
     bool admitted;          /* by the guard */
     struct timer *greeting; /* of greet_delay */
     uint64_t auth_delay;    /* of the answer to the login that failed */
+    uint64_t auth_began;    /* loop_now_ms() of that login: the delay is counted from there */
     uint64_t *rcpt_domains; /* hashes, of rcpt_domain_limit */
     size_t n_rcpt_domains;
     struct timer *delay;

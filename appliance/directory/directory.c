@@ -3,6 +3,7 @@
 
 #include "appliance/directory/credential.h"
 #include "appliance/directory/hash_queue.h"
+#include "appliance/directory/login.h"
 #include "appliance/directory/oauth.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
@@ -121,6 +122,8 @@ int directory_open(const char *dir, const struct directory_conf *conf, struct lo
     d->refs = 1;
     d->dir = str_dup_z(str_from(dir));
     d->loop = l;
+    d->refusal_ms = conf->refusal_time;
+    list_init(&d->held);
     d->limits = (struct resolve_limits){.depth = (size_t)conf->alias_depth,
                                         .targets = (size_t)conf->alias_targets,
                                         .tag = tag ? conf->tag_delimiter[0] : '\0'};
@@ -150,6 +153,7 @@ void directory_close(struct directory **d)
     if ((*d)->auth)
         lane_free(&(*d)->auth);
     writer_stop((*d)->writer);
+    login_release_all(*d);
     directory_unref(d);
 }
 

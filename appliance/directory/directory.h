@@ -38,6 +38,7 @@ struct directory_conf {
     const char *tag_delimiter; /* "+"; empty = none */
     uint64_t auth_cache;       /* how long a successful login is remembered; 0 = not */
     uint64_t auth_cache_stale; /* the same while the database can't be asked */
+    uint64_t refusal_time;     /* a failed login is answered whole multiples of it later */
     bool scram_verifiers;      /* made and kept */
     int64_t scram_iterations;
     int source; /* enum directory_source */
@@ -137,12 +138,13 @@ struct directory_login {
 typedef void (*directory_login_fn)(void *ctx, const struct directory_login *l);
 /* Answers an exchange at SASL_READY, of whichever mechanism; what it needs is copied, and wiped
  * after use. device: this account has logged in from there before, so it needn't wait behind
- * strangers. Takes as long, and says as much, for an unknown user as for a wrong password. A
- * success may be answered from the positive-only cache: HMAC under a boot key over password and the
- * stored hash, so a changed hash misses; the user's row is always read. While that can't be, a
- * password that was right lately (auth_cache_stale) still is. An app password does where a password
- * is sent: not with SCRAM, whose verifier is of the main password. -1: a lane is full, on_login
- * won't come. */
+ * strangers. Takes as long, and says as much, for an unknown user as for a wrong password, whatever
+ * its hash: what is wrong is answered a whole number of refusal_time after this call (SCRAM's first
+ * step, of 20 ms). A success may be answered from the positive-only cache: HMAC under a boot key
+ * over password and the stored hash, so a changed hash misses; the user's row is always read. While
+ * that can't be, a password that was right lately (auth_cache_stale) still is. An app password does
+ * where a password is sent: not with SCRAM, whose verifier is of the main password. -1: a lane is
+ * full, on_login won't come. */
 int directory_sasl(struct directory *d, const struct sasl *s, bool device,
                    directory_login_fn on_login, void *ctx) __attribute__((warn_unused_result));
 /* The same of a name and a password. */

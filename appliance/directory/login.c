@@ -10,40 +10,6 @@
 
 enum { NOTE_USE_S = 600 }; /* the last use of an app password is known to ten minutes */
 
-static void login_free(struct login *op)
-{
-    explicit_bzero(op->password, sizeof op->password);
-    explicit_bzero(&op->verifier, sizeof op->verifier);
-    explicit_bzero(&op->tried, sizeof op->tried);
-    if (op->token.n)
-        explicit_bzero((void *)(uintptr_t)op->token.p, op->token.n); /* ours, in the arena */
-    directory_unref(&op->d);
-    arena_free(&op->m);
-    mem_free(op);
-}
-
-static void answer(struct login *op)
-{
-    struct directory_login l = {.failed = op->failed, .err = op->err, .ok = op->ok && !op->failed};
-    if (l.failed)
-        l.err.kind = ERR_TEMP;
-    if (l.ok) {
-        l.account = op->account;
-        l.quota_bytes = op->row.quota_bytes;
-    } else if (!l.failed && op->kind == LOGIN_SCRAM && !op->proving) {
-        l.verifier = &op->verifier;
-    }
-    op->on_login(op->ctx, &l);
-    login_free(op);
-}
-
-static void answer_failed(struct login *op, enum err_why why, const char *text)
-{
-    op->failed = true;
-    err_set(&op->err, ERR_TEMP, why, "%s", text);
-    answer(op);
-}
-
 /* ---- the password was right: what is noted of it */
 
 static void remember(struct login *op)
@@ -78,7 +44,7 @@ static void hash_done(struct hash_job *j)
 {
     struct login *op = CONTAINER_OF(j, struct login, hash_job);
     if (j->skipped) {
-        answer_failed(op, ERR_WHY_CANCELLED, "we are stopping");
+        login_answer_failed(op, ERR_WHY_CANCELLED, "we are stopping");
         return;
     }
     if (op->err.kind == ERR_TEMP) { /* it could not be found out */
@@ -93,10 +59,10 @@ static void hash_done(struct hash_job *j)
     if (op->ok)
         remember(op);
     else if (op->undecided && !op->failed) {
-        answer_failed(op, ERR_WHY_OTHER, "app passwords can't be read");
+        login_answer_failed(op, ERR_WHY_OTHER, "app passwords can't be read");
         return;
     }
-    answer(op);
+    login_answer(op);
 }
 
 static void check_password(struct login *op)
@@ -109,7 +75,7 @@ static void check_password(struct login *op)
         remember(op);
         log_info(&directory_log, "app_password", L_STR("account", op->account),
                  L_STR("name", op->app));
-        answer(op);
+        login_answer(op);
         return;
     }
     if (op->row.found && !op->row.system &&
@@ -117,13 +83,13 @@ static void check_password(struct login *op)
         op->ok = true;
         if (op->wants_verifier)
             writer_verifier(d->writer, op->account, op->row.stored, login_password(op));
-        answer(op);
+        login_answer(op);
         return;
     }
     op->hash_job = (struct hash_job){.run = hash_run, .done = hash_done, .account = op->account};
     bool recent = op->row.found && auth_cache_recent(d->cache, op->account, now);
     if (hash_queue_submit(d->hashes, &op->hash_job, op->device, recent) < 0)
-        answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
+        login_answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
 }
 
 /* ---- the database can't be asked */
@@ -161,11 +127,11 @@ static void row_failed(struct login *op)
             log_warn(&directory_log, "login_from_memory", L_STR("account", op->account),
                      L_Z("error", op->err.text));
         op->failed = false;
-        answer(op);
+        login_answer(op);
         return;
     }
     directory_failure(&op->err, "login");
-    answer(op);
+    login_answer(op);
 }
 
 /* ---- the row */
@@ -181,7 +147,7 @@ static void check_proof(struct login *op)
             auth_cache_add_verifier(op->d->cache, op->account, &op->verifier, op->row.quota_bytes,
                                     clock_mono_ms());
     }
-    answer(op);
+    login_answer(op);
 }
 
 static void row_run(struct job *j, void *worker)
@@ -204,7 +170,7 @@ static void row_done(struct job *j)
         check_proof(op);
     } else {
         op->ok = op->row.found && !op->other;
-        answer(op);
+        login_answer(op);
     }
 }
 
@@ -214,13 +180,13 @@ static void on_token(void *ctx, const struct oauth_answer *a)
 {
     struct login *op = ctx;
     if (a->failed) {
-        answer_failed(op, ERR_WHY_OTHER, a->err.text);
+        login_answer_failed(op, ERR_WHY_OTHER, a->err.text);
     } else if (!a->active) {
-        answer(op);
+        login_answer(op);
     } else {
         op->named = arena_str(op->m, str_take(a->user, DIRECTORY_NAME_MAX + 1));
         if (!op->d->rows || lane_submit(op->d->rows, &op->row_job) < 0)
-            answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
+            login_answer_failed(op, ERR_WHY_BUSY, "too many logins are being checked");
     }
 }
 
@@ -268,6 +234,7 @@ int directory_sasl(struct directory *d, const struct sasl *s, bool device,
     op->on_login = on_login;
     op->ctx = ctx;
     op->d = directory_ref(d);
+    op->began_ms = clock_mono_ms();
     if (op->kind == LOGIN_TOKEN && d->oauth) {
         oauth_ask(d->oauth, op->token, on_token, op);
         return 0;

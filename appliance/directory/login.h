@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* login.h - a login under way: what login.c (steps on the loop) and login_rows.c (what is read on
- * lane `directory`) share. Floor 3 (directory, private). */
+/* login.h - a login under way: what login.c (steps on the loop), login_rows.c (what is read on
+ * lane `directory`) and login_answer.c (when it is answered) share. Floor 3 (directory, private).
+ */
 #ifndef PH_DIRECTORY_LOGIN_H
 #define PH_DIRECTORY_LOGIN_H
 #include "appliance/directory/hash_queue.h"
@@ -33,6 +34,12 @@ struct login {
     int64_t app_used;
     struct scram_verifier verifier; /* real or not */
 
+    /* of login_answer.c */
+    uint64_t began_ms, due_ms; /* clock_mono_ms() */
+    struct list held;          /* in directory.held */
+    struct timer *timer;
+    struct loop_post post;
+
     bool failed, ok;
     struct err err;
     directory_login_fn on_login;
@@ -42,6 +49,15 @@ static inline struct str login_password(const struct login *op)
 {
     return str_of(op->password, op->n_password);
 }
+/* Answers, now or later, and frees it. What it needs of op->ok and op->failed is set. */
+void login_answer(struct login *op);
+void login_answer_failed(struct login *op, enum err_why why, const char *text);
+void login_free(struct login *op);
+/* When a refusal that is known at now_ms is told: a whole number of steps after it began, one at
+ * least. */
+uint64_t login_due(uint64_t began_ms, uint64_t now_ms, uint64_t step_ms);
+/* The directory ends: what is held is answered on the loop, soon. */
+void login_release_all(struct directory *d);
 /* Worker: fills in the above. */
 void login_read(struct login *op, struct directory_worker *w);
 /* The address that is logging in, as far as it can be known without asking; false: it can't. */

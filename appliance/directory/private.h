@@ -28,6 +28,8 @@ struct directory {
     unsigned scram_iterations;
     bool scram_verifiers;
     struct loop *loop;
+    uint64_t refusal_ms;
+    struct list held; /* logins that are answered later: login_answer.c */
     struct resolve_limits limits;
     char *origin, *postmaster;
     struct rows_from *source;

@@ -30,6 +30,9 @@ const struct ph_setting directory_settings[] = {
     PH_SETTING(TIME, directory_conf, auth_cache_stale, 0, "1d", 0, 30LL * 86400000,
                "While the database can't be asked, who logged in within this time with the same password still gets in. "
                "0: nobody does."),
+    PH_SETTING(TIME, directory_conf, refusal_time, 0, "500ms", 10, 10000,
+               "A failed login is answered so long after it came, or twice as long and so on: more than any hash takes, so that the "
+               "time doesn't tell which users there are. Other delays are counted from the same moment."),
     PH_SETTING(BOOL, directory_conf, scram_verifiers, 0, "yes", 0, 0,
                "Keep what SCRAM-SHA-256 needs of each password, beside its hash: made when the password is set, or at a login "
                "that sends it."),

@@ -46,7 +46,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 WAIT = 20  # seconds for one line: replies to errors are delayed on purpose
 SINGLE = 2048  # so many bytes one by one, what follows in odd pieces
-FAST = ["smtp.auth_delay=20ms", "smtp.error_delay=5ms"]
+FAST = ["smtp.auth_delay=20ms", "smtp.error_delay=5ms", "directory.refusal_time=20ms"]
 IMPLICIT = ("submissions", "imaps")
 
 

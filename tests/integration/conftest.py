@@ -29,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("POSTHOUSE") or ROOT / "build" / "posthouse")
 WAIT = 15  # seconds until something that must happen counts as missing
 # Wrong passwords and syntax errors cost the client time; tests make them by the dozen.
-FAST = ("smtp.auth_delay=10ms", "smtp.error_delay=5ms", "imap.login_delay=10ms")
+FAST = ("smtp.auth_delay=10ms", "smtp.error_delay=5ms", "imap.login_delay=10ms", "directory.refusal_time=10ms")
 # LeakSanitizer works by ptrace, which the seal forbids.
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
 with open(BINARY, "rb") as program:

@@ -60,6 +60,7 @@ class Site(Appliance):
 
     def begin(self, more="", before=None):
         quoted = {name: value if isinstance(value, int) else '"%s"' % value for name, value in self.directory.items()}
+        quoted.setdefault("refusal_time", "10ms")
         return self.start(self.section("directory", quoted) + self.section("smtp", {"auth_delay": "10ms", "error_delay": "5ms"})
                           + self.section("imap", {"login_delay": "10ms"}) + more, before=before)
 

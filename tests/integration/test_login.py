@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -434,3 +435,16 @@ def test_known_client_in_a_flood(start):
         for t in threads:
             t.join(60)
     assert came_in == 10 and not any(results)
+
+
+def test_refusals_take_their_time(start):
+    """Whoever is asked for, and with all other delays turned off, a failed login isn't answered before its time."""
+    server = start(settings=("smtp.auth_delay=0", "imap.login_delay=0", "guard.login_delay=0", "directory.refusal_time=300ms"))
+    for user in (USER, "nobody@example.com", "nobody@elsewhere.example", "nobody"):
+        with server.smtp("submission") as smtp, server.imap(login=False) as imap:
+            before = time.monotonic()
+            assert smtp.docmd("AUTH PLAIN " + base64.b64encode(b"\0%s\0wrong" % user.encode()).decode())[0] == 535
+            between = time.monotonic()
+            with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+                imap.login(user, "wrong")
+            assert between - before >= 0.3 and time.monotonic() - between >= 0.3

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Logging in, with all that is beside the user's row: verifiers, app passwords, memory. */
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/settings.h"
 #include "appliance/directory/credential.h"
-#include "appliance/directory/hash_queue.h"
+#include "appliance/directory/login.h"
 #include "appliance/directory/own.h"
 #include "appliance/directory/private.h"
 #include "appliance/directory/sasl_client.h"
@@ -43,6 +44,7 @@ static int setup(void **state)
     assert_int_equal(settings_defaults(directory_settings, &conf, &s.err), 0);
     conf.scram_iterations = 4096;
     conf.upgrade_hashes = DIRECTORY_UPGRADE_NO;
+    conf.refusal_time = 1;
     start();
     scratch_sql(&s, "INSERT INTO domains (domain) VALUES ('example.com')");
     scratch_sql(&s, "INSERT INTO users (id, clear, quota) VALUES ('karl@example.com', 'secret', "
@@ -514,9 +516,150 @@ static void ends(void **state)
     assert_int_equal(g.answers, 20);
 }
 
+/* ---- when a refusal is told */
+
+enum { REFUSAL_MS = 500 };
+static _Atomic uint64_t turned_ms;
+
+static uint64_t turned_mono(void)
+{
+    return turned_ms;
+}
+
+static int64_t turned_wall(void)
+{
+    return (int64_t)turned_ms;
+}
+
+static const struct clock_source turned = {.mono_ms = turned_mono, .wall_ms = turned_wall};
+
+static void turn_clock(uint64_t by)
+{
+    turned_ms += by;
+    loop_turn(loop, false);
+}
+
+static struct login *wait_held(void)
+{
+    while (list_empty(&d->held))
+        loop_turn(loop, true);
+    return LIST_ITEM(d->held.next, struct login, held);
+}
+
+/* Held to the millisecond, whatever was found out and however long that took. */
+static void expect_held(const struct sasl *x, uint64_t takes, uint64_t due)
+{
+    static const char nothing[sizeof((struct login *)0)->password];
+    struct asked g = {0};
+    uint64_t began = turned_ms;
+    assert_int_equal(directory_sasl(d, x, false, on_login, &g), 0);
+    turned_ms += takes;
+    struct login *op = wait_held();
+    assert_int_equal(op->due_ms, began + due);
+    assert_memory_equal(op->password, nothing, sizeof nothing);
+    turn_clock(due - takes - 1);
+    assert_int_equal(g.answers, 0);
+    turn_clock(1);
+    assert_int_equal(g.answers, 1);
+    assert_false(g.ok || g.failed);
+}
+
+static void expect_refusal(const char *user, const char *password, uint64_t takes, uint64_t due)
+{
+    struct sasl x;
+    sasl_init_password(&x, mem, str_from(user), str_from(password));
+    expect_held(&x, takes, due);
+}
+
+static void expect_challenge(const char *user)
+{
+    const struct sasl_offer offer = {.scram = true};
+    struct sasl_client *c;
+    struct sasl x;
+    struct str out, challenge;
+    assert_int_equal(sasl_client_new(STR("SCRAM-SHA-256"), str_from(user), STR("x"), &c, &s.err),
+                     0);
+    assert_int_equal(sasl_init(&x, mem, STR("SCRAM-SHA-256"), &offer, &s.err), 0);
+    assert_true(sasl_client_initial(c, 2000, &out));
+    assert_int_equal(sasl_begin(&x, out, &challenge, &s.err), SASL_READY);
+    expect_held(&x, 0, 20);
+    sasl_client_free(&c);
+}
+
+static void turned_start(void)
+{
+    stop();
+    conf.refusal_time = REFUSAL_MS;
+    turned_ms = 1000000;
+    clock_replace(&turned);
+    start();
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    scratch_sql(&s, "INSERT INTO users (id, crypt, enabled) VALUES"
+                    " ('off@example.com', '{PLAIN}x', 0), ('none@example.com', '', 1),"
+                    " ('odd@example.com', '{ODD}x', 1),"
+                    " ('six@example.com', '$6$saltsalt$abc', 1),"
+                    " ('argon@example.com', '{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$"
+                    "c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', 1)");
+    turned_start();
+    static const char *const users[] = {
+        "karl@example.com", "nobody@example.com", "x@elsewhere.test",
+        "off@example.com",  "none@example.com",   "odd@example.com",
+        "six@example.com",  "argon@example.com",  "no address@"};
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        expect_refusal(users[i], "wrong", 0, REFUSAL_MS);
+        expect_challenge(users[i]);
+    }
+    expect_refusal("karl@example.com", "", 0, REFUSAL_MS);
+    expect_refusal("six@example.com", "wrong", 1, REFUSAL_MS);
+    expect_refusal("six@example.com", "wrong", REFUSAL_MS - 1, REFUSAL_MS);
+    expect_refusal("six@example.com", "wrong", REFUSAL_MS + 1, 2 * REFUSAL_MS);
+    /* The clock stands: what is right needn't wait for it. */
+    assert_plain("karl@example.com", "secret", "ok");
+    assert_plain("karl@example.com", "secret", "ok");
+    stop();
+    clock_replace(NULL);
+}
+
+static void due(void **state)
+{
+    (void)state;
+    assert_int_equal(login_due(1000, 1000, 500), 1500);
+    assert_int_equal(login_due(1000, 1001, 500), 1500);
+    assert_int_equal(login_due(1000, 1500, 500), 1500);
+    assert_int_equal(login_due(1000, 1501, 500), 2000);
+    assert_int_equal(login_due(1000, 990, 500), 1500);
+    assert_int_equal(login_due(1000, 1007, 0), 1007);
+}
+
+/* What is held when the directory ends is answered then. */
+static void ends_held(void **state)
+{
+    struct asked g = {0};
+    struct sasl x;
+    (void)state;
+    turned_start();
+    sasl_init_password(&x, mem, KARL, STR("wrong"));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(directory_sasl(d, &x, false, on_login, &g), 0);
+        (void)wait_held();
+    }
+    assert_int_equal(g.answers, 0);
+    stop();
+    assert_int_equal(g.answers, 3);
+    assert_false(g.ok || g.failed);
+    clock_replace(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(due),
+        cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(ends_held, setup, teardown),
         cmocka_unit_test_setup_teardown(verifier_of_a_login, setup, teardown),
         cmocka_unit_test_setup_teardown(changed_password, setup, teardown),
         cmocka_unit_test_setup_teardown(upgraded_hash, setup, teardown),

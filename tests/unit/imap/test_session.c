@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Sessions in time: timeouts, delays, slow readers, clients that go at any moment, the server's
  * stop. */
+#include "appliance/directory/private.h"
 #include "world.h"
 
 enum { MINUTE = 60 * 1000 };
@@ -20,25 +21,52 @@ static void login_takes_too_long(void **state)
     client_close(&c);
 }
 
+/* Hours, so that no real time that passes meanwhile counts. */
+static const struct imap_session *slow_logins(struct world *w, struct client *c)
+{
+    w->imap.login_delay = 60 * MINUTE;
+    w->imap.login_timeout = w->imap.idle_timeout = 100 * 60 * MINUTE;
+    client_connect(c, w);
+    client_want(c, "* OK");
+    return LIST_ITEM(w->server->sessions.next, struct imap_session, link);
+}
+
 static void wrong_passwords_take_longer_each_time(void **state)
 {
     struct world *w = *state;
     struct client c;
-    client_connect(&c, w);
-    client_want(&c, "* OK");
-    for (uint64_t delay = 1000, i = 0; i < 5; i++, delay *= 2) {
+    const struct imap_session *session = slow_logins(w, &c);
+    for (uint64_t delay = 60 * MINUTE, i = 0; i < 5; i++, delay *= 2) {
         client_say(&c, "a LOGIN u@example.com wrong\r\n");
-        const struct imap_session *session =
-            LIST_ITEM(w->server->sessions.next, struct imap_session, link);
         while (session->failed_logins == i) /* until the directory has answered */
             world_turn(w);
-        world_skew_ms += delay - 500;
+        world_skew_ms += delay - 30 * MINUTE;
         client_want_silence(&c);
-        world_skew_ms += 500;
+        world_skew_ms += 30 * MINUTE;
         client_want(&c, "a NO [AUTHENTICATIONFAILED]");
     }
     client_want(&c, "* BYE");
     client_want_end(&c);
+    client_close(&c);
+}
+
+/* Added to what the check took, the delay would show that. */
+static void the_delay_counts_from_the_attempt(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    w->directory->refusal_ms = 20 * MINUTE;
+    const struct imap_session *session = slow_logins(w, &c);
+    client_say(&c, "a LOGIN u@example.com wrong\r\n");
+    while (list_empty(&w->directory->held))
+        world_turn(w);
+    world_skew_ms += 20 * MINUTE;
+    while (session->failed_logins == 0)
+        world_turn(w);
+    world_skew_ms += 30 * MINUTE;
+    client_want_silence(&c);
+    world_skew_ms += 10 * MINUTE;
+    client_want(&c, "a NO [AUTHENTICATIONFAILED]");
     client_close(&c);
 }
 
@@ -292,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(login_takes_too_long),
         TEST(wrong_passwords_take_longer_each_time),
+        TEST(the_delay_counts_from_the_attempt),
         TEST(a_silent_session_ends),
         TEST(idle_is_kept_alive_and_ends),
         TEST(the_directory_sets_the_quota),

@@ -101,6 +101,7 @@ static inline int world_set_up(void **state)
     assert_int_equal(settings_defaults(imap_settings, &w->imap, &w->err), 0);
     assert_int_equal(settings_defaults(store_settings, &w->store_conf, &w->err), 0);
     assert_int_equal(settings_defaults(directory_settings, &w->directory_conf, &w->err), 0);
+    w->directory_conf.refusal_time = 1;
     if (sql_world_open(&w->sql))
         w->store_conf.server = w->directory_conf.database = w->sql.conf;
     w->store_conf.min_free = 1;

@@ -116,6 +116,7 @@ static inline void world_prepare(struct world *w)
     assert_int_equal(settings_defaults(store_settings, &w->store_conf, &w->err), 0);
     assert_int_equal(settings_defaults(directory_settings, &w->directory_conf, &w->err), 0);
     assert_int_equal(settings_defaults(relay_settings, &w->relay, &w->err), 0);
+    w->directory_conf.refusal_time = 1;
     if (sql_world_open(&w->sql))
         w->store_conf.server = w->directory_conf.database = w->sql.conf;
     w->smtp.error_delay = 1;
