@@ -293,8 +293,8 @@ const struct import_command import_flurdy = {
     flurdy_run,
     "Bring the domains, users and aliases of a mail system set up by Flurdy's guide, or by "
     "PostfixAdmin, with their password hashes, from a mysqldump file or its database. Run again, "
-    "it "
-    "brings what has changed there since; what was changed here is left alone, and shown; "
-    "--replace "
-    "overwrites it. --dry-run writes nothing. --password-file=FILE has the database's password in "
+    "it brings what has changed there since. What was changed or removed here is left alone and "
+    "shown, value by value, also where it has changed there as well; --replace overwrites it. (A "
+    "hash that a login here has renewed gives way to a new password there.) --dry-run writes "
+    "nothing. --password-file=FILE has the database's password in "
     "its first line (-: standard input); --tls=auto|required|off, --ca=FILE."};

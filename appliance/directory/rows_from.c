@@ -134,7 +134,7 @@ static int open_server(const struct sql_server *server, bool read_only, struct s
 static int over(struct sql *db, const struct rows_sql_conf *conf, bool writer, struct rows **out,
                 struct err *err)
 {
-    static const struct rows_sql_conf own = {.preset = "flurdy"};
+    static const struct rows_sql_conf own = {.preset = "flurdy", .own = true};
     if (!conf->preset)
         conf = &own;
     if ((writer ? rows_sql_writer(db, conf, out, err) : rows_sql_new(db, true, conf, out, err)) ==

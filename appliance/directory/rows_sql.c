@@ -2,6 +2,7 @@
 #include "appliance/directory/rows_sql.h"
 
 #include "appliance/base/mem.h"
+#include "appliance/directory/import_mark.h"
 #include "appliance/directory/schema.h"
 #include "appliance/mail/address.h"
 
@@ -10,7 +11,8 @@ enum { DESTINATION_MAX = 1 << 20 };
 struct rows_sql {
     struct rows rows;
     struct sql *db;
-    bool own;
+    bool own;                  /* the connection */
+    bool notes;                /* our own tables */
     struct arena *m, *scratch; /* scratch: the values of the query that runs */
     struct rows_query queries[ROWS_ASKS];
     bool tells_address[ROWS_ASKS]; /* in its row: who has written the query knows what it selects */
@@ -350,8 +352,21 @@ int rows_sql_writer(struct sql *db, const struct rows_sql_conf *conf, struct row
         return -1;
     }
     s->own = true;
+    s->notes = conf->own;
     *out = &s->rows;
     return 0;
+}
+
+static int set_hash(struct rows_sql *s, const struct rows_values *v, bool *changed_out,
+                    struct err *err)
+{
+    struct sql_stmt *st;
+    if (ask_with(s->db, s->scratch, &s->queries[ROWS_SET_HASH], v, &st, err) < 0)
+        return -1;
+    *changed_out = sql_changes(s->db) > 0;
+    sql_reset(st);
+    return *changed_out && s->notes ? import_note_upgrade(s->db, v->address, v->old, v->hash, err)
+                                    : 0;
 }
 
 int rows_sql_set_hash(struct rows *writer, struct str address, struct str old, struct str hash,
@@ -359,12 +374,15 @@ int rows_sql_set_hash(struct rows *writer, struct str address, struct str old, s
 {
     struct rows_sql *s = sql_of(writer);
     struct rows_values v = {.address = address, .hash = hash, .old = old};
-    struct sql_stmt *st;
     *changed_out = false;
     address_split(address, &v.local, &v.domain);
-    if (ask_with(s->db, s->scratch, &s->queries[ROWS_SET_HASH], &v, &st, err) < 0)
+    if (!s->notes)
+        return set_hash(s, &v, changed_out, err);
+    if (sql_begin(s->db, true, err) < 0)
         return -1;
-    *changed_out = sql_changes(s->db) > 0;
-    sql_reset(st);
-    return 0;
+    if (set_hash(s, &v, changed_out, err) == 0)
+        return sql_commit(s->db, err);
+    sql_rollback(s->db);
+    *changed_out = false;
+    return -1;
 }

@@ -28,6 +28,7 @@ enum rows_ask {
 struct rows_sql_conf {
     const char *preset;             /* "flurdy", "postfixadmin" */
     const char *queries[ROWS_ASKS]; /* NULL or empty: as the preset has it */
+    bool own;                       /* our own tables: an import notes there what it has read */
 };
 /* ERR_PROTO: a query can't be read, or the preset isn't known. Asks no database. */
 int rows_sql_check(const struct rows_sql_conf *conf, struct err *err)
@@ -40,7 +41,7 @@ int rows_sql_own(struct sql *db, bool own, struct rows **out, struct err *err)
     __attribute__((warn_unused_result));
 /* Over a connection that may change things; it is closed with it, and stays the caller's on -1.
  * Answers nothing but rows_sql_set_hash(): it puts `hash` where `old` stands (as rows_login has
- * it); *changed_out: it did. */
+ * it), and notes that for the next import; *changed_out: it did. */
 int rows_sql_writer(struct sql *db, const struct rows_sql_conf *conf, struct rows **out,
                     struct err *err) __attribute__((warn_unused_result));
 int rows_sql_set_hash(struct rows *writer, struct str address, struct str old, struct str hash,

@@ -33,8 +33,8 @@ static const char *const version_2[] = {
     " transport VARCHAR(255) NOT NULL DEFAULT '') %CLUSTERED% %UTF8%",
     "CREATE TABLE relays (recipient VARCHAR(320) NOT NULL PRIMARY KEY,"
     " status VARCHAR(255) NOT NULL DEFAULT 'OK') %CLUSTERED% %UTF8%",
-    /* What an import has brought of another system, so that the next one sees what changed there.
-     */
+    /* What an import has brought of another system, so that the next one sees what changed there:
+     * import_mark.h. */
     "CREATE TABLE directory_import (kind VARCHAR(20) NOT NULL, name VARCHAR(320) NOT NULL,"
     " digest VARCHAR(64) NOT NULL, PRIMARY KEY (kind, name)) %CLUSTERED% %UTF8%",
     NULL};

@@ -2,18 +2,18 @@
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
+#include "appliance/directory/import_mark.h"
 #include "appliance/directory/takeover_private.h"
-#include <openssl/evp.h>
 #include <stdlib.h>
 
-enum { BATCH = 500, DIGEST_TEXT = 64 };
+enum { BATCH = 500 };
 
 struct takeover {
     struct takeover_conf conf;
     struct directory_admin *admin;
     struct takeover_report report;
     struct arena *m;         /* of one row */
-    struct map *seen, *last; /* "kind name" of this run; and of those before: struct str digest */
+    struct map *seen, *last; /* "kind name" of this run; and of those before: struct str, marks */
     struct arena *last_m;
     uint64_t rows;
     unsigned batch; /* written since the last commit */
@@ -66,6 +66,8 @@ static const char *check_values(enum takeover_kind k, struct str *values)
         uint64_t n;
         if (number && str_to_u64(values[i], INT32_MAX, &n) < 0)
             values[i] = str_from(own->defaults[i]);
+        while (number && values[i].n > 1 && values[i].p[0] == '0') /* as it will be read again */
+            values[i] = str_skip(values[i], 1);
         if (values[i].n > (list ? 1u << 20 : hash ? 511u : 255u))
             return "a value is too long";
         if (!text_utf8_valid(values[i]) || memchr(values[i].p, 0, values[i].n))
@@ -74,28 +76,6 @@ static const char *check_values(enum takeover_kind k, struct str *values)
     if ((k == TAKEOVER_ALIAS || k == TAKEOVER_MOVED) && !str_trim(values[1]).n)
         return "there is no destination";
     return NULL;
-}
-
-static struct str digest_of(struct takeover *t, const struct takeover_own *own,
-                            const struct str *values)
-{
-    unsigned char md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    struct buf hex;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    for (size_t i = 0; ok && i < own->n; i++) {
-        uint64_t length = values[i].n;
-        ok = EVP_DigestUpdate(ctx, &length, sizeof length) &&
-             EVP_DigestUpdate(ctx, values[i].p, values[i].n);
-    }
-    CHECK(ok && EVP_DigestFinal_ex(ctx, md, &n) && n == DIGEST_TEXT / 2);
-    EVP_MD_CTX_free(ctx);
-    buf_init(&hex, DIGEST_TEXT);
-    text_hex_encode(md, n, &hex);
-    struct str out = arena_str(t->m, buf_str(&hex));
-    buf_fini(&hex);
-    return out;
 }
 
 /* "kind name", as in t->last and t->seen. */
@@ -123,18 +103,17 @@ static int load_last(struct takeover *t, struct err *err)
     return r < 0 ? -1 : 0;
 }
 
-static int read_here(struct takeover *t, const struct takeover_own *own, const struct str *values,
-                     bool *exists, bool *same, struct err *err)
+static int read_here(struct takeover *t, struct takeover_sight *s, struct err *err)
 {
+    const struct takeover_own *own = &takeover_own[s->kind];
     struct sql_stmt *st;
-    if (admin_prepare(t->admin, own->select, values[0], &st, err) < 0)
+    if (admin_prepare(t->admin, own->select, s->theirs[0], &st, err) < 0)
         return -1;
     int r = sql_step(st, err);
-    *exists = *same = r == 1;
-    for (size_t i = 1; r == 1 && i < own->n; i++) {
-        struct str here = sql_text(st, (int)i);
-        *same = *same && here.n == values[i].n && (!here.n || str_eq(here, values[i]));
-    }
+    s->exists = r == 1;
+    s->ours[0] = s->theirs[0];
+    for (size_t i = 1; r == 1 && i < own->n; i++)
+        s->ours[i] = arena_str(t->m, sql_text(st, (int)i));
     sql_reset(st);
     return r < 0 ? -1 : 0;
 }
@@ -174,42 +153,40 @@ static int write_row(struct takeover *t, const struct takeover_own *own, const s
     return sql_run(st, err);
 }
 
-/* last: what the source had the last time. */
-static enum takeover_outcome judge(const struct takeover *t, bool exists, bool same,
-                                   struct str last, struct str digest, const char **why)
+static struct str last_of(struct takeover *t, struct str key)
 {
-    bool moved_on = !last.p || !str_eq(last, digest);
-    if (same)
-        return TAKEOVER_UNCHANGED;
-    if (!exists && (moved_on || t->conf.replace))
-        return TAKEOVER_ADDED;
-    if (exists && ((last.p && moved_on) || t->conf.replace))
-        return TAKEOVER_UPDATED;
-    *why = !exists ? "it was removed here" : last.p ? "it was changed here" : "it was made here";
-    return TAKEOVER_KEPT;
+    const struct str *last = map_get(t->last, key);
+    return last ? *last : STR_NULL;
 }
 
-static int settle(struct takeover *t, enum takeover_kind k, const struct str *values,
-                  struct err *err)
+static void tell_fate(struct takeover *t, const struct takeover_sight *s)
 {
-    const struct takeover_own *own = &takeover_own[k];
-    struct str digest = digest_of(t, own, values), last = STR_NULL;
-    const struct str *before = map_get(t->last, key_of(t, k, values[0]));
-    const char *why = NULL;
-    bool exists, same;
-    if (read_here(t, own, values, &exists, &same, err) < 0)
+    struct str name = s->theirs[0];
+    if (s->writes)
+        tell(t, s->kind, s->updated ? TAKEOVER_UPDATED : TAKEOVER_ADDED, name, NULL);
+    if (s->kept)
+        tell(t, s->kind, TAKEOVER_KEPT, name, s->kept);
+    if (!s->writes && !s->kept)
+        tell(t, s->kind, TAKEOVER_UNCHANGED, name, NULL);
+}
+
+static int settle(struct takeover *t, enum takeover_kind k, struct str *values, struct err *err)
+{
+    struct takeover_sight s = {.m = t->m, .kind = k, .replace = t->conf.replace, .theirs = values};
+    s.last = last_of(t, key_of(t, k, values[0]));
+    s.upgrade = last_of(t, arena_printf(t->m, IMPORT_UPGRADED " " STR_FMT, STR_ARG(values[0])));
+    if (read_here(t, &s, err) < 0)
         return -1;
-    if (before)
-        last = *before;
-    enum takeover_outcome o = judge(t, exists, same, last, digest, &why);
-    tell(t, k, o, values[0], why);
-    bool known = last.p && str_eq(last, digest);
-    bool writes = o == TAKEOVER_ADDED || o == TAKEOVER_UPDATED;
+    struct str marks = takeover_marks(&s);
+    takeover_judge(&s);
+    tell_fate(t, &s);
+    bool known = s.last.p && str_eq(s.last, marks);
     /* What was made here by somebody else is noted too: from now on changes there are seen. */
-    if (t->conf.dry_run || (!writes && known))
+    if (t->conf.dry_run || (!s.writes && known))
         return 0;
-    if (begin(t, err) < 0 || (writes && write_row(t, own, values, exists, err) < 0) ||
-        (!known && remember(t, k, values[0], digest, last.p != NULL, err) < 0))
+    if (begin(t, err) < 0 ||
+        (s.writes && write_row(t, &takeover_own[k], values, s.exists, err) < 0) ||
+        (!known && remember(t, k, values[0], marks, s.last.p != NULL, err) < 0))
         return -1;
     return ++t->batch < BATCH ? 0 : commit(t, err);
 }

@@ -5,8 +5,10 @@
  * aliases, relocated, backups, relays) and PostfixAdmin's (domain, mailbox, alias, alias_domain),
  * of a dump or of a server; tables and columns that aren't there are done without. Hashes come as
  * they are; a clear password only where there is no hash. A run remembers what it read. The next
- * one brings what is new there and what changed there since, and leaves alone what changed here
- * only. What is gone there stays here, and is told. */
+ * one brings what is new there, and of each row the values that changed there since. It leaves
+ * alone what was changed or removed here, also where both sides changed it. A hash that a login
+ * here has renewed counts as the password it was made of, so a new one there replaces it. What is
+ * gone there stays here, and is told. */
 #ifndef PH_DIRECTORY_TAKEOVER_H
 #define PH_DIRECTORY_TAKEOVER_H
 #include "appliance/directory/directory_admin.h"
@@ -24,7 +26,7 @@ const char *takeover_kind_name(enum takeover_kind k); /* "domain", ... */
 
 enum takeover_outcome {
     TAKEOVER_ADDED,
-    TAKEOVER_UPDATED,
+    TAKEOVER_UPDATED, /* of a row, some values may be KEPT as well: it is told twice, and counted */
     TAKEOVER_UNCHANGED,
     TAKEOVER_KEPT,    /* it differs here, by somebody's will: left alone */
     TAKEOVER_REFUSED, /* no name that we could keep */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* takeover_private.h - what takeover.c, takeover_read.c and takeover_tables.c share.
+/* takeover_private.h - what takeover.c, takeover_judge.c, takeover_read.c and takeover_tables.c
+ * share.
  * Floor 3 (directory, private). Threads: one. */
 #ifndef PH_DIRECTORY_TAKEOVER_PRIVATE_H
 #define PH_DIRECTORY_TAKEOVER_PRIVATE_H
@@ -30,6 +31,22 @@ struct takeover_own {
     const char *select, *insert, *update;
 };
 extern const struct takeover_own takeover_own[TAKEOVER_KINDS];
+
+/* takeover_judge.c: a row seen from all sides, and what becomes of it. */
+struct takeover_sight {
+    struct arena *m;
+    enum takeover_kind kind;
+    bool replace, exists;
+    struct str *theirs; /* judged: as it is to be written */
+    struct str ours[TAKEOVER_COLUMNS];
+    struct str last;    /* marks of what was read there the last time; .p NULL: nothing */
+    struct str upgrade; /* of import_mark.h; .p NULL: none */
+    /* judged */
+    bool writes, updated;
+    const char *kept; /* what was left alone, and why; NULL: nothing */
+};
+struct str takeover_marks(const struct takeover_sight *s); /* of theirs, before it is judged */
+void takeover_judge(struct takeover_sight *s);
 
 /* takeover.c: one row; values[0] the key, .p NULL where the source has nothing. */
 int takeover_row(struct takeover *t, enum takeover_kind k, struct str *values, struct err *err)

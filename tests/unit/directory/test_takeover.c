@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Accounts of a dump in our tables: the first run, the next ones, and what they leave alone. */
+#include "appliance/directory/rows_sql.h"
 #include "appliance/directory/takeover.h"
 #include "tests/unit/directory/scratch.h"
 
@@ -91,14 +92,18 @@ static void next_runs(void **state)
     assert_int_equal(r.counts[TAKEOVER_USER][TAKEOVER_UNCHANGED], 2);
     assert_string_equal(run(DOMAINS USERS("$5$x$z") ALIASES), "user anna@example.com updated\n");
     assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "$5$x$z");
-    /* Changed here: it stays, until the other side changes too. */
+    /* Changed here: it stays, whatever the other side does. */
     scratch_sql(&s, "UPDATE users SET crypt = '$y$new' WHERE id = 'anna@example.com'");
     scratch_sql(&s, "DELETE FROM aliases WHERE mail = 'info@example.com'");
     assert_string_equal(run(DOMAINS USERS("$5$x$z") ALIASES),
-                        "user anna@example.com left_alone: it was changed here\n"
+                        "user anna@example.com left_alone: changed here: password\n"
                         "alias info@example.com left_alone: it was removed here\n");
     assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "$y$new");
-    assert_string_equal(run(DOMAINS USERS("$5$x$a")), "user anna@example.com updated\n");
+    assert_string_equal(run(DOMAINS USERS("$5$x$a")),
+                        "user anna@example.com left_alone: changed here: password\n");
+    assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "$y$new");
+    assert_string_equal(run_as(DOMAINS USERS("$5$x$a"), false, true),
+                        "user anna@example.com updated\n");
     /* What isn't there any more stays; of tables that don't come nothing is said. */
     assert_string_equal(run(DOMAINS "INSERT INTO users (id,crypt) VALUES ('c@example.com','x')"),
                         "user c@example.com added\nuser anna@example.com gone\n"
@@ -106,13 +111,135 @@ static void next_runs(void **state)
     assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "$5$x$a");
 }
 
+#define USER(name, enabled, quota, hash)                                                           \
+    "INSERT INTO users (id, name, enabled, quota, crypt) VALUES"                                   \
+    " ('anna@example.com','" name "'," enabled ",'" quota "','" hash "');"
+#define ANNA                                                                                       \
+    value("SELECT name || '|' || enabled || '|' || quota || '|' || crypt || '|' || clear FROM "    \
+          "users")
+
+/* Both sides change: each value is that of who changed it, and of both ours. */
+static void value_by_value(void **state)
+{
+    (void)state;
+    run(USER("Anna", "1", "10M", "$5$a"));
+    scratch_sql(&s, "UPDATE users SET enabled = 0, quota = '5M', crypt = '$y$mine'");
+    assert_string_equal(run(USER("Anna B", "1", "10M", "$5$a")),
+                        "user anna@example.com updated\n"
+                        "user anna@example.com left_alone: changed here: enabled, password, "
+                        "quota\n");
+    assert_string_equal(ANNA, "Anna B|0|5M|$y$mine|");
+    assert_int_equal(r.counts[TAKEOVER_USER][TAKEOVER_UPDATED], 1);
+    assert_int_equal(r.counts[TAKEOVER_USER][TAKEOVER_KEPT], 1);
+    assert_string_equal(run(USER("Anna C", "1", "20M", "$5$b")),
+                        "user anna@example.com updated\n"
+                        "user anna@example.com left_alone: changed here: enabled, password, "
+                        "quota\n");
+    assert_string_equal(ANNA, "Anna C|0|5M|$y$mine|");
+    scratch_sql(&s, "UPDATE users SET name = 'Mine'");
+    run(USER("Anna D", "1", "20M", "$5$b"));
+    assert_string_equal(ANNA, "Mine|0|5M|$y$mine|");
+    assert_string_equal(run_as(USER("Anna D", "1", "20M", "$5$b"), false, true),
+                        "user anna@example.com updated\n");
+    assert_string_equal(ANNA, "Anna D|1|20M|$5$b|");
+    assert_string_equal(run(USER("Anna D", "0", "20M", "$5$c")), "user anna@example.com updated\n");
+    assert_string_equal(ANNA, "Anna D|0|20M|$5$c|");
+    /* As a run of before remembered it: a row as a whole. Nothing of ours is lost by that. */
+    scratch_sql(&s, "UPDATE directory_import SET digest = '0123456789abcdef0123456789abcdef"
+                    "0123456789abcdef0123456789abcdef'");
+    assert_string_equal(run(USER("Anna E", "0", "20M", "$5$c")),
+                        "user anna@example.com left_alone: changed here: name\n");
+    assert_string_equal(run(USER("Anna E", "0", "20M", "$5$d")),
+                        "user anna@example.com updated\n"
+                        "user anna@example.com left_alone: changed here: name\n");
+}
+
+static void aliases_and_removed(void **state)
+{
+    (void)state;
+    run(ALIASES);
+    scratch_sql(&s, "UPDATE aliases SET destination = 'mine@example.com' WHERE mail LIKE 'info%'");
+    scratch_sql(&s, "DELETE FROM aliases WHERE mail = '@example.net'");
+#define CHANGED                                                                                    \
+    "INSERT INTO aliases (mail, destination) VALUES ('info@example.com','x@else.example'),"        \
+    "('@example.net','@example.org');"
+    for (int i = 0; i < 2; i++)
+        assert_string_equal(run(CHANGED),
+                            "alias info@example.com left_alone: changed here: destination\n"
+                            "alias @example.net left_alone: it was removed here\n");
+    assert_string_equal(value("SELECT group_concat(destination) FROM aliases"), "mine@example.com");
+    assert_string_equal(run_as(CHANGED, false, true),
+                        "alias info@example.com updated\nalias @example.net added\n");
+    assert_string_equal(value("SELECT destination FROM aliases WHERE mail = '@example.net'"),
+                        "@example.org");
+}
+
+/* What a login does with an old hash. */
+static void upgrade(const char *old, const char *hash)
+{
+    struct rows *writer;
+    char path[128];
+    struct sql *db;
+    bool changed;
+    snprintf(path, sizeof path, "%s/directory.db", s.dir);
+    const struct sql_conf conf = {.path = path, .sync = SQL_SYNC_OFF, .busy_ms = 5000};
+    const struct rows_sql_conf ours = {.preset = "flurdy", .own = true};
+    assert_int_equal(sql_open(&conf, &db, &s.err), 0);
+    assert_int_equal(rows_sql_writer(db, &ours, &writer, &s.err), 0);
+    assert_int_equal(rows_sql_set_hash(writer, STR("anna@example.com"), str_from(old),
+                                       str_from(hash), &changed, &s.err),
+                     0);
+    assert_true(changed);
+    rows_close(&writer);
+}
+
+static void upgraded(void **state)
+{
+    (void)state;
+    run(USER("Anna", "1", "", "$5$a"));
+    upgrade("$5$a", "$y$A");
+    assert_string_equal(run(USER("Anna", "1", "", "$5$a")), "");
+    assert_string_equal(run(USER("Anna B", "1", "", "$5$a")), "user anna@example.com updated\n");
+    assert_string_equal(ANNA, "Anna B|1||$y$A|");
+    upgrade("$y$A", "$z$A"); /* there will be better ones */
+    assert_string_equal(run(USER("Anna B", "1", "", "$5$a")), "");
+    assert_string_equal(run_as(USER("Anna B", "1", "", "$5$a"), false, true), "");
+    /* There it has got another one since: that one counts. */
+    assert_string_equal(run(USER("Anna B", "1", "", "$5$b")), "user anna@example.com updated\n");
+    assert_string_equal(ANNA, "Anna B|1||$5$b|");
+    upgrade("$5$b", "$y$B");
+    /* A password that was set here is no upgrade of anything, nor is what becomes of it. */
+    scratch_sql(&s, "UPDATE users SET crypt = '$5$mine'");
+    upgrade("$5$mine", "$y$mine");
+    assert_string_equal(run(USER("Anna B", "1", "", "$5$b")),
+                        "user anna@example.com left_alone: changed here: password\n");
+    assert_string_equal(run(USER("Anna B", "1", "", "$5$c")),
+                        "user anna@example.com left_alone: changed here: password\n");
+    assert_string_equal(ANNA, "Anna B|1||$y$mine|");
+}
+
+static void upgraded_clear(void **state)
+{
+#define BERT(clear)                                                                                \
+    "INSERT INTO users (id, crypt, clear, name) VALUES ('anna@example.com','','" clear "','B');"
+    (void)state;
+    run(BERT("secret"));
+    assert_string_equal(ANNA, "B|1|||secret");
+    upgrade("{PLAIN}secret", "$y$S");
+    assert_string_equal(ANNA, "B|1||$y$S|");
+    assert_string_equal(run(BERT("secret")), "");
+    assert_string_equal(run(BERT("other")), "user anna@example.com updated\n");
+    assert_string_equal(ANNA, "B|1|||other");
+}
+
 static void made_here(void **state)
 {
     (void)state;
     run("");
     scratch_sql(&s, "INSERT INTO users (id, crypt) VALUES ('anna@example.com', 'mine')");
-    assert_string_equal(run(USERS("theirs")), "user anna@example.com left_alone: it was made here\n"
-                                              "user bert@example.com added\n");
+    assert_string_equal(run(USERS("theirs")),
+                        "user anna@example.com left_alone: made here: name, password, quota\n"
+                        "user bert@example.com added\n");
     assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "mine");
     assert_string_equal(run_as(USERS("theirs"), false, true), "user anna@example.com updated\n");
     assert_string_equal(value("SELECT crypt FROM users WHERE id = 'anna@example.com'"), "theirs");
@@ -210,8 +337,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(first_run),    TEST(next_runs),       TEST(made_here), TEST(dry_run),
-        TEST(refused_rows), TEST(of_postfixadmin), TEST(many_rows), TEST(not_into_others),
+        TEST(value_by_value), TEST(aliases_and_removed), TEST(upgraded),  TEST(upgraded_clear),
+        TEST(first_run),      TEST(next_runs),           TEST(made_here), TEST(dry_run),
+        TEST(refused_rows),   TEST(of_postfixadmin),     TEST(many_rows), TEST(not_into_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
