@@ -25,7 +25,8 @@ void directory_failure(struct err *err, const char *what)
 {
     if (err->kind == ERR_PERM)
         return;
-    log_error(&directory_log, "lookup_failed", L_Z("what", what), L_Z("error", err->text));
+    if (err->why != ERR_WHY_DAMAGED) /* that was told when it was found, once */
+        log_error(&directory_log, "lookup_failed", L_Z("what", what), L_Z("error", err->text));
     err->kind = ERR_TEMP;
 }
 
@@ -224,7 +225,7 @@ static void lookup_run(struct job *j, void *worker)
             r = resolve_address(&src, &op->limits, op->work.m, op->address, &op->result, &op->err);
     }
     op->failed = r < 0;
-    worker_end(worker, r < 0 && op->err.kind != ERR_PERM);
+    worker_end(worker, r < 0 && op->err.kind != ERR_PERM && op->err.why != ERR_WHY_DAMAGED);
 }
 
 static void lookup_done(struct job *j)

@@ -357,6 +357,16 @@ static int fall_back(struct walk *w, struct str address, struct err *err)
     return user.n ? take_account(w, user, false, err) : 0;
 }
 
+static int check_gaps(const struct walk *w, struct str address, struct err *err)
+{
+    struct str local, domain;
+    address_split(address, &local, &domain);
+    if (!w->src->gaps || !w->src->gaps(w->src->ctx, domain))
+        return 0;
+    return ERR_WHY(err, ERR_TEMP, ERR_WHY_DAMAGED, "not all of " STR_FMT " could be read",
+                   STR_ARG(str_take(domain, 100)));
+}
+
 static int walk_from(struct walk *w, struct str address, struct err *err)
 {
     struct resolve_result *r = w->out;
@@ -373,6 +383,8 @@ static int walk_from(struct walk *w, struct str address, struct err *err)
     else if (r->loop)
         return ERR(err, ERR_PERM, "the aliases of " STR_FMT " run in a loop",
                    STR_ARG(str_take(address, 100)));
+    else if (!r->closed)
+        return check_gaps(w, address, err);
     return 0;
 }
 

@@ -29,6 +29,8 @@ struct resolve_source { /* 0, or -1: err. Addresses and domains are asked folded
      * address itself only; and is an address in a domain of others to be taken in for them? */
     int (*moved)(void *ctx, struct arena *m, struct str address, struct str *out, struct err *err);
     int (*relayed)(void *ctx, struct str address, bool *relayed_out, struct err *err);
+    /* May be NULL. Not all of this domain could be read: what isn't found there isn't unknown. */
+    bool (*gaps)(void *ctx, struct str domain);
     /* What the account may, and where its mail goes; NULL: all do what is usual. */
     int (*options)(void *options_ctx, struct arena *m, struct str account,
                    struct directory_options *out, struct err *err);
@@ -53,8 +55,9 @@ struct resolve_result {
                             are others */
     bool loop; /* an alias led back to one it came from; an error only if nothing else was found */
 };
-/* address: as the client wrote it. Memory from m. -1: the source's err, or ERR_PERM for an alias
- * loop (WHY_OTHER) and for too many or too deep (WHY_LIMIT). */
+/* address: as the client wrote it. Memory from m. -1: the source's err, ERR_TEMP (WHY_DAMAGED) for
+ * what isn't found where there are gaps, or ERR_PERM for an alias loop (WHY_OTHER) and for too many
+ * or too deep (WHY_LIMIT). */
 int resolve_address(const struct resolve_source *src, const struct resolve_limits *limits,
                     struct arena *m, struct str address, struct resolve_result *out,
                     struct err *err) __attribute__((warn_unused_result));

@@ -78,6 +78,11 @@ int rows_relayed(struct rows *r, struct str address, bool *relayed_out, struct e
     return r->kind->relayed ? r->kind->relayed(r, address, relayed_out, err) : 0;
 }
 
+bool rows_gaps(struct rows *r, struct str domain)
+{
+    return r->kind->gaps && r->kind->gaps(r, domain);
+}
+
 static int source_hosted(void *ctx, struct str domain, bool *hosted_out, struct err *err)
 {
     return rows_hosted(ctx, domain, hosted_out, err);
@@ -112,6 +117,11 @@ static int source_relayed(void *ctx, struct str address, bool *relayed_out, stru
     return rows_relayed(ctx, address, relayed_out, err);
 }
 
+static bool source_gaps(void *ctx, struct str domain)
+{
+    return rows_gaps(ctx, domain);
+}
+
 struct resolve_source rows_source(struct rows *r)
 {
     return (struct resolve_source){.ctx = r,
@@ -121,5 +131,6 @@ struct resolve_source rows_source(struct rows *r)
                                    .first_domain = source_first_domain,
                                    .first_user = source_first_user,
                                    .moved = source_moved,
-                                   .relayed = source_relayed};
+                                   .relayed = source_relayed,
+                                   .gaps = source_gaps};
 }

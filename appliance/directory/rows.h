@@ -39,6 +39,7 @@ struct rows_kind {
     int (*moved)(struct rows *r, struct arena *m, struct str address, struct str *out,
                  struct err *err);
     int (*relayed)(struct rows *r, struct str address, bool *relayed_out, struct err *err);
+    bool (*gaps)(struct rows *r, struct str domain);
 };
 struct rows {
     const struct rows_kind *kind;
@@ -74,5 +75,7 @@ int rows_moved(struct rows *r, struct arena *m, struct str address, struct str *
 /* Is the address in a domain that is taken in for another host, which we back up? */
 int rows_relayed(struct rows *r, struct str address, bool *relayed_out, struct err *err)
     __attribute__((warn_unused_result));
+/* Could not all of this domain be read? Then what isn't found there isn't unknown. */
+bool rows_gaps(struct rows *r, struct str domain);
 struct resolve_source rows_source(struct rows *r);
 #endif

@@ -70,15 +70,16 @@ static int read_conf(struct rows_from *s, const struct directory_conf *conf, str
     bool may_upgrade = s->kind == DIRECTORY_FROM_OWN;
     s->own = keep_server(s, conf->database);
     s->origin = keep(s, conf->origin);
-    s->folder = keep(s, conf->folder);
     s->uid_min = (uint64_t)conf->uid_min;
     s->uid_max = (uint64_t)conf->uid_max;
     if (s->kind == DIRECTORY_FROM_MYSQL && read_mysql(s, conf, err) < 0)
         return -1;
-    if (s->kind == DIRECTORY_FROM_FILES && (!s->folder || s->folder[0] != '/'))
+    if (s->kind == DIRECTORY_FROM_FILES && (!conf->folder || conf->folder[0] != '/'))
         return ERR(err, ERR_PERM,
                    "directory.folder is the full name of the folder with passwd/ "
                    "and aliases/");
+    if (s->kind == DIRECTORY_FROM_FILES)
+        s->files = rows_files_shared_new(conf->folder);
     if (s->kind == DIRECTORY_FROM_SYSTEM && !s->origin)
         return ERR(err, ERR_PERM, "the users of the system are in the domain main.origin: set it");
     if (s->changes.database)
@@ -117,6 +118,7 @@ void rows_from_free(struct rows_from **s)
 {
     if (!*s)
         return;
+    rows_files_shared_free(&(*s)->files);
     arena_free(&(*s)->m);
     mem_free(*s);
     *s = NULL;
@@ -148,8 +150,10 @@ int rows_from_open(const struct rows_from *s, struct rows **out, struct err *err
 {
     struct sql *db;
     *out = NULL;
-    if (s->kind == DIRECTORY_FROM_FILES)
-        return rows_files_new(s->folder, out, err);
+    if (s->kind == DIRECTORY_FROM_FILES) {
+        *out = rows_files_new(s->files);
+        return 0;
+    }
     if (s->kind == DIRECTORY_FROM_SYSTEM)
         return rows_system_new(s->origin, s->uid_min, s->uid_max, out, err);
     if ((s->kind == DIRECTORY_FROM_MYSQL

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* rows_from.h - which source of rows the settings name, and opening it.
- * Floor 3 (directory, private). Threads: made and freed by one; immutable in between, so any. */
+ * Floor 3 (directory, private). Threads: made and freed by one; immutable in between (`files` has a
+ * lock), so any. */
 #ifndef PH_DIRECTORY_ROWS_FROM_H
 #define PH_DIRECTORY_ROWS_FROM_H
 #include "appliance/directory/directory.h"
@@ -15,7 +16,8 @@ struct rows_from {
     struct sql_server lookups;    /* DIRECTORY_FROM_MYSQL */
     struct sql_server changes;    /* database NULL: nothing may be changed */
     struct rows_sql_conf sql;
-    const char *folder, *origin; /* DIRECTORY_FROM_FILES; _SYSTEM */
+    struct rows_files_shared *files; /* DIRECTORY_FROM_FILES */
+    const char *origin;              /* _SYSTEM */
     uint64_t uid_min, uid_max;
     bool as_is;    /* for who only reads: makes no tables */
     bool upgrades; /* hashes of old schemes are replaced after a login */

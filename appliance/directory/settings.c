@@ -88,7 +88,8 @@ const struct ph_setting directory_settings[] = {
                "Replace a password hash of an old scheme by yescrypt at the next login. auto: in our own tables, not in those of "
                "others, whose programs may not read it."),
     PH_SETTING(TEXT, directory_conf, folder, 0, "", 0, 0,
-               "files: the folder with passwd/ and aliases/. Changes count within a second."),
+               "files: the folder with passwd/ and aliases/. Changes count within a second. While a line can't be read, all stays as it was "
+               "before; at a start that line is left out, and mail for names that aren't found in its domain waits."),
     PH_SETTING(INT, directory_conf, uid_min, 0, "1000", 0, 4294967294,
                "system: the lowest uid of a user who gets mail."),
     PH_SETTING(INT, directory_conf, uid_max, 0, "59999", 0, 4294967294,

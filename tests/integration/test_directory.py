@@ -7,6 +7,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -319,6 +320,13 @@ def test_flat_files():
         assert site.rcpt("bert@example.com")[0] == 250
         wait_for(lambda: "files_broken" in site.log(), "the warning")
         assert site.rcpt("dora@example.com")[0] == 250
+        os.kill(site.pid, signal.SIGTERM)
+        assert site.wait_end() == 0
+        site.begin()  # what was known is gone: the other lines count, and what isn't in them waits
+        assert site.rcpt("bert@example.com")[0] == 250
+        assert site.login("anna@example.com", "anna-pass") is True
+        assert site.rcpt("nobody@example.com")[0] == 451
+        assert site.log().count("line_left_out") == 1 and "lookup_failed" not in site.log()
     finally:
         site.stop()
 
