@@ -54,6 +54,7 @@ static const char *code_of(const struct err *err)
     case ERR_WHY_DAMAGED:
         return "CORRUPTION";
     case ERR_WHY_UNKNOWN:   /* whether it happened */
+    case ERR_WHY_CHARSET:   /* of tables of others */
     case ERR_WHY_UNTRUSTED: /* of connections to others */
     case ERR_WHY_OTHER:
         break;

@@ -28,7 +28,8 @@ enum err_why {
     ERR_WHY_CANCELLED, /* stopped before it ran */
     ERR_WHY_UNTRUSTED, /* a peer's certificate isn't what was demanded */
     ERR_WHY_DAMAGED,   /* what is stored can't be had any more; other things can */
-    ERR_WHY_UNKNOWN    /* it may have happened: the answer was lost */
+    ERR_WHY_UNKNOWN,   /* it may have happened: the answer was lost */
+    ERR_WHY_CHARSET    /* a text isn't in the character set of what it is compared with */
 };
 struct err {
     enum err_kind kind;

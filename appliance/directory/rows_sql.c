@@ -23,7 +23,17 @@ static struct rows_sql *sql_of(struct rows *r)
     return CONTAINER_OF(r, struct rows_sql, rows);
 }
 
-/* Prepares, binds and steps: 1 row, 0 none, -1. The caller resets unless -1. */
+/* Visible ASCII: the same in every character set, and to every collation but for its case. */
+static bool is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
+            return false;
+    return true;
+}
+
+/* Prepares, binds and steps: 1 row, 0 none, -1. The caller resets unless -1. Tables whose character
+ * set lacks a letter of the name don't have it: that is no failure of theirs. */
 static int ask_with(struct sql *db, struct arena *scratch, const struct rows_query *q,
                     const struct rows_values *v, struct sql_stmt **st_out, struct err *err)
 {
@@ -33,9 +43,10 @@ static int ask_with(struct sql *db, struct arena *scratch, const struct rows_que
     for (unsigned i = 0; i < q->n; i++)
         sql_bind_text(*st_out, (int)i + 1, rows_query_value(scratch, q->params[i], v));
     int r = sql_step(*st_out, err);
-    if (r < 0)
-        sql_reset(*st_out);
-    return r;
+    if (r >= 0)
+        return r;
+    sql_reset(*st_out);
+    return err->why == ERR_WHY_CHARSET && !is_plain(v->address) ? 0 : -1;
 }
 
 static int ask(struct rows *r, enum rows_ask which, struct str address, struct str domain,

@@ -4,7 +4,8 @@
  * is told by a preset, query by query, and by queries of the settings, which replace the preset's.
  * Of each query the preset has variants; the first that the database can prepare counts, so a
  * missing column or an optional table (or one that our user may not read) is found out when it is
- * opened. Nothing is changed but by rows_sql_set_hash(). */
+ * opened. Nothing is changed but by rows_sql_set_hash(). A name with letters that the tables'
+ * character set lacks is not found. */
 #ifndef PH_DIRECTORY_ROWS_SQL_H
 #define PH_DIRECTORY_ROWS_SQL_H
 #include "appliance/directory/rows.h"

@@ -33,6 +33,9 @@ static const struct meaning meanings[] = {
     {1210, ERR_BUG, ERR_WHY_OTHER},     /* arguments */
     {1213, ERR_TEMP, ERR_WHY_BUSY},     /* deadlock */
     {1264, ERR_BUG, ERR_WHY_OTHER},     /* number out of range */
+    {1267, ERR_TEMP, ERR_WHY_CHARSET},  /* collations of two operands, */
+    {1270, ERR_TEMP, ERR_WHY_CHARSET},  /* of three, */
+    {1271, ERR_TEMP, ERR_WHY_CHARSET},  /* of many */
     {1292, ERR_BUG, ERR_WHY_OTHER},     /* wrong value */
     {1305, ERR_BUG, ERR_WHY_OTHER},     /* no such savepoint */
     {1364, ERR_BUG, ERR_WHY_OTHER},     /* no default value */
@@ -46,6 +49,8 @@ static const struct meaning meanings[] = {
     {2031, ERR_BUG, ERR_WHY_OTHER},     /* parameter missing */
     {2034, ERR_BUG, ERR_WHY_OTHER},     /* parameter number */
     {3572, ERR_TEMP, ERR_WHY_BUSY},     /* NOWAIT */
+    {3854, ERR_TEMP, ERR_WHY_CHARSET},  /* a text can't be converted, */
+    {3988, ERR_TEMP, ERR_WHY_CHARSET},  /* nor a parameter */
 };
 
 bool mysql_code_is_loss(unsigned code)

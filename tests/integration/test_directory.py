@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """Where accounts come from: another mail system's database in place, and what happens while it is away; flat files."""
+import base64
 import contextlib
 import imaplib
 import os
@@ -123,6 +124,22 @@ def serve_mail(site):
     assert site.rcpt("missing@example.com")[0] == 550
     assert site.rcpt("x@elsewhere.example")[0] == 550
     assert site.rcpt("anybody@backed.example")[0] == 250  # we are its backup: taken, and passed on
+
+
+def test_letters_that_tables_lack(database):
+    """Of tables in latin1 the server refuses to compare what isn't in latin1: nobody has such a name there."""
+    fresh(database, "flurdy", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    with a_site(source="mysql", url="mysql://reader:read%%27er@127.0.0.1:%d/flurdy" % database.port) as site:
+        for name in ("\u0436@example.com", "\U0001f600@example.com", "\u0436+tag@example.com"):
+            with site.smtp() as client:
+                client.ehlo()
+                assert client.docmd("MAIL FROM:<a@b.example> SMTPUTF8")[0] == 250
+                client.sock.sendall(b"RCPT TO:<%s>\r\n" % name.encode())
+                assert client.getreply()[0] == 550, name
+            with smtplib.SMTP_SSL("localhost", site.ports["submissions"], context=site.tls_context(), timeout=WAIT) as client:
+                client.ehlo()
+                assert client.docmd("AUTH PLAIN " + base64.b64encode(b"\0%s\0anna-pass" % name.encode()).decode())[0] == 535, name
+        assert "lookup_failed" not in site.log()
 
 
 def test_flurdy_in_place(database):
