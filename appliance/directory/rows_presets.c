@@ -27,7 +27,7 @@ static const char *const flurdy[ROWS_ASKS][VARIANTS] = {
     [ROWS_DOMAIN] = {"SELECT transport FROM domains WHERE domain = %d AND enabled = 1",
                      "SELECT '' FROM domains WHERE domain = %d AND enabled = 1"},
     [ROWS_USER] = {"SELECT id FROM users WHERE id = %s AND enabled = 1"},
-    [ROWS_ALIAS] = {"SELECT destination FROM aliases WHERE mail = %s AND enabled = 1"},
+    [ROWS_ALIAS] = {"SELECT destination, mail FROM aliases WHERE mail = %s AND enabled = 1"},
     [ROWS_LOGIN] = {"SELECT CASE WHEN crypt <> '' THEN crypt WHEN clear <> '' THEN '{PLAIN}' || clear"
                     " ELSE '' END, quota, id FROM users WHERE id = %s AND enabled = 1",
                     "SELECT CASE WHEN crypt <> '' THEN crypt WHEN clear <> '' THEN '{PLAIN}' || clear"
@@ -55,10 +55,10 @@ static const char *const postfixadmin[ROWS_ASKS][VARIANTS] = {
     [ROWS_DOMAIN] = {"SELECT transport FROM domain WHERE domain = %d AND active = 1 AND backupmx = 0",
                      "SELECT '' FROM domain WHERE domain = %d AND active = 1"},
     [ROWS_USER] = {"SELECT username FROM mailbox WHERE username = %s AND active = 1"},
-    [ROWS_ALIAS] = {"SELECT goto FROM alias WHERE address = %s AND active = 1 UNION ALL"
-                    " SELECT '@' || target_domain FROM alias_domain"
+    [ROWS_ALIAS] = {"SELECT goto, address FROM alias WHERE address = %s AND active = 1 UNION ALL"
+                    " SELECT '@' || target_domain, '@' || alias_domain FROM alias_domain"
                     " WHERE %u = '' AND alias_domain = %d AND active = 1",
-                    "SELECT goto FROM alias WHERE address = %s AND active = 1"},
+                    "SELECT goto, address FROM alias WHERE address = %s AND active = 1"},
     [ROWS_LOGIN] = {"SELECT password, quota, username FROM mailbox WHERE username = %s AND active = 1"},
     [ROWS_DOMAINS] = {"SELECT domain FROM domain WHERE active = 1 AND backupmx = 0 AND domain <> 'ALL'"
                       " ORDER BY created, domain LIMIT 2",

@@ -15,7 +15,7 @@ struct rows_sql {
     bool notes;                /* our own tables */
     struct arena *m, *scratch; /* scratch: the values of the query that runs */
     struct rows_query queries[ROWS_ASKS];
-    bool tells_address[ROWS_ASKS]; /* in its row: who has written the query knows what it selects */
+    bool tells_address[ROWS_ASKS]; /* in its row; else it may */
 };
 
 static struct rows_sql *sql_of(struct rows *r)
@@ -59,19 +59,40 @@ static int ask(struct rows *r, enum rows_ask which, struct str address, struct s
     return ask_with(s->db, s->scratch, &s->queries[which], &v, st_out, err);
 }
 
-/* A database that takes letters for equal that aren't (collations do, for accents) may answer with
- * another's row. */
-static bool is_other(struct rows *r, enum rows_ask which, struct str told, struct str asked)
+/* As the directory keys it. A database compares without the spaces at the end. */
+static bool is_same(struct str told, struct str asked)
 {
     struct buf folded;
     struct err err;
-    if (!sql_of(r)->tells_address[which] || !told.n || str_ieq(told, asked))
-        return false;
+    told = str_trim(told);
+    if (str_ieq(told, asked))
+        return true;
     buf_init(&folded, 4 * told.n + 16);
     bool same =
         told.n <= 1000 && address_fold(told, &folded, &err) == 0 && str_eq(buf_str(&folded), asked);
     buf_fini(&folded);
-    return !same;
+    return same;
+}
+
+/* A database that takes letters for equal that aren't (collations do, for accents) may answer with
+ * another's row. col: where a preset tells the address. A query of the settings may tell it there,
+ * or what is before its "@"; when it doesn't, a name in plain ASCII is believed. */
+static bool is_other(struct rows *r, enum rows_ask which, struct sql_stmt *st, int col,
+                     struct str asked)
+{
+    struct rows_sql *s = sql_of(r);
+    struct str told = sql_text(st, col), local, domain;
+    size_t at;
+    if (s->tells_address[which])
+        return told.n && !is_same(told, asked);
+    address_split(asked, &local, &domain);
+    bool whole = str_chr(told, '@', &at);
+    if (told.n && is_same(whole ? told
+                                : arena_printf(s->scratch, STR_FMT "@" STR_FMT, STR_ARG(told),
+                                               STR_ARG(domain)),
+                          asked))
+        return false;
+    return !is_plain(asked) || (whole && !is_plain(str_trim(told)));
 }
 
 static int sql_rows_hosted(struct rows *r, struct str domain, bool *hosted_out, struct err *err)
@@ -95,17 +116,19 @@ static int sql_rows_user(struct rows *r, struct str address, bool *found_out, st
     int rc = ask(r, ROWS_USER, address, STR_NULL, &st, err);
     if (rc < 0)
         return -1;
-    *found_out = rc == 1 && !is_other(r, ROWS_USER, sql_text(st, 0), address);
+    *found_out = rc == 1 && !is_other(r, ROWS_USER, st, 0, address);
     sql_reset(st);
     return 0;
 }
 
-/* Several rows are one list. */
+/* Several rows are one list. Queries of the settings needn't tell whose it is: nobody gets an
+ * account by an alias. */
 static int sql_rows_alias(struct rows *r, struct arena *m, struct str address, struct str *out,
                           struct err *err)
 {
     struct sql_stmt *st;
     struct buf list;
+    bool tells = sql_of(r)->tells_address[ROWS_ALIAS], found = false;
     int rc = ask(r, ROWS_ALIAS, address, STR_NULL, &st, err);
     if (rc <= 0) {
         if (rc == 0)
@@ -114,13 +137,16 @@ static int sql_rows_alias(struct rows *r, struct arena *m, struct str address, s
     }
     buf_init(&list, DESTINATION_MAX);
     for (; rc == 1; rc = sql_step(st, err)) {
+        if (tells && is_other(r, ROWS_ALIAS, st, 1, address))
+            continue;
+        found = true;
         if (list.n)
             buf_add_char(&list, ',');
         buf_add_str(&list, sql_text(st, 0));
     }
     if (rc == 0 && !buf_ok(&list))
         rc = ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "the address has too many destinations");
-    if (rc == 0)
+    if (rc == 0 && found)
         *out = arena_str(m, buf_str(&list));
     buf_fini(&list);
     sql_reset(st);
@@ -175,7 +201,7 @@ static int sql_rows_login(struct rows *r, struct arena *m, struct str address,
     rc = ask(r, ROWS_LOGIN, address, STR_NULL, &st, err);
     if (rc < 0)
         return -1;
-    if (rc == 1 && !is_other(r, ROWS_LOGIN, sql_text(st, 2), address)) {
+    if (rc == 1 && !is_other(r, ROWS_LOGIN, st, 2, address)) {
         out->found = true;
         out->stored = arena_str(m, sql_text(st, 0));
         out->quota_bytes = schema_quota(sql_text(st, 1));

@@ -5,7 +5,8 @@
  * Of each query the preset has variants; the first that the database can prepare counts, so a
  * missing column or an optional table (or one that our user may not read) is found out when it is
  * opened. Nothing is changed but by rows_sql_set_hash(). A name with letters that the tables'
- * character set lacks is not found. */
+ * character set lacks is not found. Nor is one outside plain ASCII by a query that doesn't tell the
+ * address (or what is before its "@"): collations take "à" for "a", and that is another account. */
 #ifndef PH_DIRECTORY_ROWS_SQL_H
 #define PH_DIRECTORY_ROWS_SQL_H
 #include "appliance/directory/rows.h"
@@ -13,9 +14,10 @@
 
 enum rows_ask {
     ROWS_DOMAIN,      /* %d: its transport, when it is enabled */
-    ROWS_USER,        /* %s: a row when it is enabled; the presets tell the address */
-    ROWS_ALIAS,       /* %s: destinations, in one row or several */
-    ROWS_LOGIN,       /* %s: hash, quota (and in presets the address) of an enabled user */
+    ROWS_USER,        /* %s: a row when it is enabled; the first column may be the address */
+    ROWS_ALIAS,       /* %s: destinations, in one row or several; in presets the address */
+    ROWS_LOGIN,       /* %s: hash, quota, and if there is a third column the address of an enabled
+                       * user */
     ROWS_DOMAINS,     /* names of the enabled domains, the first one first */
     ROWS_DOMAIN_USER, /* %d: the first address of it, by name */
     ROWS_USERS,       /* the addresses of all enabled users */

@@ -63,11 +63,13 @@ const struct ph_setting directory_settings[] = {
                "mysql: replaces the preset's query. A row when domain %d is hosted, with its transport (may be ''). In queries %s "
                "is the address, %u what is before its @, %d its domain; they become bound parameters, in quotes or not."),
     PH_SETTING(TEXT, directory_conf, query_user, 0, "", 0, 0,
-               "mysql: a row when user %s exists."),
+               "mysql: a row when user %s exists. Its first column is the address as it is stored, or what is before its @; without it (SELECT 1) "
+               "names outside ASCII don't exist, since the database may take another's letters for theirs."),
     PH_SETTING(TEXT, directory_conf, query_alias, 0, "", 0, 0,
                "mysql: the destinations of alias %s, separated by commas or in several rows. A catch-all is asked for as @domain."),
     PH_SETTING(TEXT, directory_conf, query_login, 0, "", 0, 0,
-               "mysql: password hash and quota (may be '') of user %s."),
+               "mysql: password hash and quota (may be '') of user %s, and the address as it is stored (or what is before its @), as for "
+               "query_user."),
     PH_SETTING(TEXT, directory_conf, query_domains, 0, "", 0, 0,
                "mysql: the hosted domains, the first one first; two rows are enough."),
     PH_SETTING(TEXT, directory_conf, query_domain_user, 0, "", 0, 0,

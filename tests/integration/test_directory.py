@@ -142,6 +142,28 @@ def test_letters_that_tables_lack(database):
         assert "lookup_failed" not in site.log()
 
 
+def test_look_alikes(database):
+    """A collation takes accents for nothing: such a name is another's all the same, without an account and without its mail."""
+    fresh(database, "flurdy", flurdy.flurdy(), flurdy.FLURDY_TABLES)
+    fresh(database, "pfa", flurdy.postfixadmin(), flurdy.POSTFIXADMIN_TABLES)
+    url = "mysql://reader:read%%%%27er@127.0.0.1:%d/%%s" % database.port
+    own = {"query_user": "SELECT 1 FROM users WHERE id = %s AND enabled = 1",
+           "query_login": "SELECT crypt, '' FROM users WHERE id = '%u@%d' AND enabled = 1"}
+    for settings in ({"url": url % "flurdy"}, {"url": url % "pfa", "preset": "postfixadmin"}, {"url": url % "flurdy", **own}):
+        with a_site(source="mysql", **settings) as site:
+            assert site.rcpt("anna@example.com")[0] == 250 and site.login("anna@example.com", "anna-pass") is True
+            for name in ("ann\u00e0@example.com", "\u00e0nna@example.com"):
+                with site.smtp() as client:
+                    client.ehlo()
+                    assert client.docmd("MAIL FROM:<a@b.example> SMTPUTF8")[0] == 250
+                    client.sock.sendall(b"RCPT TO:<%s>\r\n" % name.encode())
+                    assert client.getreply()[0] == 550, (name, settings)
+                with smtplib.SMTP_SSL("localhost", site.ports["submissions"], context=site.tls_context(), timeout=WAIT) as client:
+                    client.ehlo()
+                    words = "AUTH PLAIN " + base64.b64encode(b"\0%s\0anna-pass" % name.encode()).decode()
+                    assert client.docmd(words)[0] == 535, (name, settings)
+
+
 def test_flurdy_in_place(database):
     before = fresh(database, "flurdy", flurdy.flurdy(), flurdy.FLURDY_TABLES)
     url = "mysql://reader@127.0.0.1:%d/flurdy" % database.port

@@ -98,6 +98,13 @@ static const char *users(void)
 
 /* ---- tables */
 
+static void drop(const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", s.dir, name);
+    unlink(path);
+}
+
 static struct sql *connect_to(const char *schema)
 {
     char path[128];
@@ -271,6 +278,68 @@ static void own_queries(void **state)
     assert_string_equal(users(), "y@a.example ");
 }
 
+/* As a collation of a server does it: what differs in accents and case alone is equal. */
+#define ALIKE(a, b) "replace(lower(" a "), 'à', 'a') = replace(lower(" b "), 'à', 'a')"
+
+static void look_alikes(const char *query_user, const char *query_login)
+{
+    struct rows_sql_conf conf = {.preset = "flurdy"};
+    conf.queries[ROWS_DOMAIN] = "SELECT '' FROM d WHERE name = %d";
+    conf.queries[ROWS_USER] = query_user;
+    conf.queries[ROWS_LOGIN] = query_login;
+    if (rows)
+        rows_close(&rows);
+    drop("directory.db");
+    assert_int_equal(open_tables("CREATE TABLE d (name TEXT); INSERT INTO d VALUES ('a.example');"
+                                 "CREATE TABLE domains (domain TEXT, enabled INT);"
+                                 "CREATE TABLE users (id TEXT, enabled INT);" ALIASES
+                                 "CREATE TABLE u (local TEXT, domain TEXT, hash TEXT);"
+                                 "INSERT INTO u VALUES ('Anna', 'a.example', 'x'),"
+                                 " ('bàrt', 'a.example', 'y')",
+                                 &conf),
+                     0);
+    assert_true(user("anna@a.example"));
+    assert_string_equal(login("anna@a.example"), "x 0");
+    assert_false(user("annà@a.example") || user("ànnà@a.example"));
+    assert_string_equal(login("annà@a.example"), "-");
+}
+
+#define OF_U " FROM u WHERE " ALIKE("local", "%u") " AND domain = %d"
+static void others_rows(void **state)
+{
+    (void)state;
+    look_alikes("SELECT 1" OF_U, "SELECT hash, ''" OF_U);
+    assert_false(user("bàrt@a.example")); /* nothing tells that it is him */
+    assert_string_equal(login("bàrt@a.example"), "-");
+    look_alikes("SELECT local" OF_U, "SELECT hash, '', local" OF_U);
+    assert_true(user("bàrt@a.example"));
+    assert_string_equal(login("bàrt@a.example"), "y 0");
+    look_alikes("SELECT local || '@' || domain" OF_U,
+                "SELECT hash, '', local || '@' || domain" OF_U);
+    assert_true(user("bàrt@a.example"));
+    assert_string_equal(login("bàrt@a.example"), "y 0");
+    assert_false(user("bart@a.example"));
+    assert_string_equal(login("bart@a.example"), "-");
+    /* Something else of the row proves nothing, and does no harm. */
+    look_alikes("SELECT '/mail/' || local || '@' || domain" OF_U, "SELECT hash, '', 7" OF_U);
+    assert_false(user("bàrt@a.example"));
+    assert_string_equal(login("bàrt@a.example"), "-");
+}
+
+static void others_aliases(void **state)
+{
+    static const struct rows_sql_conf conf = {.preset = "flurdy"};
+    (void)state;
+    assert_int_equal(open_tables(DOMAINS
+                                 "CREATE TABLE users (id TEXT, crypt TEXT, enabled INT);"
+                                 "CREATE TABLE aliases (mail TEXT COLLATE RTRIM, destination TEXT,"
+                                 " enabled INT);"
+                                 "INSERT INTO aliases VALUES ('x@a.example ', 'y@a.example', 1)",
+                                 &conf),
+                     0);
+    assert_string_equal(alias("x@a.example"), "y@a.example"); /* as on a server: PAD SPACE */
+}
+
 static void changing_a_hash(void **state)
 {
     static const struct rows_sql_conf conf = {.preset = "flurdy"};
@@ -319,13 +388,6 @@ static void folder(const char *name, bool make)
     char path[200];
     snprintf(path, sizeof path, "%s/%s", s.dir, name);
     assert_int_equal(make ? mkdir(path, 0700) : rmdir(path), 0);
-}
-
-static void drop(const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", s.dir, name);
-    unlink(path);
 }
 
 static struct rows_files_shared *shared;
@@ -538,9 +600,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(flurdy),        TEST(flurdy_variants), TEST(no_such_tables), TEST(postfixadmin),
-        TEST(own_queries),   TEST(changing_a_hash), TEST(files),          TEST(broken_at_the_start),
-        TEST(changed_files), TEST(no_folder),       TEST(the_system),
+        TEST(flurdy),      TEST(flurdy_variants),     TEST(no_such_tables), TEST(postfixadmin),
+        TEST(own_queries), TEST(others_rows),         TEST(others_aliases), TEST(changing_a_hash),
+        TEST(files),       TEST(broken_at_the_start), TEST(changed_files),  TEST(no_folder),
+        TEST(the_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
