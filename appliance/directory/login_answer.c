@@ -6,6 +6,7 @@
 #include "appliance/directory/login.h"
 #include <openssl/crypto.h>
 
+enum { STEPS_MAX = 4, STEPS_KEPT_MS = 10 * 60 * 1000 };
 enum { CHALLENGE_MS = 20 }; /* only rows are read for SCRAM's first step: the same few, for all */
 
 void login_free(struct login *op)
@@ -56,13 +57,30 @@ uint64_t login_due(uint64_t began_ms, uint64_t now_ms, uint64_t step_ms)
     return began_ms + (took / step_ms + (took % step_ms || !took)) * step_ms;
 }
 
+/* Where a hash took longer than a step, all refusals do for a while: else they would tell whose
+ * hash that was. Not without end: what waits behind many others has no bound. */
+static uint64_t same_for_all(struct directory *d, const struct login *op, uint64_t due,
+                             uint64_t now)
+{
+    uint64_t steps = d->refusal_ms ? (due - op->began_ms) / d->refusal_ms : 0;
+    if (steps > 1 && (steps >= d->refusal_steps || now >= d->refusal_until_ms)) {
+        d->refusal_steps = steps < STEPS_MAX ? steps : STEPS_MAX;
+        d->refusal_until_ms = now + STEPS_KEPT_MS;
+    }
+    bool more = steps < d->refusal_steps && now < d->refusal_until_ms;
+    return more ? op->began_ms + d->refusal_steps * d->refusal_ms : due;
+}
+
 void login_answer(struct login *op)
 {
     struct directory *d = op->d;
     uint64_t step = d->refusal_ms, now = loop_now_ms(d->loop);
-    if (op->kind == LOGIN_SCRAM && !op->proving && step > CHALLENGE_MS)
+    bool challenge = op->kind == LOGIN_SCRAM && !op->proving;
+    if (challenge && step > CHALLENGE_MS)
         step = CHALLENGE_MS;
     op->due_ms = login_due(op->began_ms, clock_mono_ms(), step);
+    if (!challenge && !op->ok && !op->failed)
+        op->due_ms = same_for_all(d, op, op->due_ms, now);
     /* A directory that is closed has nobody left who could learn from it. */
     if (op->ok || op->failed || op->due_ms <= now || !d->rows) {
         tell(op);

@@ -28,8 +28,8 @@ struct directory {
     unsigned scram_iterations;
     bool scram_verifiers;
     struct loop *loop;
-    uint64_t refusal_ms;
-    struct list held; /* logins that are answered later: login_answer.c */
+    uint64_t refusal_ms, refusal_steps, refusal_until_ms; /* login_answer.c */
+    struct list held;                                     /* logins that are answered later */
     struct resolve_limits limits;
     char *origin, *postmaster;
     struct rows_from *source;

@@ -32,7 +32,7 @@ const struct ph_setting directory_settings[] = {
                "0: nobody does."),
     PH_SETTING(TIME, directory_conf, refusal_time, 0, "500ms", 10, 10000,
                "A failed login is answered so long after it came, or twice as long and so on: more than any hash takes, so that the "
-               "time doesn't tell which users there are. Other delays are counted from the same moment."),
+               "time doesn't tell which users there are. When one has taken longer, all take as long for ten minutes. Other delays are counted from the same moment."),
     PH_SETTING(BOOL, directory_conf, scram_verifiers, 0, "yes", 0, 0,
                "Keep what SCRAM-SHA-256 needs of each password, beside its hash: made when the password is set, or at a login "
                "that sends it."),

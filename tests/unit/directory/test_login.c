@@ -616,7 +616,15 @@ static void refusals(void **state)
     expect_refusal("karl@example.com", "", 0, REFUSAL_MS);
     expect_refusal("six@example.com", "wrong", 1, REFUSAL_MS);
     expect_refusal("six@example.com", "wrong", REFUSAL_MS - 1, REFUSAL_MS);
+    /* One that took longer isn't told from the others by that. */
     expect_refusal("six@example.com", "wrong", REFUSAL_MS + 1, 2 * REFUSAL_MS);
+    expect_refusal("six@example.com", "wrong", 0, 2 * REFUSAL_MS);
+    expect_refusal("nobody@example.com", "wrong", 0, 2 * REFUSAL_MS);
+    expect_refusal("six@example.com", "wrong", 9 * REFUSAL_MS + 1, 10 * REFUSAL_MS);
+    expect_refusal("nobody@example.com", "wrong", 1, 4 * REFUSAL_MS);
+    expect_challenge("nobody@example.com");
+    turn_clock(10 * 60 * 1000);
+    expect_refusal("nobody@example.com", "wrong", 0, REFUSAL_MS);
     /* The clock stands: what is right needn't wait for it. */
     assert_plain("karl@example.com", "secret", "ok");
     assert_plain("karl@example.com", "secret", "ok");
