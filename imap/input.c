@@ -3,7 +3,7 @@
 
 /* Input is read between commands, and by those that want more of it: a line, or pieces of a
  * message. */
-static bool wants_input(const struct imap_session *s)
+bool imap_session_wants_input(const struct imap_session *s)
 {
     if (s->full || s->input_paused || s->state == IMAP_LOGOUT)
         return false;
@@ -83,7 +83,7 @@ static bool over_total(struct imap_session *s, size_t used)
 void imap_session_read(struct imap_session *s)
 {
     struct imap_session *held = imap_session_ref(s);
-    while (s->conn && wants_input(s)) {
+    while (s->conn && imap_session_wants_input(s)) {
         struct str in = conn_input(s->conn);
         size_t used;
         if (!in.n)
@@ -98,14 +98,15 @@ void imap_session_read(struct imap_session *s)
             handle(s, over_total(s, used) ? IMAP_READ_FATAL : got);
         }
     }
-    if (s->conn && wants_input(s) && imap_reader_after_literal(&s->reader))
+    if (s->conn && imap_session_wants_input(s) && imap_reader_after_literal(&s->reader))
         conn_acknowledge(s->conn);
-    if (s->conn && wants_input(s) && s->eof)
+    if (s->conn && imap_session_wants_input(s) && s->eof)
         imap_session_left(s);
-    else if (s->conn && wants_input(s))
+    else if (s->conn && imap_session_wants_input(s))
         conn_resume(s->conn);
     else if (s->conn && !s->watching)
         conn_pause(s->conn);
+    imap_slow_look(s);
     imap_session_unref(&held);
 }
 
@@ -128,6 +129,7 @@ void imap_accept_literal(struct imap_command *cmd, imap_piece_fn on_piece, imap_
     imap_reader_accept(&s->reader);
     s->on_piece = on_piece;
     s->on_line = on_tail;
+    imap_slow_again(s);
     conn_resume(s->conn);
 }
 

@@ -10,15 +10,17 @@
 #include "appliance/io/tls.h"
 #include "appliance/store/store.h"
 
-struct imap_conf {          /* section "imap"; one immutable snapshot */
-    const char *hostname;   /* in the greeting; "" = the system's */
-    uint64_t command_limit; /* largest command without APPEND's literal */
-    uint64_t append_limit;  /* largest message */
-    uint64_t idle_timeout;  /* RFC 3501 5.4: at least 30 minutes */
-    uint64_t idle_notify;   /* IDLE: how often "* OK Still here" is said */
-    uint64_t login_timeout; /* before authentication */
-    int64_t login_attempts; /* failed ones before the connection ends */
-    uint64_t login_delay;   /* after the first failed one; doubles with each */
+struct imap_conf {            /* section "imap"; one immutable snapshot */
+    const char *hostname;     /* in the greeting; "" = the system's */
+    uint64_t command_limit;   /* largest command without APPEND's literal */
+    uint64_t append_limit;    /* largest message */
+    uint64_t idle_timeout;    /* RFC 3501 5.4: at least 30 minutes */
+    uint64_t idle_notify;     /* IDLE: how often "* OK Still here" is said */
+    uint64_t login_timeout;   /* before authentication */
+    uint64_t command_timeout; /* of what has begun to arrive */
+    uint64_t append_timeout;  /* of APPEND's message */
+    int64_t login_attempts;   /* failed ones before the connection ends */
+    uint64_t login_delay;     /* after the first failed one; doubles with each */
     int64_t max_conn_per_user_ip;
 };
 extern const struct ph_setting imap_settings[];

@@ -53,6 +53,7 @@ static void detach(struct imap_session *s, const char *why)
         timer_free(&s->deadline);
     if (s->timer)
         timer_free(&s->timer);
+    timer_free(&s->slow);
 }
 
 static void release(struct imap_session *s)

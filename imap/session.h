@@ -98,6 +98,8 @@ struct imap_session {
     uint64_t last_sent_ms;  /* output moved */
     const char *why;        /* it ended, for the log */
     struct timer *deadline; /* of the login */
+    uint64_t arriving_ms;   /* when the command, or its message, began to arrive; 0: nothing does */
+    struct timer *slow;     /* ends it (slow.c) */
     struct timer *timer;    /* delay after a failed login, retry when the lane is full */
     void (*on_timer)(struct imap_session *s);
 };
@@ -129,6 +131,12 @@ void imap_session_on_change(struct store_watch *w);
 
 /* ---- input.c: from bytes to commands */
 void imap_session_read(struct imap_session *s);
+
+bool imap_session_wants_input(const struct imap_session *s);
+
+/* ---- slow.c: a command or message that trickles in is over at its time, even if nothing comes */
+void imap_slow_look(struct imap_session *s);  /* after input was taken */
+void imap_slow_again(struct imap_session *s); /* the message begins: with its own time */
 
 /* ---- run.c: the steps of a command */
 void imap_session_begin(struct imap_session *s, bool append);

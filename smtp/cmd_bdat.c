@@ -64,6 +64,7 @@ void smtp_bdat_proceed(struct smtp_session *s)
     if (!begun && (s->state != SMTP_RCPT || !s->esmtp)) {
         tx->chunk_ignored = true;
         tx->data_ms = loop_now_ms(s->server->conf.loop);
+        smtp_deadline_arm(s);
         smtp_refuse(&tx->refused, 503, "5.5.1",
                     s->state == SMTP_MAIL ? "No valid recipients" : "Send MAIL and RCPT first");
     } else if (!begun) {

@@ -44,6 +44,7 @@ void smtp_session_unref(struct smtp_session **sp)
     buf_fini(&s->held);
     timer_free(&s->delay);
     timer_free(&s->greeting);
+    smtp_deadline_free(s);
     mem_free(s->rcpt_domains);
     mem_free(s->account);
     snapshot_unref(&s->snapshot);
@@ -110,6 +111,7 @@ void smtp_session_resume(struct smtp_session *s, unsigned wait)
     if (!(s->waits & wait))
         return;
     s->waits &= ~wait;
+    smtp_deadline_arm(s);
     if (s->conn && !s->waits)
         conn_resume(s->conn);
 }
@@ -135,6 +137,7 @@ void smtp_session_close(struct smtp_session *s, const char *why)
     if (s->delay)
         timer_stop(s->delay);
     timer_free(&s->greeting);
+    smtp_deadline_free(s);
     guard_leave(&s->guard);
     bool committing = s->state == SMTP_ENDING && (s->waits & SMTP_WAIT_WORK);
     conn_close_flushed(&s->conn, LINGER_MS);
@@ -290,11 +293,10 @@ static bool take_line(struct smtp_session *s, struct str in)
         line = arena_str(s->command, line); /* the view ends with the consumption */
     conn_consume(s->conn, used);
     if (end == SMTP_LINE_MORE) {
-        uint64_t now = loop_now_ms(s->server->conf.loop);
-        if (!s->line_ms && in.n)
-            s->line_ms = now;
-        if (s->line_ms && now - s->line_ms > s->conf->command_timeout)
-            smtp_session_close_421(s, "4.4.2", "This line takes too long", "slow");
+        if (!s->line_ms) {
+            s->line_ms = loop_now_ms(s->server->conf.loop);
+            smtp_deadline_arm(s);
+        }
         return false;
     }
     s->line_ms = 0;
@@ -311,12 +313,6 @@ static bool take_line(struct smtp_session *s, struct str in)
     return true;
 }
 
-static bool too_slow(struct smtp_session *s)
-{
-    return s->tx.data_ms && s->state != SMTP_ENDING &&
-           loop_now_ms(s->server->conf.loop) - s->tx.data_ms > s->conf->message_timeout;
-}
-
 static void take_input(struct smtp_session *s)
 {
     bool more = true;
@@ -324,9 +320,9 @@ static void take_input(struct smtp_session *s)
         struct str in = conn_input(s->conn);
         if (!in.n)
             break;
-        if (too_slow(s))
-            smtp_session_close_421(s, "4.4.2", "This message takes too long", "slow");
-        else if (s->state == SMTP_DATA)
+        if (smtp_deadline_over(s))
+            break;
+        if (s->state == SMTP_DATA)
             smtp_data_input(s, in);
         else if (s->state == SMTP_CHUNK)
             smtp_chunk_input(s, in);

@@ -149,6 +149,7 @@ struct smtp_session {
     struct guard_client guard;
     bool admitted;          /* by the guard */
     struct timer *greeting; /* of greet_delay */
+    struct timer *deadline; /* of deadline.c; NULL: nothing trickled so far */
     uint64_t auth_delay;    /* of the answer to the login that failed */
     uint64_t auth_began;    /* loop_now_ms() of that login: the delay is counted from there */
     uint64_t *rcpt_domains; /* hashes, of rcpt_domain_limit */
@@ -203,6 +204,12 @@ void smtp_reply_after(struct smtp_session *s, uint64_t ms, unsigned code, const 
 void smtp_refuse_command(struct smtp_session *s, const char *verb, struct str about,
                          const struct smtp_refusal *why);
 void smtp_count_error(struct smtp_session *s);
+
+/* deadline.c: command_timeout of a line, message_timeout of a message, which are over even if
+ * nothing comes. arm: one of them has begun (line_ms, tx.data_ms), or goes on. */
+void smtp_deadline_arm(struct smtp_session *s);
+bool smtp_deadline_over(struct smtp_session *s); /* true: the session is closed */
+void smtp_deadline_free(struct smtp_session *s);
 
 /* transaction.c */
 void smtp_transaction_begin(struct smtp_session *s);

@@ -101,6 +101,7 @@ static void on_sink_ready(void *ctx)
 void smtp_receive_begin(struct smtp_session *s, bool dots)
 {
     s->tx.data_ms = loop_now_ms(s->server->conf.loop);
+    smtp_deadline_arm(s);
     s->tx.sink = body_sink_new(s->server->conf.store, s->conf->message_limit, on_sink_ready, s);
     smtp_data_begin(&s->tx.parser, dots, s->conf->long_lines ? s->conf->line_limit : LINE_STANDARD);
 }

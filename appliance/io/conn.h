@@ -10,8 +10,8 @@
  *                 left stays; the next CONN_INPUT comes with more bytes. When max_input bytes are
  * held unconsumed, reading stops until some are consumed: a handler bounds its lines itself.
  *   CONN_DRAINED  queued output fell below the low mark, after conn_write() had returned CONN_FULL
- *   CONN_TIMEOUT  no byte arrived for the time set by conn_set_timeout(); once, then again after
- * the same time CONN_EOF      the peer ended its side; writing is still possible. Input left
+ *   CONN_TIMEOUT  no byte of input arrived for the time set by conn_set_timeout(); once, then again
+ * after the same time CONN_EOF      the peer ended its side; writing is still possible. Input left
  * unconsumed stays readable. CONN_CLOSED   broken or refused: conn_error(); last event. The owner
  * still calls conn_close(). Memory: an idle connection holds no buffers; input is read into a
  * buffer shared by the loop and only what is left unconsumed is copied. TLS records are decrypted
@@ -117,9 +117,10 @@ enum { CONN_BINDING_MAX = 64 };
 size_t conn_channel_binding(const struct conn *c, enum conn_binding kind,
                             unsigned char out[CONN_BINDING_MAX]);
 
-void conn_set_timeout(
-    struct conn *c,
-    uint64_t ms); /* 0: none. Counts from now and from each byte received; not during a handshake */
+void conn_set_timeout(struct conn *c,
+                      uint64_t ms); /* 0: none. Counts from now and from each byte received, in TLS
+                                       each byte that came out of it (a record that trickles in is
+                                       silence); not during a handshake */
 const struct err *conn_error(const struct conn *c);
 struct conn_peer {
     /* Behind a trusted proxy: the proxy until CONN_OPEN, from then on the client that its PROXY

@@ -47,7 +47,9 @@ void conn_show(struct conn *c, char *p, size_t n)
 
 static void take_input(struct conn *c, char *p, size_t n)
 {
-    c->heard_ms = loop_now_ms(c->loop);
+    /* Ciphertext is no word yet: a record that trickles in would keep the connection for ever. */
+    if (c->tls == CONN_TLS_NONE)
+        c->heard_ms = loop_now_ms(c->loop);
     if (c->lingering)
         return; /* nobody wants it, but unread bytes would turn our close into a reset */
     if (c->proxy)

@@ -68,7 +68,8 @@ struct conn {
     SSL *ssl;
     struct err *err;
     size_t max_input, low, high;
-    uint64_t timeout_ms, heard_ms; /* idle limit; when the last byte arrived */
+    uint64_t timeout_ms, heard_ms; /* idle limit; when the last byte arrived, in TLS the last
+                                      decrypted one */
     uint64_t deadline_ms;          /* end of connecting, handshake or lingering; 0: none */
     uint64_t connect_ms;           /* how long connecting may take */
     struct conn_peer peer;

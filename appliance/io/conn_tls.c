@@ -217,6 +217,7 @@ static bool handshake(struct conn *c)
     c->tls = CONN_TLS_UP;
     c->tls_more = true;
     c->deadline_ms = 0;
+    c->heard_ms = loop_now_ms(c->loop);
     conn_rearm(c);
     ship(c);
     if (queue_n(&c->out) > 0)
@@ -266,6 +267,8 @@ static void pump(struct conn *c)
         size_t room = c->max_input - held;
         size_t n = decrypt(c, plain, room < LOOP_READ_SIZE ? room : LOOP_READ_SIZE);
         ship(c); /* answers of the protocol itself: key updates */
+        if (n > 0)
+            c->heard_ms = loop_now_ms(c->loop);
         if (n > 0 && (conn_live(c) || c->err))
             conn_show(c, plain, n);
     }

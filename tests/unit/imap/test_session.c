@@ -87,6 +87,75 @@ static void a_silent_session_ends(void **state)
     client_close(&c);
 }
 
+/* One octet now and then keeps idle_timeout off; a command and a message have their own limits. */
+static void what_trickles_in_ends(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    client_login(&c, w);
+    client_say(&c, "a NO");
+    client_want_silence(&c);
+    world_skew_ms += 4 * MINUTE;
+    client_say(&c, "O");
+    client_want_silence(&c);
+    world_skew_ms += MINUTE;
+    client_want(&c, "* BYE This command");
+    client_want_end(&c);
+    client_close(&c);
+
+    client_login(&c, w);
+    client_say(&c, "a SELECT {5}\r\n");
+    client_want(&c, "+ OK");
+    client_say(&c, "INB");
+    world_skew_ms += 5 * MINUTE;
+    client_want(&c, "* BYE This command");
+    client_want_end(&c);
+    client_close(&c);
+}
+
+static void a_message_that_trickles_in_ends(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    client_login(&c, w);
+    client_say(&c, "a APPEND INBOX {100}\r\n");
+    client_want(&c, "+ OK");
+    for (int i = 0; i < 3; i++) {
+        client_say(&c, "x");
+        client_want_silence(&c);
+        world_skew_ms += 20 * MINUTE;
+    }
+    client_want(&c, "* BYE This message");
+    client_want_end(&c);
+    client_close(&c);
+}
+
+/* The time of a command ends with its last octet, that of a message with the message. */
+static void what_comes_in_time_stays(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    client_login(&c, w);
+    client_say(&c, "a NO");
+    client_want_silence(&c);
+    world_skew_ms += 4 * MINUTE;
+    client_say(&c, "OP\r\n");
+    client_want(&c, "a OK");
+    client_say(&c, "b APPEND INBOX {10}\r\n");
+    client_want(&c, "+ OK");
+    client_say(&c, "A: b\r\n\r\n");
+    client_want_silence(&c);
+    world_skew_ms += 6 * MINUTE;
+    client_say(&c, "xy\r\nc IDLE\r\n");
+    client_until(&c, "b OK");
+    client_want(&c, "+ idling");
+    world_skew_ms += 10 * MINUTE;
+    client_want(&c, "* OK Still here");
+    client_say(&c, "DONE\r\n");
+    client_until(&c, "c OK");
+    client_close(&c);
+}
+
 static void idle_is_kept_alive_and_ends(void **state)
 {
     struct world *w = *state;
@@ -322,6 +391,9 @@ int main(void)
         TEST(wrong_passwords_take_longer_each_time),
         TEST(the_delay_counts_from_the_attempt),
         TEST(a_silent_session_ends),
+        TEST(what_trickles_in_ends),
+        TEST(a_message_that_trickles_in_ends),
+        TEST(what_comes_in_time_stays),
         TEST(idle_is_kept_alive_and_ends),
         TEST(the_directory_sets_the_quota),
         TEST(a_reader_that_does_not_read_holds_nothing),

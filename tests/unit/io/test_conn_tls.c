@@ -381,6 +381,36 @@ static void handshake_has_a_limit(void **state)
     end_free(&e);
 }
 
+/* Octets of a record that isn't complete are silence: only what comes out of it counts. */
+static void a_trickled_record_is_silence(void **state)
+{
+    (void)state;
+    static const struct clock_source fake = {.mono_ms = fake_mono};
+    fake_ms = 5;
+    clock_replace(&fake);
+    struct end e;
+    end_open(&e, loop, tls);
+    SSL *ssl = client_new(&e);
+    client_connect(&e, ssl);
+    assert_seen(&e, "O");
+    conn_set_timeout(e.conn, 1000);
+    fake_ms += 900;
+    client_sends(&e, ssl, "word");
+    assert_seen(&e, "I");
+    fake_ms += 900;
+    end_send(&e, "\x17\x03\x03\x40\x00", 5);
+    spin(loop);
+    assert_seen(&e, "");
+    fake_ms += 99;
+    end_sends(&e, "x");
+    assert_seen(&e, "");
+    fake_ms += 1;
+    end_sends(&e, "x");
+    assert_seen(&e, "t");
+    SSL_free(ssl);
+    end_free(&e);
+}
+
 /* ---- pausing, limits and pressure ---- */
 
 static void pause_with_records_at_hand(void **state)
@@ -716,6 +746,7 @@ int main(void)
         T(broken_records_break),
         T(plain_text_instead_of_handshake),
         T(handshake_has_a_limit),
+        T(a_trickled_record_is_silence),
         T(pause_with_records_at_hand),
         T(small_max_input),
         T(output_while_the_socket_is_full),

@@ -259,6 +259,34 @@ static void trickled_message_ends(void **state)
     world_end(&w);
 }
 
+/* The limit needs nobody to say one more octet. */
+static void stalled_message_ends(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    world_prepare(&w);
+    w.smtp.message_timeout = 50;
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&c, &w);
+    client_envelope(&c, "xandros@example.com");
+    client_say(&c, "Subject: x\r\n");
+    client_want(&c, "421 4.4.2 This message");
+    client_want_end(&c);
+    client_close(&c);
+
+    client_hello(&c, &w); /* nor between two chunks */
+    client_say(&c, "MAIL FROM:<a@there.example>\r\nRCPT TO:<xandros@example.com>\r\n"
+                   "BDAT 2\r\n\r\n");
+    client_want(&c, "250 2.1.0");
+    client_want(&c, "250 2.1.5");
+    client_want(&c, "250 2.0.0");
+    client_want(&c, "421 4.4.2 This message");
+    client_want_end(&c);
+    client_close(&c);
+    world_end(&w);
+}
+
 static void trickled_command_ends(void **state)
 {
     (void)state;
@@ -418,6 +446,7 @@ int main(void)
         cmocka_unit_test(stopping_does_not_wait_for_ever),
         cmocka_unit_test(trickled_message_ends),
         cmocka_unit_test(trickled_command_ends),
+        cmocka_unit_test(stalled_message_ends),
         cmocka_unit_test(replies_not_read),
         cmocka_unit_test(gone_while_committing),
         cmocka_unit_test(large_message_whose_sender_leaves),
