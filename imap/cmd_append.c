@@ -67,7 +67,8 @@ void append_parse(struct imap_command *cmd, struct imap_cursor *args)
         imap_no(cmd, "CANNOT", "An empty message can't be kept");
     else if (d->size > s->conf->append_limit)
         imap_no(cmd, "TOOBIG", "The message is larger than this server takes"); /* RFC 4469 */
-    else if (store_low_on_space(imap_session_store(s)) || store_read_only(imap_session_store(s)))
+    else if (!store_has_room(imap_session_store(s), d->size) ||
+             store_read_only(imap_session_store(s)))
         imap_no(cmd, "UNAVAILABLE", "The server takes no new mail at the moment");
     keep(cmd, d);
 }
@@ -175,6 +176,7 @@ struct store_op *append_write(struct imap_command *cmd)
     struct imap_session *s = cmd->session;
     struct append *d = cmd->data;
     d->sink = body_sink_new(imap_session_store(s), 2 * s->conf->append_limit, on_ready, cmd);
+    body_sink_announce(d->sink, d->size);
     imap_hold(cmd);
     imap_accept_literal(cmd, on_piece, on_tail);
     return NULL;

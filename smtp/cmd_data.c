@@ -4,6 +4,11 @@
 
 void smtp_data_proceed(struct smtp_session *s)
 {
+    struct smtp_refusal why = {0};
+    if (smtp_receive_room(s, &why) != 0) { /* others have come meanwhile */
+        smtp_refuse_command(s, "DATA", STR_NULL, &why);
+        return;
+    }
     smtp_receive_begin(s, true);
     smtp_session_enter(s, SMTP_DATA);
     smtp_reply(s, 354, NULL, "End the message with CR LF . CR LF");

@@ -23,7 +23,7 @@ int smtp_mail_check(struct smtp_session *s, struct str args, struct smtp_refusal
                            (unsigned long long)s->conf->message_limit);
     if (store_read_only(s->server->conf.store))
         return smtp_refuse(why, 451, "4.3.0", "The message store is read-only at the moment");
-    if (store_low_on_space(s->server->conf.store))
+    if (!store_has_room(s->server->conf.store, m->size))
         return smtp_refuse(why, 452, "4.3.1", "Not enough space at the moment");
     return 0;
 }

@@ -23,6 +23,7 @@ enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const cha
 static enum smtp_step step_faults(struct smtp_session *s)
 {
     unsigned faults = s->tx.parser.faults;
+    smtp_receive_end(s);
     if (s->tx.refused.code)
         return SMTP_STEP_REFUSE;
     if (faults & (SMTP_DATA_BARE_CR | SMTP_DATA_BARE_LF)) /* RFC 5321 2.3.8 */

@@ -128,7 +128,8 @@ static void set_aliases(struct smtp_server *s)
 {
     struct err err;
     alias_set_free(&s->fixed);
-    if (alias_set_parse(str_from(s->conf.smtp->global_aliases), &s->fixed, &err)) /* checked before */
+    if (alias_set_parse(str_from(s->conf.smtp->global_aliases), &s->fixed,
+                        &err)) /* checked before */
         s->fixed = NULL;
 }
 

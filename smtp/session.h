@@ -217,8 +217,12 @@ void smtp_transaction_reset(struct smtp_session *s);                       /* fo
 bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item); /* once; false: full */
 struct smtp_recipient *smtp_recipient_add(struct smtp_session *s, const struct smtp_recipient *r);
 void smtp_envelope_rebuild(struct smtp_session *s); /* accounts, remotes: of who is left */
+/* -1: the store has no room for it just now; the message may begin all the same, and is refused at
+ * its end. */
+int smtp_receive_room(struct smtp_session *s, struct smtp_refusal *why);
 void smtp_receive_begin(struct smtp_session *s, bool dots);
 void smtp_receive_put(void *session, struct str run); /* octets of the message, to the store */
+void smtp_receive_end(struct smtp_session *s);        /* tx.refused: the store gave up meanwhile */
 
 /* cmd_data.c, cmd_bdat.c, cmd_auth.c: input that isn't a command */
 void smtp_data_input(struct smtp_session *s, struct str in);

@@ -98,12 +98,22 @@ static void on_sink_ready(void *ctx)
     smtp_session_resume(ctx, SMTP_WAIT_SINK);
 }
 
+int smtp_receive_room(struct smtp_session *s, struct smtp_refusal *why)
+{
+    if (store_has_room(s->server->conf.store, s->tx.declared))
+        return 0;
+    return smtp_refuse(why, 452, "4.3.1", "Not enough space at the moment");
+}
+
 void smtp_receive_begin(struct smtp_session *s, bool dots)
 {
     s->tx.data_ms = loop_now_ms(s->server->conf.loop);
     smtp_deadline_arm(s);
-    s->tx.sink = body_sink_new(s->server->conf.store, s->conf->message_limit, on_sink_ready, s);
     smtp_data_begin(&s->tx.parser, dots, s->conf->long_lines ? s->conf->line_limit : LINE_STANDARD);
+    if (smtp_receive_room(s, &s->tx.refused) != 0)
+        return;
+    s->tx.sink = body_sink_new(s->server->conf.store, s->conf->message_limit, on_sink_ready, s);
+    body_sink_announce(s->tx.sink, s->tx.declared);
 }
 
 static void refuse_for(struct smtp_session *s, const struct err *err)
@@ -121,6 +131,13 @@ static void refuse_for(struct smtp_session *s, const struct err *err)
     log_info(&s->log, "receive_failed", L_Z("reason", err->text));
 }
 
+static void failed(struct smtp_session *s)
+{
+    refuse_for(s, body_sink_error(s->tx.sink));
+    body_sink_free(&s->tx.sink);
+    smtp_session_resume(s, SMTP_WAIT_SINK);
+}
+
 void smtp_receive_put(void *session, struct str run)
 {
     struct smtp_session *s = session;
@@ -134,9 +151,13 @@ void smtp_receive_put(void *session, struct str run)
         smtp_session_wait(s, SMTP_WAIT_SINK);
         break;
     case BODY_FAIL:
-        refuse_for(s, body_sink_error(tx->sink));
-        body_sink_free(&tx->sink);
-        smtp_session_resume(s, SMTP_WAIT_SINK);
+        failed(s);
         break;
     }
+}
+
+void smtp_receive_end(struct smtp_session *s)
+{
+    if (s->tx.sink && body_sink_error(s->tx.sink)->kind != ERR_NONE)
+        failed(s);
 }

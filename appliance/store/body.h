@@ -17,11 +17,15 @@ enum body_put {
     BODY_MORE, /* go on */
     BODY_WAIT, /* taken, but let the sender pause until on_ready */
     BODY_FAIL /* body_sink_error(): over the limit (ERR_WHY_LIMIT), header block over BODY_HEAD_MAX,
-                 disk. Later puts are ignored */
+                 disk, or it gave way as space ran short (ERR_WHY_NO_SPACE; it may do so between
+                 two puts: look at body_sink_error() at the end). Later puts are ignored */
 };
 /* on_ready: the writer caught up after BODY_WAIT. `limit`: largest message in bytes as received. */
 struct body_sink *body_sink_new(struct store *s, uint64_t limit, void (*on_ready)(void *ctx),
                                 void *ctx);
+/* It will be about so large (SIZE, a literal): others aren't let in for that room. Before the first
+ * put. */
+void body_sink_announce(struct body_sink *b, uint64_t size);
 enum body_put body_sink_put(struct body_sink *b, struct str bytes);
 const struct err *body_sink_error(const struct body_sink *b);
 uint64_t body_sink_size(const struct body_sink *b); /* bytes received */

@@ -26,7 +26,9 @@ struct body_file {
     struct body_sink *sink; /* NULL: dropped */
     struct buf pending;
     bool running, finish, waiting, keep;
-    struct err err; /* why it failed: the job's, or the loop's own reason */
+    uint64_t leaving; /* dropped: bytes in store.leaving_bytes */
+    uint64_t taken;   /* bytes put */
+    struct err err;   /* why it failed: the job's, or the loop's own reason */
     /* the job's, while it runs */
     struct job job;
     uint64_t id;
@@ -213,6 +215,7 @@ static void file_free(struct body_file *f)
 {
     if (f->fd >= 0)
         close(f->fd);
+    atomic_fetch_sub(&f->store->leaving_bytes, (int64_t)f->leaving);
     EVP_MD_CTX_free(f->hash);
     buf_fini(&f->pending);
     buf_fini(&f->writing);
@@ -250,8 +253,20 @@ struct body_file *body_file_new(struct store *s, struct body_sink *sink, uint64_
     return f;
 }
 
+/* These bytes have reached the disk, or never will. */
+static void settle(struct body_file *f, size_t n, bool written)
+{
+    f->store->unwritten -= (int64_t)n;
+    if (written || !f->leaving)
+        return;
+    f->leaving -= n;
+    atomic_fetch_sub(&f->store->leaving_bytes, (int64_t)n);
+}
+
 static void file_dispose(struct body_file *f)
 {
+    settle(f, f->pending.n, false);
+    buf_clear(&f->pending);
     if (f->fd >= 0 && !f->keep && !f->store->closed && f->store->body_lane) {
         f->job = (struct job){.run = run_remove};
         if (lane_submit(f->store->body_lane, &f->job) == 0)
@@ -280,6 +295,7 @@ static void on_written(struct job *j)
     struct body_sink *sink = f->sink;
 
     f->running = false;
+    settle(f, f->writing.n, true);
     if (f->err.kind == ERR_NONE)
         f->err = f->job_err;
     if (f->writing.cap > LOW)
@@ -307,6 +323,8 @@ enum body_put body_file_put(struct body_file *f, struct str bytes)
         err_set(&f->err, ERR_TEMP, ERR_WHY_LIMIT, "the disk is too slow for this message");
         return BODY_FAIL;
     }
+    f->taken += bytes.n;
+    f->store->unwritten += (int64_t)bytes.n;
     if (!f->running && f->pending.n >= CHUNK && start_job(f) != 0)
         return BODY_FAIL;
     if (f->pending.n + f->writing.n <= HIGH)
@@ -342,6 +360,10 @@ void body_file_drop(struct body_file **fp, bool keep)
     *fp = NULL;
     f->sink = NULL;
     f->keep = keep;
+    if (!keep) {
+        f->leaving = f->taken;
+        atomic_fetch_add(&f->store->leaving_bytes, (int64_t)f->leaving);
+    }
     if (!f->running)
         file_dispose(f);
 }

@@ -51,7 +51,7 @@ void body_sink_head_replace(struct body_sink *b, struct str head)
 bool body_sink_data(const struct body_sink *b, struct str *out)
 {
     *out = buf_str(&b->data);
-    return !b->file;
+    return !b->file && b->state != SINK_FAILED;
 }
 
 uint64_t body_sink_data_size(const struct body_sink *b)

@@ -19,7 +19,13 @@ struct body_sink *body_sink_new(struct store *s, uint64_t limit, void (*on_ready
     buf_init(&b->data, s->conf->inline_limit);
     buf_init(&b->meta, META_MAX);
     list_init(&b->tx_link);
+    list_init(&b->arriving);
     return b;
+}
+
+void body_sink_announce(struct body_sink *b, uint64_t size)
+{
+    store_space_promise(b, size < b->limit ? size : b->limit);
 }
 
 static enum body_put fail_as(struct body_sink *b, const struct err *err)
@@ -27,6 +33,7 @@ static enum body_put fail_as(struct body_sink *b, const struct err *err)
     if (b->state != SINK_FAILED)
         b->err = *err;
     b->state = SINK_FAILED;
+    list_del(&b->arriving);
     return BODY_FAIL;
 }
 
@@ -42,6 +49,8 @@ static enum body_put fail(struct body_sink *b, const char *text)
 
 static enum body_put file_put(struct body_sink *b, struct str bytes)
 {
+    if (!store_space_take(b, bytes.n))
+        return BODY_FAIL;
     enum body_put put = body_file_put(b->file, bytes);
 
     return put == BODY_FAIL ? fail_as(b, body_file_error(b->file)) : put;
@@ -129,6 +138,7 @@ void body_sink_end(struct body_sink *b)
         (void)begin_data(b, b->head.n, true);
     if (b->state == SINK_DATA)
         b->state = SINK_ENDED;
+    list_del(&b->arriving);
 }
 
 const struct err *body_sink_error(const struct body_sink *b)
@@ -255,6 +265,24 @@ void body_sink_file_failed(struct body_sink *b, const struct err *err)
         body_sink_file_ready(b);
 }
 
+static void on_gave_way(void *ctx)
+{
+    body_sink_file_ready(ctx);
+}
+
+void body_sink_give_way(struct body_sink *b)
+{
+    struct err err = {0};
+
+    err_set(&err, ERR_TEMP, ERR_WHY_NO_SPACE, "there is too little space left for mail");
+    fail_as(b, &err);
+    body_file_drop(&b->file, false);
+    if (!b->waiting)
+        return;
+    b->flushed = (struct loop_defer){.fn = on_gave_way, .ctx = b};
+    loop_defer(b->store->loop, &b->flushed);
+}
+
 void body_sink_free(struct body_sink **bp)
 {
     struct body_sink *b = *bp;
@@ -263,6 +291,7 @@ void body_sink_free(struct body_sink **bp)
         return;
     *bp = NULL;
     CHECK(list_empty(&b->tx_link));
+    list_del(&b->arriving);
     loop_defer_cancel(&b->flushed);
     /* A commit whose flush failed counts as not done, but what it wrote may come to light at the
      * next start, and then wants its file. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -14,10 +13,7 @@ enum {
     BODY_THREADS =
         2, /* more large files at once make commits wait: 0.55 -> 16 ms p99 (DESIGN.md 4) */
     BODY_DEPTH = 4096,
-    READER_DEPTH = 4096,
-    WAL_SHARE = 4, /* of min_free, always kept on the disk itself */
-    SPACE_EVERY_MS =
-        20 /* a fast disk takes a GB a second: min_free must last until the next look */
+    READER_DEPTH = 4096
 };
 const struct log_ctx store_log = {.module = "store"};
 
@@ -60,43 +56,6 @@ struct lane *store_lane(struct store *s)
 bool store_read_only(const struct store *s)
 {
     return atomic_load(&s->read_only);
-}
-
-int store_space(struct store *s, uint64_t *free_out, uint64_t *min_free_out)
-{
-    struct statvfs st;
-
-    *min_free_out = s->conf->min_free;
-    if (*min_free_out == 0)
-        *min_free_out = 2 * s->conf->message_limit + (64u << 20);
-    /* Answered from memory by every local file system: fit for the loop. */
-    if (fstatvfs(s->bodies_fd, &st) != 0)
-        return -1;
-    *free_out = (uint64_t)st.f_bavail * st.f_frsize;
-    return 0;
-}
-
-bool store_low_on_space(struct store *s)
-{
-    uint64_t now = clock_mono_ms();
-    uint64_t free_bytes, min_free;
-
-    if (s->space_known && now - s->space_checked_ms < SPACE_EVERY_MS)
-        return s->low_on_space;
-    s->space_checked_ms = now;
-    s->space_known = true;
-    if (store_space(s, &free_bytes, &min_free) != 0)
-        return s->low_on_space;
-    /* What is expunged leaves room within the database, not on the disk: it counts, as long as the
-     * disk has room for the WAL. */
-    bool tight = free_bytes < min_free;
-    if (tight && !atomic_exchange(&s->tight, true))
-        sweeper_soon(s);
-    if (!tight)
-        atomic_store(&s->tight, false);
-    s->low_on_space = tight && (free_bytes < min_free / WAL_SHARE ||
-                                free_bytes + (uint64_t)atomic_load(&s->spare) < min_free);
-    return s->low_on_space;
 }
 
 /* ---- Lanes. */
@@ -222,6 +181,8 @@ int store_open(const char *dir, const struct store_conf *conf, struct loop *l, s
     atomic_store(&s->refs, 1);
     CHECK(pthread_mutex_init(&s->readers_lock, NULL) == 0);
     list_init(&s->readers);
+    list_init(&s->arriving);
+    atomic_store(&s->message_limit, conf->message_limit);
     if (open_folder(s, err) != 0 || make_private(s, err) != 0 || open_database(s, err) != 0 ||
         flush_folder(s, err) != 0 || start_lanes(s, err) != 0) {
         store_close(&s);

@@ -30,18 +30,19 @@ struct store_disk {
     int (*create)(void *ctx, int bodies_fd, const char *path);
     ssize_t (*write)(void *ctx, int fd, const char *path, const void *p, size_t n);
     int (*flush)(void *ctx, int fd, const char *path, bool data_only);
+    int (*space)(void *ctx, uint64_t *free_out); /* NULL: the kernel's. Any thread */
 };
 extern const struct store_disk store_disk_kernel;
 
 struct store_conf {
-    uint64_t message_limit; /* largest message; min_free is 2 x this + 64 MB unless set */
-    uint64_t min_free;
-    uint64_t inline_limit; /* data up to this is a row, larger data a file */
-    int64_t readers;       /* workers of lane store */
-    const char *bodies;    /* folder of the files; "" or NULL: bodies/ in the store's */
-    uint64_t dead_grace;   /* how long an unreferenced body is kept */
-    int sync;              /* enum sql_sync; off is for tests that must fail */
-    uint64_t quota_bytes;  /* of an account without an own value; 0 = unlimited */
+    uint64_t message_limit; /* not a setting: the largest message that anything here takes in */
+    uint64_t min_free;      /* 0: store_min_free() of that */
+    uint64_t inline_limit;  /* data up to this is a row, larger data a file */
+    int64_t readers;        /* workers of lane store */
+    const char *bodies;     /* folder of the files; "" or NULL: bodies/ in the store's */
+    uint64_t dead_grace;    /* how long an unreferenced body is kept */
+    int sync;               /* enum sql_sync; off is for tests that must fail */
+    uint64_t quota_bytes;   /* of an account without an own value; 0 = unlimited */
     int64_t quota_messages;
     /* Not a setting. The database is there; NULL: store.db in the store's folder */
     const struct sql_server *server;
@@ -136,9 +137,12 @@ int store_check(struct store_reader *r, void (*on_problem)(void *ctx, const char
  * expunges, stray files. Loop; on_swept(ctx) later on the loop. */
 void store_sweep(struct store *s, void (*on_swept)(void *ctx), void *ctx);
 
-/* Free space is below min_free: refuse new mail (452, NO); expunging still works. Loop; looked at
- * again after 20 ms. */
+/* Free space is below min_free, whatever is arriving: refuse new mail (452, NO); expunging still
+ * works. Loop; looked at again after 20 ms. */
 bool store_low_on_space(struct store *s);
+/* The same for a message of that size (0: not known): is there room for it besides what messages
+ * that are arriving were announced to hold? */
+bool store_has_room(struct store *s, uint64_t size);
 bool store_read_only(const struct store *s); /* a flush failed (EIO): no writes until restart */
 
 uint64_t store_new_id(struct store *s); /* any thread */
@@ -178,6 +182,8 @@ struct store_stats { /* any thread */
 void store_stats(struct store *s, struct store_stats *out);
 /* Free space of the bodies' disk, and what store_low_on_space() compares it with. -1: unknown. */
 int store_space(struct store *s, uint64_t *free_out, uint64_t *min_free_out);
+uint64_t store_min_free(const struct store_conf *conf, uint64_t message_limit);
+void store_set_message_limit(struct store *s, uint64_t largest); /* after a reload */
 
 /* How much there is. Counted a slice at a time by a job of any reader, until done; zero it first.
  */

@@ -111,7 +111,9 @@ struct body_sink {
     struct header_split split;
     struct buf head, data, meta; /* data: while it is inline */
     struct mime_scan *scan;
-    struct body_file *file; /* NULL: inline */
+    struct body_file *file; /* NULL: inline, or it gave way */
+    struct list arriving;   /* in store.arriving, until its end */
+    uint64_t promised;      /* how large it will be; 0: not known */
     bool waiting;           /* BODY_WAIT was answered */
     bool data_flushed, scan_is_stale;
     struct err err;
@@ -135,6 +137,11 @@ int body_file_finish(
 const struct err *body_file_error(const struct body_file *f);
 void body_file_drop(struct body_file **f, bool keep); /* keep = false: removes the file */
 const uint8_t *body_file_sha256(const struct body_file *f);
+/* space.c. take: n more bytes go to the file of b; false: b has failed, there is too little space
+ * left. */
+bool store_space_take(struct body_sink *b, size_t n);
+void store_space_promise(struct body_sink *b, uint64_t size);
+void body_sink_give_way(struct body_sink *b);   /* fails, and its file goes at once */
 void body_sink_file_ready(struct body_sink *b); /* body_file's answers, on the loop */
 void body_sink_file_done(struct body_sink *b);
 void body_sink_file_failed(struct body_sink *b, const struct err *err);
@@ -333,7 +340,14 @@ struct store {
     atomic_bool sweep_soon;
     struct loop_post sweep_post;
     uint64_t space_checked_ms;
-    bool low_on_space, space_known;
+    bool space_known;
+    atomic_uint_fast64_t message_limit;
+    struct list arriving;   /* sinks with a file or a promise, until their end */
+    int64_t room, min_free; /* over min_free: of the last look, less what has come since */
+    int64_t unwritten;      /* bytes of files, still in memory */
+    atomic_int_fast64_t leaving_bytes; /* of files that are to be removed */
+    uint64_t told_ms;
+    bool told_tight;
     atomic_bool tight;         /* the disk itself is below min_free */
     atomic_int_fast64_t spare; /* while tight: bytes free within the database */
 };

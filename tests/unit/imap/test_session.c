@@ -2,6 +2,8 @@
 /* Sessions in time: timeouts, delays, slow readers, clients that go at any moment, the server's
  * stop. */
 #include "appliance/directory/private.h"
+#include "appliance/store/store_private.h"
+#include "tests/unit/disk_world.h"
 #include "world.h"
 
 enum { MINUTE = 60 * 1000 };
@@ -153,6 +155,36 @@ static void what_comes_in_time_stays(void **state)
     client_want(&c, "* OK Still here");
     client_say(&c, "DONE\r\n");
     client_until(&c, "c OK");
+    client_close(&c);
+}
+
+/* Space runs short while the message comes: NO at its end, and the session goes on. */
+static void space_runs_short_within_append(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    char kb[1024];
+    memset(kb, 'x', sizeof kb);
+    w->store_conf.min_free = 64 << 20;
+    w->store->disk = disk_world_of(w->dir, 66 << 20);
+    w->store->space_known = false;
+    client_login(&c, w);
+    client_say(&c, "a APPEND INBOX {3000000}\r\n");
+    client_want(&c, "a NO [UNAVAILABLE]");
+    client_say(&c, "b APPEND INBOX {1024008}\r\n");
+    client_want(&c, "+ OK");
+    client_say(&c, "A: b\r\n\r\n");
+    for (int i = 0; i < 500; i++)
+        client_send(&c, str_of(kb, sizeof kb));
+    while (disk_world_free() > (66 << 20) - 400000)
+        world_turn(w);
+    disk_world.size -= 2 << 20;
+    w->store->space_known = false;
+    for (int i = 0; i < 500; i++)
+        client_send(&c, str_of(kb, sizeof kb));
+    client_say(&c, "\r\nc NOOP\r\n");
+    client_want(&c, "b NO [UNAVAILABLE]");
+    client_want(&c, "c OK");
     client_close(&c);
 }
 
@@ -391,6 +423,7 @@ int main(void)
         TEST(wrong_passwords_take_longer_each_time),
         TEST(the_delay_counts_from_the_attempt),
         TEST(a_silent_session_ends),
+        TEST(space_runs_short_within_append),
         TEST(what_trickles_in_ends),
         TEST(a_message_that_trickles_in_ends),
         TEST(what_comes_in_time_stays),

@@ -2,6 +2,7 @@
 /* Sessions against a real store and directory: what dialogs can't show. The dialogs are
  * tests/dialogs/smtp. */
 #include "appliance/base/log.h"
+#include "tests/unit/disk_world.h"
 #include "world.h"
 
 static void delivered_once_committed(void **state)
@@ -122,6 +123,87 @@ static void low_on_space(void **state)
     client_say(&c, "MAIL FROM:<a@there.example>\r\n");
     client_want(&c, "452 4.3.1");
     client_close(&c);
+    world_end(&w);
+}
+
+/* The disk has room for most of it: it is refused, and nobody else. */
+static void low_on_space_while_it_arrives(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client big, small;
+    world_prepare(&w);
+    w.store_conf.min_free = 64 << 20;
+    w.store_conf.disk = disk_world_of(w.dir, 66 << 20);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&big, &w);
+    client_ask(&big, "MAIL FROM:<a@there.example> SIZE=3000000", "452 4.3.1");
+    client_envelope(&big, "xandros@example.com");
+    say_octets(&big, 3000000);
+    client_want(&big, "452 4.3.1");
+    assert_true(disk_world_free() >= 64 << 20);
+    client_hello(&small, &w);
+    client_envelope(&small, "xandros@example.com");
+    client_say(&small, "A: b\r\n\r\nx\r\n.\r\n");
+    client_want(&small, "250 2.0.0");
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    client_close(&big);
+    client_close(&small);
+    world_end(&w);
+}
+
+/* Sent without an end, it keeps nobody out, and is refused when its end comes after all. */
+static void a_stalled_message_gives_way(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client stalled, other;
+    world_prepare(&w);
+    w.store_conf.min_free = 64 << 20;
+    w.store_conf.disk = disk_world_of(w.dir, 66 << 20);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&stalled, &w);
+    client_envelope(&stalled, "xandros@example.com");
+    for (int i = 0; i < 140000; i++)
+        client_say(&stalled, "12345678\r\n");
+    while (disk_world_free() > (66 << 20) - 1300000)
+        world_turn(&w);
+    client_hello(&other, &w);
+    client_envelope(&other, "xandros@example.com");
+    say_octets(&other, 1200000);
+    client_want(&other, "250 2.0.0");
+    client_say(&stalled, ".\r\n");
+    client_want(&stalled, "452 4.3.1");
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    client_close(&stalled);
+    client_close(&other);
+    world_end(&w);
+}
+
+/* Room for one isn't given to two. */
+static void announced_room_is_given_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client first, second;
+    world_prepare(&w);
+    w.store_conf.min_free = 64 << 20;
+    w.store_conf.disk = disk_world_of(w.dir, 66 << 20);
+    world_start(&w, SMTP_RECEPTION, NULL);
+    client_hello(&first, &w);
+    client_hello(&second, &w);
+    client_ask(&first, "MAIL FROM:<a@there.example> SIZE=1500000", "250 2.1.0");
+    client_ask(&second, "MAIL FROM:<a@there.example> SIZE=1500000", "250 2.1.0");
+    client_ask(&first, "RCPT TO:<xandros@example.com>", "250 2.1.5");
+    client_ask(&second, "RCPT TO:<xandros@example.com>", "250 2.1.5");
+    client_ask(&first, "DATA", "354 ");
+    client_ask(&second, "DATA", "452 4.3.1");
+    client_ask(&second, "BDAT 3 LAST\r\nx", "452 4.3.1");
+    client_ask(&second, "NOOP", "250 ");
+    client_ask(&first, "Subject: less than it said\r\n\r\n.", "250 2.0.0");
+    client_ask(&second, "MAIL FROM:<a@there.example> SIZE=1500000", "250 2.1.0");
+    client_close(&first);
+    client_close(&second);
     world_end(&w);
 }
 
@@ -439,6 +521,9 @@ int main(void)
         cmocka_unit_test(quota),
         cmocka_unit_test(quota_without_size),
         cmocka_unit_test(low_on_space),
+        cmocka_unit_test(low_on_space_while_it_arrives),
+        cmocka_unit_test(a_stalled_message_gives_way),
+        cmocka_unit_test(announced_room_is_given_once),
         cmocka_unit_test(alias_to_another_host),
         cmocka_unit_test(nowhere_to_send),
         cmocka_unit_test(submission_without_tls_takes_nothing),
