@@ -358,6 +358,7 @@ void appliance_reload(struct appliance *a, const struct config *c, struct snapsh
 {
     smtp_server_set_conf(a->smtp, &c->smtp, relay_of(a, c), snapshot, tls);
     imap_server_set_conf(a->imap, &c->imap, snapshot, tls);
+    store_set_message_limit(a->store, c->store.message_limit);
     struct err err;
     if (guard_set_conf(a->guard, &c->guard, snapshot, &err))
         log_error(&log_app, "guard_not_reloaded", L_Z("error", err.text));

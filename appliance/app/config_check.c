@@ -90,6 +90,13 @@ static void settle_database(struct config *c, const char *path, struct buf *erro
     c->store.shared = server != NULL;
 }
 
+/* What anything here takes in: the store keeps room for two of it. */
+static uint64_t largest_message(const struct config *c)
+{
+    return c->smtp.message_limit > c->imap.append_limit ? c->smtp.message_limit
+                                                        : c->imap.append_limit;
+}
+
 bool config_settle(struct config *c, const char *path, struct buf *errors, struct err *err)
 {
     struct err one;
@@ -104,6 +111,7 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         }
     for (size_t i = 0; i < CONFIG_TITLED; i++)
         settle_titled(&config_titled[i], c, path, errors, err);
+    c->store.message_limit = largest_message(c);
     c->dns.inet = inet_of(c);
     if (resolver_check(&c->dns, &one)) /* its texts begin with the section */
         note(errors, path, &one, err);

@@ -53,13 +53,10 @@ void doctor_tls(struct doctor *d)
     tls_ctx_unref(&tls);
 }
 
-/* store.h: 2 x the message limit + 64 MB unless set */
 static uint64_t min_free(const struct doctor *d)
 {
-    if (!d->config)
-        return 64u << 20;
-    const struct store_conf *s = &d->config->store;
-    return s->min_free ? s->min_free : 2 * d->config->smtp.message_limit + (64u << 20);
+    const struct store_conf none = {0}, *s = d->config ? &d->config->store : &none;
+    return store_min_free(s, s->message_limit);
 }
 
 void doctor_disk(struct doctor *d)

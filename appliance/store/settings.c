@@ -7,11 +7,9 @@ static const char *const sync_names[] = {[SQL_SYNC_FULL] = "full", [SQL_SYNC_OFF
 
 // clang-format off
 const struct ph_setting store_settings[] = {
-    PH_SETTING(SIZE, store_conf, message_limit, 0, "50M", 64 * 1024, 2048 * MB,
-               "Largest message that is accepted, as received."),
     PH_SETTING(SIZE, store_conf, min_free, 0, "0", 0, 0,
                "Free space on the data folder's disk below which new mail is refused for now, while "
-               "expunging still works. 0: twice message_limit and 64 MB."),
+               "expunging still works. 0: twice the largest message that smtp.message_limit or imap.append_limit allow, and 64 MB."),
     PH_SETTING(SIZE, store_conf, inline_limit, 0, "32K", 0, MB,
                "Text of a message up to this size is kept in the database; larger text in a file of its own."),
     PH_SETTING(INT, store_conf, readers, 0, "2", 1, 16,

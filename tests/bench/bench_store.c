@@ -388,6 +388,7 @@ int main(int argc, char **argv)
     bench.samples = mem_alloc(SAMPLES * sizeof *bench.samples);
     if (settings_defaults(store_settings, &bench.conf, &err) != 0)
         die("settings", &err);
+    bench.conf.message_limit = 50 << 20;
     bench.loop = loop_new();
     long before = rss_kb();
     if (store_open(argv[1], &bench.conf, bench.loop, &bench.store, &err) != 0)

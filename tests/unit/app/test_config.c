@@ -49,6 +49,28 @@ static void refused(const char *text, const char *why)
         fail_msg("first error: %s", err.text);
 }
 
+/* The store keeps room for the largest message that anything takes in; nothing else says it. */
+static void the_store_knows_the_largest_message(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t mb;
+    } cases[] = {{"", 50},
+                 {"smtp { message_limit = 70M }", 70},
+                 {"imap { append_limit = 100M }", 100},
+                 {"smtp { message_limit = 70M }\nimap { append_limit = 60M }", 70}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *c = load_text(cases[i].text);
+        assert_non_null(c);
+        assert_int_equal(c->store.message_limit, cases[i].mb << 20);
+        assert_int_equal(store_min_free(&c->store, c->store.message_limit), (2 * cases[i].mb + 64)
+                                                                                << 20);
+        config_unref(&c);
+    }
+    refused("store { message_limit = 60M }", "message_limit");
+}
+
 static void usual_listeners(void **state)
 {
     static const struct {
@@ -313,12 +335,20 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(usual_listeners),  cmocka_unit_test(own_listeners),
-        cmocka_unit_test(many_listeners),   cmocka_unit_test(hostname_is_inherited),
-        cmocka_unit_test(added_sections),   cmocka_unit_test(secrets),
-        cmocka_unit_test(references),       cmocka_unit_test(every_error_is_told),
-        cmocka_unit_test(relay_and_routes), cmocka_unit_test(relay_is_checked),
-        cmocka_unit_test(route_secrets),    cmocka_unit_test(dns),
+        cmocka_unit_test(usual_listeners),
+        cmocka_unit_test(own_listeners),
+        cmocka_unit_test(the_store_knows_the_largest_message),
+
+        cmocka_unit_test(many_listeners),
+        cmocka_unit_test(hostname_is_inherited),
+        cmocka_unit_test(added_sections),
+        cmocka_unit_test(secrets),
+        cmocka_unit_test(references),
+        cmocka_unit_test(every_error_is_told),
+        cmocka_unit_test(relay_and_routes),
+        cmocka_unit_test(relay_is_checked),
+        cmocka_unit_test(route_secrets),
+        cmocka_unit_test(dns),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

@@ -161,6 +161,7 @@ static inline struct bed *bed_new(void)
     snprintf(b->dir, sizeof b->dir, "/tmp/ph-delivery-XXXXXX");
     assert_non_null(mkdtemp(b->dir));
     assert_int_equal(settings_defaults(store_settings, &b->store_conf, &b->err), 0);
+    b->store_conf.message_limit = 50 << 20;
     assert_int_equal(settings_defaults(directory_settings, &b->directory_conf, &b->err), 0);
     assert_int_equal(settings_defaults(relay_settings, &b->relay, &b->err), 0);
     assert_int_equal(relay_settle(&b->relay, 0, &b->err), 0);

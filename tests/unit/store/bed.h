@@ -93,6 +93,7 @@ static inline struct bed *bed_make(void)
 
     log_set_fd(-1);
     assert_int_equal(settings_defaults(store_settings, &b->conf, &err), 0);
+    b->conf.message_limit = 50 << 20;
     b->arena = arena_new(0);
     return b;
 }

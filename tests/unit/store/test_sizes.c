@@ -77,7 +77,13 @@ static void space_is_known(void **state)
 
     assert_int_equal(store_space(b->store, &free_bytes, &min_free), 0);
     assert_true(free_bytes > 0);
-    assert_int_equal(min_free, 2 * b->conf.message_limit + (64u << 20));
+    assert_int_equal(min_free, (100u << 20) + (64u << 20));
+    store_set_message_limit(b->store, 100u << 20);
+    assert_int_equal(store_space(b->store, &free_bytes, &min_free), 0);
+    assert_int_equal(min_free, (200u << 20) + (64u << 20));
+    b->conf.min_free = 7;
+    assert_int_equal(store_space(b->store, &free_bytes, &min_free), 0);
+    assert_int_equal(min_free, 7);
 }
 
 int main(void)
