@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { LAST_WORDS_MS = 200 };
+
 struct watchdog {
     uint64_t limit_ms;
     atomic_uint_fast64_t since; /* ms; 0: the loop is in no stage */
@@ -32,6 +34,7 @@ static void look(struct watchdog *w)
         &(struct log_ctx){.module = "filters"}, "stage_blocks_loop", L_Z("stage", stage),
         L_UINT("ms", now - since),
         L_Z("note", "a stage must never block in on_point; it may in work. The server ends."));
+    log_flush(LAST_WORDS_MS);
     abort();
 }
 

@@ -306,6 +306,7 @@ static int start(struct dev *d, struct err *err)
                             .ports = d->ports,
                             .n_ports = ARRAY_LEN(d->ports)};
     d->runner.fd = -1;
+    log_prepare();
     set_ports(d);
     if (make_tls(d, err) || open_ports(d, err))
         return -1;
@@ -319,6 +320,7 @@ static int start(struct dev *d, struct err *err)
         dev_seed(d->data.path, &d->options.config.directory, d->options.password, err))
         return -1;
     a->runner = &d->runner;
+    log_start_thread();
     return appliance_start(a, err);
 }
 

@@ -210,6 +210,7 @@ static int start(struct serve *s, struct err *err)
     enter_sandbox(s);
     if (database_await(&s->boot->database, err))
         return -1;
+    log_start_thread();
     return appliance_start(&s->appliance, err);
 }
 
@@ -260,6 +261,7 @@ static void prepare_process(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     log_set_journal(is_journal());
+    log_prepare();
     sdnotify_open();
 }
 

@@ -2,16 +2,13 @@
 #include "appliance/base/log.h"
 #include "appliance/base/buf.h"
 #include "appliance/base/clock.h"
+#include "appliance/base/log_out.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
-#include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <unistd.h>
 
 enum {
-    LINE_MAX_BYTES = 4096, /* PIPE_BUF: one write stays whole in a pipe */
-    VALUE_MAX = 200,       /* bytes of a text value */
+    VALUE_MAX = 200, /* bytes of a text value */
     PAIR_MAX = 64 + 6 * VALUE_MAX + 8
 };
 
@@ -28,7 +25,7 @@ struct modules {
 static _Atomic(struct modules *) debug_now;
 
 struct line {
-    char p[LINE_MAX_BYTES];
+    char p[LOG_LINE_MAX];
     size_t n;
 };
 
@@ -314,34 +311,50 @@ void log_set_fd(int fd)
     atomic_store_explicit(&fd_now, fd, memory_order_relaxed);
 }
 
+int log_fd(void)
+{
+    return atomic_load_explicit(&fd_now, memory_order_relaxed);
+}
+
+static void put_line(struct line *l, enum log_level level, const struct log_ctx *ctx,
+                     const char *module, const char *event, const struct log_kv *kv)
+{
+    bool json = atomic_load_explicit(&json_now, memory_order_relaxed);
+    l->n = 0;
+    if (json)
+        put_json_head(l, level, module, event);
+    else
+        put_head(l, level, module, event, atomic_load_explicit(&journal_now, memory_order_relaxed));
+    put_id(l, "sid", ctx ? ctx->sid : 0, json);
+    put_id(l, "mid", ctx ? ctx->mid : 0, json);
+    for (; kv->key; kv++) {
+        if (sizeof l->p - l->n < PAIR_MAX) {
+            put_z(l, json ? ",\"more\":\"cut\"" : " more=cut");
+            break;
+        }
+        put_pair(l, kv, json);
+    }
+    put_z(l, json ? "}\n" : "\n");
+}
+
+size_t log_lost_line(uint64_t lost, char out[LOG_LINE_MAX])
+{
+    struct line l;
+    put_line(&l, LOG_LEVEL_WARN, NULL, "log", "lines_lost",
+             (const struct log_kv[]){L_UINT("n", lost), {.key = NULL}});
+    memcpy(out, l.p, l.n);
+    return l.n;
+}
+
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *event,
                const struct log_kv *kv)
 {
-    int fd = atomic_load_explicit(&fd_now, memory_order_relaxed);
+    int fd = log_fd();
     const char *module = ctx && ctx->module ? ctx->module : "-";
     if (fd < 0 ||
         ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed) && !debugged(module)))
         return;
-    bool json = atomic_load_explicit(&json_now, memory_order_relaxed);
     struct line l;
-    l.n = 0;
-    if (json)
-        put_json_head(&l, level, module, event);
-    else
-        put_head(&l, level, module, event,
-                 atomic_load_explicit(&journal_now, memory_order_relaxed));
-    put_id(&l, "sid", ctx ? ctx->sid : 0, json);
-    put_id(&l, "mid", ctx ? ctx->mid : 0, json);
-    for (; kv->key; kv++) {
-        if (sizeof l.p - l.n < PAIR_MAX) {
-            put_z(&l, json ? ",\"more\":\"cut\"" : " more=cut");
-            break;
-        }
-        put_pair(&l, kv, json);
-    }
-    put_z(&l, json ? "}\n" : "\n");
-    int before = errno; /* callers log between a failure and strerror(errno) */
-    while (write(fd, l.p, l.n) < 0 && errno == EINTR)
-        ;
-    errno = before;
+    put_line(&l, level, ctx, module, event, kv);
+    log_out(fd, l.p, l.n);
 }

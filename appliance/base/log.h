@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* log.h - one line, one fact: `ts level module event key=value ...` (logfmt) on stderr, or the same
- * as JSON. Floor 0 (base). Threads: any; a line is written whole by one write(2). Client text is
- * quoted and capped at 200 bytes. Never: passwords, bodies, secrets. */
+ * as JSON. Floor 0 (base). Threads: any; a line is written whole by one write(2), before the call
+ * returns. Once log_start_thread() was called nobody waits for whoever reads the log: lines that
+ * the descriptor doesn't take just now are written later, in order, by a thread, and beyond 1 MB of
+ * them counted ("lines_lost n=", posthouse_log_lines_lost_total). Client text is quoted and capped
+ * at 200 bytes. Never: passwords, bodies, secrets. */
 #ifndef PH_BASE_LOG_H
 #define PH_BASE_LOG_H
 #include "appliance/base/str.h"
@@ -60,6 +63,17 @@ void log_set_json(
 /* Lines begin with "<6>" and the like, and have no time: for systemd's journal (sd-daemon(3)). */
 void log_set_journal(bool journal);
 void log_set_fd(int fd); /* default 2; -1: nothing is written (tests) */
+/* Looks at the descriptor that is set, while its pipe may still be opened: before another user's
+ * rights and the sandbox. The thread starts after them. Forked children are without it and write
+ * for themselves. At exit() it gets a second for what is left. */
+void log_prepare(void);
+void log_start_thread(void);
+bool log_stop_thread(uint64_t ms); /* false: after so long, lines are left that nobody reads */
+/* Waits until nothing is left. False: still is, after so long. */
+bool log_flush(uint64_t ms);
+/* For whoever ends the process at once: what is left, then this text on stderr, but without waiting
+ * for ever. */
+void log_last_words(const char *text);
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *event,
                const struct log_kv *kv);
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/base/mem.h"
+#include "appliance/base/log.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,9 @@
 static void out_of_memory(size_t n) __attribute__((noreturn, cold));
 static void out_of_memory(size_t n)
 {
-    fprintf(stderr, "posthouse: out of memory (%zu bytes)\n", n);
+    char text[80];
+    snprintf(text, sizeof text, "posthouse: out of memory (%zu bytes)\n", n);
+    log_last_words(text);
     abort();
 }
 
@@ -44,6 +47,8 @@ void mem_free(void *p)
 
 void mem_check_failed(const char *what, const char *file, int line)
 {
-    fprintf(stderr, "posthouse: CHECK(%s) failed at %s:%d\n", what, file, line);
+    char text[512];
+    snprintf(text, sizeof text, "posthouse: CHECK(%s) failed at %s:%d\n", what, file, line);
+    log_last_words(text);
     abort();
 }
