@@ -325,6 +325,22 @@ def test_old_tls_is_refused(server):
 
 
 # ---- the log
+def test_log_that_nobody_reads(tmp_path):
+    """A pipe takes 64 KB. Behind it the server serves, and ends when it is told to."""
+    command = [BINARY, "dev", "--port-base", "0", "--data", str(tmp_path / "data"), "--log-level", "debug", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        try:
+            port = json.loads(p.stdout.readline())["smtp"]["port"]
+            for i in range(400):
+                with smtplib.SMTP("127.0.0.1", port, timeout=WAIT) as client:
+                    assert client.ehlo()[0] == 250
+            p.terminate()
+            assert p.wait(WAIT) == 0
+            assert len(p.stderr.read()) >= 4096  # what it took is there
+        finally:
+            p.kill()
+
+
 def test_log_has_no_secrets(start):
     s = start("--log-level", "debug")
     s.imap("vivita").logout()
