@@ -168,6 +168,7 @@ void smtp_session_forget_client(struct smtp_session *s)
     s->helo[0] = '\0';
     s->esmtp = false;
     s->line = (struct smtp_line){0};
+    s->line_ms = 0;
 }
 
 /* ---- Replies */
