@@ -60,10 +60,19 @@ static void add_trace(struct smtp_session *s, struct buf *out)
         smtp_trace_missing(out, body_sink_head(tx->sink), author, tx->id, t.hostname, t.now);
 }
 
-static enum smtp_step step_loop(struct smtp_session *s)
+static enum smtp_step step_head(struct smtp_session *s)
 {
     body_sink_end(s->tx.sink); /* from here on its head can be read */
-    unsigned hops = header_count(body_sink_head(s->tx.sink), STR("Received"));
+    struct str rest = body_sink_head(s->tx.sink);
+    struct header_field f;
+    unsigned fields = 0, hops = 0;
+    while (header_next(&rest, &f)) {
+        fields++;
+        hops += str_ieq(f.name, STR("Received"));
+    }
+    /* Whoever looks at the head later, on this thread, can rely on it. */
+    if (fields > (unsigned)s->conf->field_limit)
+        return smtp_step_refuse(s, 554, "5.6.0", "The message has too many header fields");
     if (hops > (unsigned)s->conf->received_limit) /* RFC 5321 6.3 */
         return smtp_step_refuse(s, 554, "5.4.6",
                                 "Too many Received fields: the message goes in circles");
@@ -298,7 +307,7 @@ static const struct {
     enum smtp_step (*run)(struct smtp_session *s);
 } steps[] = {
     {"faults", step_faults},          /* bare CR or LF, too large: found on the way in */
-    {"loop", step_loop},              /* Received fields */
+    {"head", step_head},              /* its fields; Received: loops */
     {"from", smtp_step_from},         /* submission: whose is it? */
     {"readable", smtp_step_readable}, /* large data: all in its file, for the filters */
     {"filter", smtp_step_filter},     /* what do the stages say? */

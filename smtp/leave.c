@@ -3,6 +3,7 @@
  * transaction of the local copies. Steps of deliver.c. Forwarded copies (an alias of ours leads
  * elsewhere) carry where they were forwarded, and a sender for which this host may send. */
 #include "appliance/base/clock.h"
+#include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include "filters/held.h"
@@ -55,39 +56,30 @@ static void withhold(struct smtp_session *s, struct queue_entry *e)
 
 /* ---- Loops: RFC 9228, a forwarder's mark in the header */
 
-static bool was_here(struct str head, struct str address)
+enum { ADDRESS_MAX = 1024 };
+
+/* Compared without case (as str_ieq does), by a key. */
+static struct str key_of(char key[ADDRESS_MAX], struct str address)
 {
+    address = str_take(address, ADDRESS_MAX);
+    for (size_t i = 0; i < address.n; i++)
+        key[i] = ascii_lower(address.p[i]);
+    return str_of(key, address.n);
+}
+
+/* The addresses that forwarded it before, in one pass: there may be thousands, and each recipient
+ * asks. */
+static struct map *were_here(struct str head)
+{
+    static const char was;
+    struct map *seen = map_new();
     struct header_field f;
-    for (unsigned n = 0; header_find(head, STR("Delivered-To"), n, &f); n++)
-        if (str_ieq(str_trim(f.value), address))
-            return true;
-    return false;
+    char key[ADDRESS_MAX];
+    while (header_next(&head, &f))
+        if (str_ieq(f.name, STR("Delivered-To")) && str_trim(f.value).n <= ADDRESS_MAX)
+            (void)map_set(seen, key_of(key, str_trim(f.value)), (void *)(uintptr_t)&was);
+    return seen;
 }
-
-enum smtp_step smtp_step_circle(struct smtp_session *s)
-{
-    struct smtp_transaction *tx = &s->tx;
-    struct str head = body_sink_head(tx->sink), circle = STR_NULL;
-    if (!leaves(s))
-        return SMTP_STEP_NEXT;
-    for (size_t i = 0; i < tx->n_list; i++) {
-        struct smtp_recipient *r = &tx->list[i];
-        if (r->deleted || !r->forwarded || !r->n_remotes || !was_here(head, r->address))
-            continue;
-        log_warn(&s->log, "forward_loop", L_STR("address", r->address));
-        r->n_remotes = 0;
-        circle = r->address;
-    }
-    if (!circle.n)
-        return SMTP_STEP_NEXT;
-    smtp_envelope_rebuild(s);
-    if (!tx->accounts.n && !tx->remotes.n)
-        return smtp_step_refuse(s, 554, "5.4.6",
-                                "The message was forwarded by this address before");
-    return SMTP_STEP_NEXT;
-}
-
-/* ---- The sender of forwarded copies */
 
 static bool forwards(const struct smtp_session *s)
 {
@@ -98,6 +90,34 @@ static bool forwards(const struct smtp_session *s)
     }
     return false;
 }
+
+enum smtp_step smtp_step_circle(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct str circle = STR_NULL;
+    char key[ADDRESS_MAX];
+    if (!leaves(s) || !forwards(s))
+        return SMTP_STEP_NEXT;
+    struct map *seen = were_here(body_sink_head(tx->sink));
+    for (size_t i = 0; i < tx->n_list; i++) {
+        struct smtp_recipient *r = &tx->list[i];
+        if (r->deleted || !r->forwarded || !r->n_remotes || !map_get(seen, key_of(key, r->address)))
+            continue;
+        log_warn(&s->log, "forward_loop", L_STR("address", r->address));
+        r->n_remotes = 0;
+        circle = r->address;
+    }
+    map_free(&seen);
+    if (!circle.n)
+        return SMTP_STEP_NEXT;
+    smtp_envelope_rebuild(s);
+    if (!tx->accounts.n && !tx->remotes.n)
+        return smtp_step_refuse(s, 554, "5.4.6",
+                                "The message was forwarded by this address before");
+    return SMTP_STEP_NEXT;
+}
+
+/* ---- The sender of forwarded copies */
 
 static void rewrite(struct smtp_session *s)
 {

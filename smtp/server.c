@@ -48,6 +48,8 @@ const struct ph_setting smtp_settings[] = {
                "How long one message may take in all, however it trickles in."),
     PH_SETTING(INT, smtp_conf, received_limit, PH_RELOAD, "50", 1, 1000,
                "A message with more Received fields than this is going in circles and is refused."),
+    PH_SETTING(INT, smtp_conf, field_limit, PH_RELOAD, "2000", 100, 5000,
+               "A message with more header fields than this is refused. Mail that came a long way, with all that was signed on it, has about 300."),
     PH_SETTING(INT, smtp_conf, soft_errors, PH_RELOAD, "3", 0, 1000,
                "After so many errors in one session each further one is answered later and later."),
     PH_SETTING(INT, smtp_conf, hard_errors, PH_RELOAD, "20", 1, 1000,

@@ -25,6 +25,7 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     bool long_lines;           /* accept lines over 998 octets up to line_limit (else 554 5.6.0) */
     uint64_t command_timeout, data_timeout, message_timeout;
     int64_t received_limit; /* loop detection: Received fields */
+    int64_t field_limit;    /* header fields of any name */
     int64_t soft_errors, hard_errors;
     uint64_t error_delay;
     int64_t junk_commands; /* commands without mail before each counts as an error */

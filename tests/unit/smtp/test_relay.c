@@ -346,6 +346,66 @@ static void in_circles(void **state)
     finish();
 }
 
+static const char *with_fields(struct buf *out, const char *field, size_t n, const char *more)
+{
+    buf_init(out, 4 << 20);
+    for (size_t i = 0; i < n; i++)
+        buf_add_z(out, field);
+    buf_add_z(out, more);
+    buf_add_z(out, "\r\nx\r\n");
+    return buf_z(out);
+}
+
+/* Each recipient asks whether it was there before. */
+static void many_marks(void **state)
+{
+    (void)state;
+    struct buf text;
+    char line[60];
+    prepare();
+    w.smtp.field_limit = 5000;
+    start();
+    ask_mail("MAIL FROM:<a@there.example>");
+    for (int i = 0; i < 8; i++) {
+        snprintf(line, sizeof line, "RCPT TO:<away+%d@example.com>", i);
+        client_ask(&c, line, "250 2.1.5");
+    }
+    client_message(&c,
+                   with_fields(&text, "Delivered-To:\r\n", 4990,
+                               "delivered-to: AWAY+3@example.com\r\nDelivered-To: x\r\n"),
+                   "250 2.0.0");
+    buf_fini(&text);
+    assert_int_equal(world_queued(&w), 1);
+    ask_mail("MAIL FROM:<a@there.example>");
+    client_ask(&c, "RCPT TO:<away+3@example.com>", "250 2.1.5");
+    client_message(&c,
+                   with_fields(&text, "Delivered-To:\r\n", 4990,
+                               "delivered-to: AWAY+3@example.com\r\nDelivered-To: x\r\n"),
+                   "554 5.4.6");
+    buf_fini(&text);
+    assert_int_equal(world_queued(&w), 1);
+    finish();
+}
+
+static void too_many_fields(void **state)
+{
+    (void)state;
+    struct buf text;
+    prepare();
+    start();
+    ask_mail("MAIL FROM:<a@there.example>");
+    client_ask(&c, "RCPT TO:<away@example.com>", "250 2.1.5");
+    client_message(&c, with_fields(&text, "Delivered-To:\r\n", 2001, ""), "554 5.6.0");
+    buf_fini(&text);
+    assert_int_equal(world_queued(&w), 0);
+    ask_mail("MAIL FROM:<a@there.example>");
+    client_ask(&c, "RCPT TO:<away@example.com>", "250 2.1.5");
+    client_message(&c, with_fields(&text, "Delivered-To:\r\n", 2000, ""), "250 2.0.0");
+    buf_fini(&text);
+    assert_int_equal(world_queued(&w), 1);
+    finish();
+}
+
 /* ---- Confirmations (RFC 3461) */
 
 static void wait_for(const char *account, uint64_t n)
@@ -528,6 +588,8 @@ int main(void)
         cmocka_unit_test(forwarded),
         cmocka_unit_test(senders_that_stay),
         cmocka_unit_test(in_circles),
+        cmocka_unit_test(many_marks),
+        cmocka_unit_test(too_many_fields),
         cmocka_unit_test(delivered_is_confirmed),
         cmocka_unit_test(expanded_is_confirmed),
         cmocka_unit_test(confirmed_to_another_host),
