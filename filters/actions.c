@@ -34,8 +34,12 @@ struct arena *acts_arena(struct ph_acts *a)
 
 static bool spend(struct ph_acts *a, size_t n)
 {
-    if (a->over || n > ACTS_MAX || a->used + n + sizeof(struct chain_action) > ACTS_MAX)
+    if (a->over)
         return false;
+    if (n > ACTS_MAX || a->used + n + sizeof(struct chain_action) > ACTS_MAX) {
+        a->full = true;
+        return false;
+    }
     a->used += n + sizeof(struct chain_action);
     return true;
 }
@@ -43,14 +47,17 @@ static bool spend(struct ph_acts *a, size_t n)
 static int push(struct ph_acts *a, enum chain_action_kind kind, unsigned n, struct str name,
                 struct str value)
 {
+    const struct chain_action *before =
+        a->n ? CONTAINER_OF(a->last, struct chain_action, next) : NULL;
+    bool again = before && str_eq(before->name, name); /* many fields of one name: kept once */
     struct chain_action *action;
 
-    if (!spend(a, name.n + (kind == CHAIN_BODY ? 0 : value.n)))
+    if (!spend(a, (again ? 0 : name.n) + (kind == CHAIN_BODY ? 0 : value.n)))
         return -1;
     action = ARENA_NEW(acts_arena(a), struct chain_action);
     *action = (struct chain_action){.kind = kind,
                                     .n = n,
-                                    .name = arena_str(a->arena, name),
+                                    .name = again ? before->name : arena_str(a->arena, name),
                                     .value = arena_str(a->arena, value)};
     *a->last = action;
     a->last = (struct chain_action **)(void *)&action->next;

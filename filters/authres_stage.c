@@ -24,8 +24,9 @@ static const struct ph_setting authres_settings[] = {
 #define FIELD "Authentication-Results"
 static const char *const methods[] = {"iprev", "spf", "dkim", "dmarc", "arc"};
 
-/* Only we may speak in our name: readers and other stages would believe it. */
-static void remove_forged(const struct ph_host *host, ph_turn turn, struct str id)
+/* Only we may speak in our name: readers and other stages would believe it. -1: not all of it can
+ * be removed. */
+static int remove_forged(const struct ph_host *host, ph_turn turn, struct str id)
 {
     const struct ph_view *v = host->view(host, turn);
     struct str rest = str_of(v->head, v->head_size);
@@ -36,9 +37,10 @@ static void remove_forged(const struct ph_host *host, ph_turn turn, struct str i
         if (!str_ieq(h.name, STR(FIELD)))
             continue;
         n++;
-        if (authres_is_from(h.value, id))
-            host->header_delete(host->acts(host, turn), FIELD, n);
+        if (authres_is_from(h.value, id) && host->header_delete(host->acts(host, turn), FIELD, n))
+            return -1;
     }
+    return 0;
 }
 
 void authres_gather(const struct ph_host *host, struct ph_acts *acts, struct buf *out)
@@ -77,8 +79,10 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     struct str id = str_from(c->id[0] ? c->id : host->view(host, turn)->host);
 
     (void)at;
-    if (c->remove_forged)
-        remove_forged(host, turn, id);
+    if (c->remove_forged && remove_forged(host, turn, id)) {
+        host->failed(host, turn, PH_PASS, NULL, "too many forged " FIELD " fields to remove");
+        return;
+    }
     host->fact_set(host->acts(host, turn), "authres.id", id.p); /* for who seals it */
     if (c->field)
         add_field(host, turn, id);

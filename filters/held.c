@@ -50,6 +50,7 @@ struct held {
     bool quarantine_junk;
     struct chain *chain;
     struct buf head; /* edited; empty: not */
+    bool no_room;    /* it couldn't be */
     struct plan plan;
 };
 
@@ -111,6 +112,8 @@ static void plan(struct held *h)
         p->outcome = NULL;
     } else if (undecided) {
         p->reason = STR("could not be judged within filters.hold_time");
+    } else if (a->verdict != PH_DISCARD && h->no_room) {
+        p->reason = STR("its head has no room for what stages add to it");
     } else if (a->verdict == PH_DISCARD) {
         p->held = 0;
         p->outcome = "discarded";
@@ -196,8 +199,9 @@ static void edit(struct held *h)
     buf_init(&edited, HEAD_MAX);
     bool changed = chain_edit_head(h->chain, str_skip(head, ours), &edited) && buf_ok(&edited);
     buf_add_str(&h->head, buf_str(&edited));
+    h->no_room = !buf_ok(&edited) || !buf_ok(&h->head);
     buf_fini(&edited);
-    if (!changed || !buf_ok(&h->head))
+    if (!changed || h->no_room)
         buf_clear(&h->head);
 }
 

@@ -22,6 +22,8 @@ enum {
 struct ph_acts {
     struct arena *arena; /* made when needed; goes to the chain with the answer */
     bool over;
+    bool
+        full; /* something had no room: the turn fails, for the rest alone may be worse than none */
     size_t used;
     struct chain_action *actions, **last;
     unsigned n;
@@ -183,6 +185,9 @@ void turn_fail(struct turn *t, const char *why); /* by its on_error */
 void turn_late(struct turn *t);                  /* its deadline has passed */
 void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
               const char *reason, bool failed);
+/* The stage's own answer; a failure where its acts had no room. */
+void turn_answer(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
+                 const char *reason);
 
 /* ---- dns.c: questions of turns. */
 void dns_host(struct ph_host *h);

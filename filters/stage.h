@@ -259,8 +259,9 @@ struct ph_host {
     int (*after)(const struct ph_host *, ph_turn, uint64_t ms,
                  void (*fn)(void *inst, ph_turn, void *arg), void *arg);
 
-    /* -- Both styles: acts. -1: not well-formed, too much (256 KB a turn), or the turn is over.
-     * [any: that of the turn] */
+    /* -- Both styles: acts. -1: not well-formed, or the turn is over, and nothing else happens; or
+     * too much (256 KB a turn): then the turn fails (on_error) whatever it answers, unless that is
+     * worse. [any: that of the turn] */
     int (*header_add)(struct ph_acts *, const char *name,
                       const char *value); /* at the end of the head */
     /* Before the field with this index of the head as received; 0: on top (of that, below our

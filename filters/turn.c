@@ -294,6 +294,23 @@ static void ignored(struct stage *s, ph_turn turn, bool work)
                                 : "this turn is over: a late or second answer"));
 }
 
+/* An answer. What had no room might be the removal of something forged: what the stage wanted can't
+ * be done in part. */
+void turn_answer(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
+                 const char *reason)
+{
+    static const char why[] = "it wants more done than there is room for (256 KB)";
+
+    if (!acts->full) {
+        turn_end(t, acts, verdict, reply, reason, false);
+    } else if (verdict > error_verdict(t)) {
+        log_failed(t, why);
+        turn_end(t, NULL, verdict, reply, reason, false);
+    } else {
+        turn_fail(t, why);
+    }
+}
+
 static void host_done(const struct ph_host *h, ph_turn turn, enum ph_verdict verdict,
                       const char *reply, const char *reason)
 {
@@ -305,7 +322,7 @@ static void host_done(const struct ph_host *h, ph_turn turn, enum ph_verdict ver
     } else if ((unsigned)verdict >= PH_VERDICTS) {
         turn_fail(t, "its verdict is none");
     } else {
-        turn_end(t, &t->acts, verdict, reply, reason, false);
+        turn_answer(t, &t->acts, verdict, reply, reason);
     }
 }
 
@@ -314,17 +331,19 @@ static void host_failed(const struct ph_host *h, ph_turn turn, enum ph_verdict v
                         const char *reply, const char *why)
 {
     struct turn *t = turn_find(h, turn);
+    struct ph_acts *acts;
 
     if (!t || t->work) {
         ignored(stage_of(h), turn, t != NULL);
         return;
     }
+    acts = t->acts.full ? NULL : &t->acts;
     log_failed(t, why ? why : "");
     if ((unsigned)verdict < PH_VERDICTS && verdict > error_verdict(t))
-        turn_end(t, &t->acts, verdict, reply, why, false);
+        turn_end(t, acts, verdict, reply, why, false);
     else
-        turn_end(t, t->common->on_error == FILTERS_ERROR_HOLD ? NULL : &t->acts, error_verdict(t),
-                 NULL, why, true);
+        turn_end(t, t->common->on_error == FILTERS_ERROR_HOLD ? NULL : acts, error_verdict(t), NULL,
+                 why, true);
 }
 
 static void **host_session(const struct ph_host *h, ph_turn turn)

@@ -58,7 +58,7 @@ static void take_result(struct work *w, struct turn *t)
     if ((unsigned)r->verdict >= PH_VERDICTS)
         turn_fail(t, "its verdict is none");
     else
-        turn_end(t, &w->acts, r->verdict, r->reply[0] ? r->reply : NULL, r->reason, false);
+        turn_answer(t, &w->acts, r->verdict, r->reply[0] ? r->reply : NULL, r->reason);
 }
 
 /* The turn goes on. */

@@ -87,13 +87,16 @@ enum smtp_step smtp_step_filter(struct smtp_session *s)
 
 /* ---- Head and body */
 
-static void edit_head(struct smtp_session *s)
+/* False: it has no room. Without what the stages want it must not go on. */
+static bool edit_head(struct smtp_session *s)
 {
     struct buf head;
     buf_init(&head, HEAD_MAX);
-    if (chain_edit_head(s->chain, body_sink_head(s->tx.sink), &head) && buf_ok(&head))
+    bool edited = chain_edit_head(s->chain, body_sink_head(s->tx.sink), &head), ok = buf_ok(&head);
+    if (edited && ok)
         body_sink_head_replace(s->tx.sink, buf_str(&head));
     buf_fini(&head);
+    return ok;
 }
 
 static const struct chain_action *last_body(const struct smtp_session *s)
@@ -107,8 +110,9 @@ static const struct chain_action *last_body(const struct smtp_session *s)
 
 enum smtp_step smtp_step_edit(struct smtp_session *s)
 {
-    if (s->chain && !s->tx.discard)
-        edit_head(s);
+    if (s->chain && !s->tx.discard && !edit_head(s))
+        return smtp_step_refuse(s, 554, "5.3.4",
+                                "The message's head has no room for what is added to it");
     return SMTP_STEP_NEXT;
 }
 

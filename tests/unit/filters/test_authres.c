@@ -154,6 +154,52 @@ static void test_stage(void **state)
     assert_string_equal(through("authres.remove_forged=no", head), "unchanged");
 }
 
+/* As many as smtp.field_limit lets in at most: all go, and ours is there. */
+static void test_many(void **state)
+{
+    struct buf head;
+
+    (void)state;
+    told = "spf=fail smtp.mailfrom=a@example.org";
+    buf_init(&head, 1 << 20);
+    for (int i = 0; i < 5000; i++)
+        buf_add_z(&head, i == 4999 ? "Authentication-Results: mx.example.com; spf=pass\r\n"
+                                   : "Authentication-Results: mx.example.com; none\r\n");
+    buf_add_z(&head, "Subject: x\r\n\r\n");
+    assert_string_equal(through(NULL, buf_str(&head)),
+                        "Authentication-Results: mx.example.com;\r\n"
+                        "\tspf=fail smtp.mailfrom=a@example.org;\r\n\tdkim=none\r\n"
+                        "Subject: x\r\n\r\n");
+    buf_fini(&head);
+    told = NULL;
+}
+
+/* More than that: the stage has failed, it doesn't pass what it can't remove. */
+static void test_too_many(void **state)
+{
+    struct world w;
+    struct buf head;
+
+    (void)state;
+    buf_init(&head, 1 << 20);
+    for (int i = 0; i < 10000; i++)
+        buf_add_z(&head, "Authentication-Results: mx.example.com; none\r\n");
+    buf_add_z(&head, "\r\n");
+    world_init(&w);
+    w.authres = true;
+    world_open(&w);
+    struct chain *c = chain_new(w.filters, 1);
+    const struct ph_view v = {.host = "mx.example.com"};
+    const struct chain_message m = {.head = buf_str(&head), .fd = -1};
+    chain_transaction(c, 2);
+    assert_int_equal(chain_run(c, PH_MESSAGE, &v, &m, NULL, world_on_answer, &w), CHAIN_DONE);
+    assert_int_equal(chain_answer(c)->verdict, PH_DEFER);
+    assert_string_equal(chain_answer(c)->stage, "authres");
+    chain_free(&c);
+    buf_fini(&head);
+    world_fini(&w);
+}
+
 static void test_bad_id(void **state)
 {
     struct world w;
@@ -170,9 +216,10 @@ static void test_bad_id(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_is_from),
-                                       cmocka_unit_test(test_written), cmocka_unit_test(test_stage),
-                                       cmocka_unit_test(test_bad_id)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_is_from),  cmocka_unit_test(test_written),
+        cmocka_unit_test(test_stage),    cmocka_unit_test(test_many),
+        cmocka_unit_test(test_too_many), cmocka_unit_test(test_bad_id)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
