@@ -5,6 +5,7 @@
 #include "smtp/deliver.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/settings.h"
 #include "smtp/counts.h"
 #include "smtp/trace.h"
 #include <inttypes.h>
@@ -76,6 +77,15 @@ static enum smtp_step step_head(struct smtp_session *s)
     if (hops > (unsigned)s->conf->received_limit) /* RFC 5321 6.3 */
         return smtp_step_refuse(s, 554, "5.4.6",
                                 "Too many Received fields: the message goes in circles");
+    return SMTP_STEP_NEXT;
+}
+
+/* RFC 5322 3.6.3: Bcc is for the sender's own program, and not all of them remove it. */
+static enum smtp_step step_drop(struct smtp_session *s)
+{
+    struct str rest = str_from(s->conf->drop_fields), name;
+    while (s->submitting && settings_list_next(&rest, &name))
+        body_sink_head_remove(s->tx.sink, name);
     return SMTP_STEP_NEXT;
 }
 
@@ -309,6 +319,7 @@ static const struct {
     {"faults", step_faults},          /* bare CR or LF, too large: found on the way in */
     {"head", step_head},              /* its fields; Received: loops */
     {"from", smtp_step_from},         /* submission: whose is it? */
+    {"drop", step_drop},              /* submission: fields that nobody else sees */
     {"readable", smtp_step_readable}, /* large data: all in its file, for the filters */
     {"filter", smtp_step_filter},     /* what do the stages say? */
     {"edit", smtp_step_edit},         /* what they want: head, */

@@ -65,6 +65,9 @@ const struct ph_setting smtp_settings[] = {
     PH_SETTING(BOOL, smtp_conf, sender_check, PH_RELOAD, "yes", 0, 0,
                "The envelope sender of submitted mail must belong to the account. The null sender is allowed: "
                "RFC 8098 wants it for receipts."),
+    PH_SETTING(TEXT, smtp_conf, drop_fields, PH_RELOAD | PH_LIST, "Bcc, Resent-Bcc, Return-Path, Content-Length", 0, 0,
+               "Header fields that are removed from mail that users and programs of this host hand in, before anybody else sees it "
+               "(as Postfix's message_drop_headers). {}: none."),
     PH_SETTING(TEXT, smtp_conf, global_aliases, PH_RELOAD | PH_LIST, "", 0, 0,
                "Global aliases, besides those that posthouse policy alias keeps, which count more: { \"sales@example.com->ann@example.com\", "
                "\"@old.example->@example.com\" }; several for one name add up."),

@@ -33,6 +33,7 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     uint64_t auth_delay;
     bool sender_check;          /* submission: the envelope sender must belong to the account */
     bool from_check;            /* submission: and so must the addresses in From */
+    const char *drop_fields;    /* list: submission: names of header fields that are removed */
     const char *global_aliases; /* list: "name->target", besides those of the store */
 };
 enum smtp_early_talker { SMTP_EARLY_IGNORE, SMTP_EARLY_REFUSE };

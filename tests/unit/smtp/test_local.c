@@ -43,11 +43,12 @@ static void sends(void **state)
     client_ask(&c, "RCPT TO:<xandros>", "250 2.1.5");
     client_ask(&c, "RCPT TO:<x@elsewhere.example>", "250 2.1.5");
     client_ask(&c, "RCPT TO:<nobody>", "550 5.1.1");
-    client_message(&c, "Subject: x\r\n\r\nx\r\n", "250 2.0.0");
+    client_message(&c, "Subject: x\r\nBcc: x@elsewhere.example\r\n\r\nx\r\n", "250 2.0.0");
     struct str text = world_newest(&w, arena, "xandros@example.com");
     snprintf(line, sizeof line, "Received: from client.example (local user %u)\r\n\tby ",
              (unsigned)getuid());
     assert_true(str_find(text, str_from(line), &(size_t){0}));
+    assert_false(str_find(text, STR("Bcc"), &(size_t){0}));
     assert_has(text, "\r\nDate: ");
     assert_has(text, "\r\nMessage-ID: <");
     assert_has(text, "\r\nFrom: root@anything.example\r\n");
