@@ -77,8 +77,8 @@ void smtp_confirm(struct smtp_session *s)
     bool any = false;
     for (size_t i = 0; i < tx->n_list && !any; i++)
         any = report_wanted(tx->list[i].notify, REPORT_DELIVERED);
-    /* What was taken for junk isn't confirmed to whoever it claims to be from. */
-    if (!any || !tx->sender.n || tx->junk || notice_busy(s->server))
+    /* What was taken for junk, or is forged, isn't confirmed to whoever it claims to be from. */
+    if (!any || !tx->sender.n || tx->junk || smtp_filter_disowned(s) || notice_busy(s->server))
         return;
     struct arena *arena = arena_new(0);
     struct report_rcpt *rcpts = ARENA_ARRAY(arena, struct report_rcpt, tx->n_list);

@@ -40,6 +40,12 @@ struct str smtp_filter_fact(const struct smtp_session *s, struct str name)
     return found.p ? found : find_fact(chain_records(s->chain, true), name);
 }
 
+bool smtp_filter_disowned(const struct smtp_session *s)
+{
+    return str_eq(smtp_filter_fact(s, STR("spf.result")), STR("fail")) ||
+           str_eq(smtp_filter_fact(s, STR("dmarc.result")), STR("fail"));
+}
+
 struct str smtp_filter_client_name(const struct smtp_session *s)
 {
     return smtp_filter_fact(s, STR("rdns.name"));

@@ -245,6 +245,8 @@ struct str smtp_filter_client_name(const struct smtp_session *s);
 const char *smtp_filter_route(const struct smtp_session *s); /* ph_view.route at PH_OUTBOUND */
 /* What a stage has told of the transaction, or else of the session; .p NULL: nothing. */
 struct str smtp_filter_fact(const struct smtp_session *s, struct str name);
+/* Its sender's domain says that it isn't from there: nothing is answered to it. */
+bool smtp_filter_disowned(const struct smtp_session *s);
 bool smtp_filter_drops(const struct smtp_session *s); /* the last point: acknowledge and drop */
 /* Fills in what stages see; strings in the session or its arenas. */
 void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_view *v);

@@ -74,12 +74,6 @@ static void ask(struct smtp_session *s, struct str account, struct str sender, s
         end(&a); /* the lane is full: the next message will be answered */
 }
 
-static bool is_disowned(const struct smtp_session *s)
-{
-    return str_eq(smtp_filter_fact(s, STR("spf.result")), STR("fail")) ||
-           str_eq(smtp_filter_fact(s, STR("dmarc.result")), STR("fail"));
-}
-
 static void consider(struct smtp_session *s, const struct smtp_recipient *r, size_t i,
                      struct str folded)
 {
@@ -101,7 +95,7 @@ void smtp_vacation(struct smtp_session *s)
     bool any = false;
     for (size_t i = 0; i < tx->n_list; i++)
         any = any || tx->list[i].away;
-    if (!any || !tx->sender.n || tx->junk || is_disowned(s))
+    if (!any || !tx->sender.n || tx->junk || smtp_filter_disowned(s))
         return;
     buf_init(&folded, FOLDED_MAX);
     if (address_fold(tx->sender, &folded, &err) == 0)

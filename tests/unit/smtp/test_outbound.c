@@ -17,6 +17,7 @@ static struct {
     unsigned turns;
     char route[16], head[2048];
     size_t read;
+    const char *fact, *told;
 } stage;
 
 static void work(void *inst, const void *conf, enum ph_point at, const struct ph_view *v,
@@ -25,6 +26,7 @@ static struct ph_stage marker = {PH_STAGE_HEAD, .points = PH_AT(PH_MESSAGE) | PH
                                  .name = "marker", .doc = "A stage of a test.", .work = work};
 static int (*header_add)(struct ph_acts *, const char *, const char *);
 static int (*header_insert)(struct ph_acts *, unsigned, const char *, const char *);
+static int (*fact_set)(struct ph_acts *, const char *, const char *);
 
 static int open_stage(const struct ph_host *host, const void *conf, void **inst, struct ph_err *e)
 {
@@ -33,6 +35,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
     *inst = NULL;
     header_add = host->header_add;
     header_insert = host->header_insert;
+    fact_set = host->fact_set;
     return 0;
 }
 
@@ -44,6 +47,8 @@ static void work(void *inst, const void *conf, enum ph_point at, const struct ph
     (void)conf;
     if (at == PH_MESSAGE) {
         header_add(r->acts, "X-In", "seen");
+        if (stage.fact)
+            fact_set(r->acts, stage.fact, stage.told);
         r->verdict = stage.message;
         return;
     }
@@ -235,6 +240,31 @@ static void quarantine(void **state)
     in_quarantine(PH_PASS, PH_QUARANTINE);
 }
 
+/* RFC 3461: a forged sender would get confirmations of mail that it never sent. */
+static void forged_is_not_confirmed(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"spf.result", "fail"}, {"dmarc.result", "fail"}, {"spf.result", "softfail"}};
+    char line[100];
+    start();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        stage.fact = rows[i][0];
+        stage.told = rows[i][1];
+        snprintf(line, sizeof line, "MAIL FROM:<xandros@example.com> ENVID=number%zu", i);
+        client_ask(&c, line, "250 2.1.0");
+        client_ask(&c, "RCPT TO:<vivita@example.com> NOTIFY=SUCCESS", "250 2.1.5");
+        client_message(&c, MESSAGE, "250 2.0.0");
+    }
+    timer_start(w.patience, PATIENCE_MS);
+    while (!world_messages(&w, "xandros@example.com")) /* reports come in the order of messages */
+        world_turn(&w);
+    struct str text = world_newest(&w, arena, "xandros@example.com");
+    assert_true(str_find(text, STR("Original-Envelope-Id: number2\r\n"), &(size_t){0}));
+    assert_int_equal(world_messages(&w, "xandros@example.com"), 1);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +273,7 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(leaving_copies_dropped),
         cmocka_unit_test(quarantine),
+        cmocka_unit_test(forged_is_not_confirmed),
     };
     log_set_fd(-1);
     return cmocka_run_group_tests(tests, NULL, NULL);
