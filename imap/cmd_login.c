@@ -180,6 +180,7 @@ static void sasl_next(struct imap_command *cmd, enum sasl_step step, struct str 
     case SASL_CHALLENGE:
         buf_printf(&cmd->out, "+ " STR_FMT "\r\n", STR_ARG(challenge));
         imap_session_flush(s);
+        cmd->left = end_attempt;
         imap_want_line(cmd, on_response);
         break;
     case SASL_READY:

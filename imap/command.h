@@ -99,6 +99,8 @@ struct imap_command {
      * .SILENT). Ascending ranges of uids, in the arena. */
     const struct uid_range *echo;
     size_t n_echo;
+    /* Set by who wants a line: the connection ends instead, the guard still knows it. */
+    void (*left)(struct imap_command *cmd);
     void (*fini)(struct imap_command *cmd); /* set by parse when data holds more than the arena;
                                                called once at the end */
 };

@@ -47,6 +47,8 @@ static void detach(struct imap_session *s, const char *why)
     imap_count_end(conn_error(s->conn)->text[0] ? "broken" : s->why);
     imap_session_set_idling(s, false);
     imap_limit_leave(s);
+    if (s->cmd && s->on_line && s->cmd->left)
+        s->cmd->left(s->cmd);
     guard_leave(&s->guard);
     imap_session_deselect(s);
     if (s->deadline)

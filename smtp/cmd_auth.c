@@ -83,6 +83,14 @@ static void end_attempt(struct smtp_session *s)
     s->auth_open = false;
 }
 
+void smtp_auth_left(struct smtp_session *s)
+{
+    if (s->state != SMTP_SASL || (s->waits & SMTP_WAIT_WORK)) /* a password is being looked at */
+        return;
+    end_attempt(s);
+    sasl_wipe(&s->sasl);
+}
+
 static void refused(struct smtp_session *s)
 {
     finish(s);

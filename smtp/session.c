@@ -138,6 +138,7 @@ void smtp_session_close(struct smtp_session *s, const char *why)
         timer_stop(s->delay);
     timer_free(&s->greeting);
     smtp_deadline_free(s);
+    smtp_auth_left(s);
     guard_leave(&s->guard);
     bool committing = s->state == SMTP_ENDING && (s->waits & SMTP_WAIT_WORK);
     conn_close_flushed(&s->conn, LINGER_MS);
@@ -276,8 +277,10 @@ static void bad_line(struct smtp_session *s, bool too_long)
     else
         smtp_refuse(&why, 500, "5.5.2",
                     "A line ends with CR LF and holds neither of them, nor NUL");
-    if (s->state == SMTP_SASL) /* the exchange is over (RFC 4954 4) */
+    if (s->state == SMTP_SASL) { /* the exchange is over (RFC 4954 4) */
+        smtp_auth_left(s);
         smtp_session_enter(s, SMTP_READY);
+    }
     smtp_refuse_command(s, "line", STR_NULL, &why);
 }
 

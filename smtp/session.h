@@ -228,6 +228,8 @@ void smtp_receive_end(struct smtp_session *s);        /* tx.refused: the store g
 void smtp_data_input(struct smtp_session *s, struct str in);
 void smtp_chunk_input(struct smtp_session *s, struct str in);
 void smtp_auth_line(struct smtp_session *s, struct str line);
+/* The exchange, in which the client's word is awaited, comes to no end. */
+void smtp_auth_left(struct smtp_session *s);
 struct str smtp_auth_words(struct smtp_session *s); /* mechanisms, in s->command */
 
 /* deliver.c: the message is complete; answers it */

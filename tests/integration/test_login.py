@@ -145,6 +145,36 @@ def test_gsasl(server, mechanism, protocol, port):
     assert "Client authentication finished (server trusted)" in done.stdout + done.stderr
 
 
+GUARD = ("guard.trusted=", "guard.pair_logins=3", "smtp.auth_delay=0", "imap.login_delay=0")
+
+
+@pytest.mark.parametrize("how", ("bad line", "smtp lost", "imap lost"))
+def test_exchanges_that_end_early(start, how):
+    """Nothing was tried in them: a user whose client breaks off is let in all the same."""
+    server = start(settings=(*FAST, *GUARD))
+    with server.smtp("submission") as c:
+        scram.smtp(c, PLAIN_SCRAM, client_of(server))  # from now on its network is known
+    for i in range(4):
+        if how == "imap lost":
+            c = server.imap(login=False)
+            c.send(b"a AUTHENTICATE %s\r\n" % PLAIN_SCRAM.encode())
+            assert c.readline().startswith(b"+")
+            c.send(scram.b64(client_of(server).first()).encode() + b"\r\n")
+            assert c.readline().startswith(b"+")
+            c.shutdown()
+        else:
+            c = server.smtp("submission")
+            assert c.docmd("AUTH", PLAIN_SCRAM + " " + scram.b64(client_of(server).first()))[0] == 334
+            if how == "bad line":
+                assert c.docmd("half\0of")[0] == 500
+            c.close()
+        wait_for(lambda: server.log().count(" closed ") >= i + 2, "the end of the connection")
+    with server.smtp("submission") as c:
+        scram.smtp(c, PLAIN_SCRAM, client_of(server))
+    with server.imap(login=False) as c:
+        scram.imap(c, PLAIN_SCRAM, client_of(server))
+
+
 # ---- auto
 
 def test_auto_turns_on(serve):
