@@ -77,11 +77,10 @@ const char *admin_option(const struct admin_call *c,
                          const char *name);           /* value, "" for a plain one, or NULL */
 void admin_usage(const char *group, struct buf *out); /* group NULL: all */
 void admin_render(json_t *result, struct buf *out); /* for people: a table, or "key: value" lines */
-/* A value on its own, its control characters shown as '?': what clients wrote must not drive a
- * terminal. It lies in scratch. */
+/* A value on its own, made printable (say.h). It lies in scratch. */
 struct str admin_cell(const json_t *v, struct buf *scratch);
-/* A header block: below its name, a line each. */
-void admin_lines(struct str text, struct buf *scratch, struct buf *out);
+/* A header block: below its name, a line each, likewise. */
+void admin_lines(struct str text, struct buf *out);
 json_t *admin_str(struct str s);
 json_t *admin_moment(int64_t at); /* "2026-11-20T12:00:00Z"; null for 0 */
 #endif

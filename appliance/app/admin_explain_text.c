@@ -103,7 +103,7 @@ void explain_render(json_t *o, struct buf *out)
     put_changes(o, &scratch, out);
     if (head) {
         buf_add_z(out, "head:");
-        admin_lines(str_of(json_string_value(head), json_string_length(head)), &scratch, out);
+        admin_lines(str_of(json_string_value(head), json_string_length(head)), out);
     }
     buf_fini(&scratch);
 }

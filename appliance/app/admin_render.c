@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/admin.h"
 #include "appliance/app/admin_explain.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
+#include "appliance/base/text.h"
 
 enum { COLUMNS_MAX = 16, WIDTH_MAX = 80 };
 
@@ -9,7 +11,7 @@ static void put_value(const json_t *v, struct buf *out)
 {
     switch (json_typeof(v)) {
     case JSON_STRING:
-        buf_add(out, json_string_value(v), json_string_length(v));
+        (void)text_printable(str_of(json_string_value(v), json_string_length(v)), out);
         break;
     case JSON_INTEGER:
         buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
@@ -40,9 +42,6 @@ struct str admin_cell(const json_t *v, struct buf *scratch)
 {
     buf_clear(scratch);
     put_value(v, scratch);
-    for (size_t i = 0; i < scratch->n; i++)
-        if ((unsigned char)scratch->p[i] < ' ' || scratch->p[i] == 0x7f)
-            scratch->p[i] = '?';
     return buf_str(scratch);
 }
 
@@ -96,20 +95,10 @@ static void render_table(const json_t *rows, struct buf *out)
     buf_fini(&scratch);
 }
 
-void admin_lines(struct str text, struct buf *scratch, struct buf *out)
+void admin_lines(struct str text, struct buf *out)
 {
-    struct str line;
-
     buf_add_char(out, '\n');
-    while (text.n) {
-        str_cut(text, '\n', &line, &text);
-        json_t *v =
-            json_stringn(line.p, line.n && line.p[line.n - 1] == '\r' ? line.n - 1 : line.n);
-        buf_add_z(out, "  ");
-        buf_add_str(out, admin_cell(v, scratch));
-        buf_add_char(out, '\n');
-        json_decref(v);
-    }
+    say_lines(text, "  ", out);
 }
 
 static bool is_table(const json_t *v)
@@ -124,7 +113,7 @@ static void render_field(const char *name, const json_t *v, struct buf *scratch,
         buf_add_char(out, '\n');
         render_table(v, out);
     } else if (json_is_string(v) && (strcmp(name, "head") == 0 || strcmp(name, "zone") == 0)) {
-        admin_lines(str_of(json_string_value(v), json_string_length(v)), scratch, out);
+        admin_lines(str_of(json_string_value(v), json_string_length(v)), out);
     } else {
         buf_add_char(out, ' ');
         buf_add_str(out, admin_cell(v, scratch));
@@ -160,6 +149,8 @@ void admin_render(json_t *result, struct buf *out)
             put_value(json_array_get(result, i), out);
             buf_add_char(out, '\n');
         }
+    else if (json_is_string(result))
+        say_lines(str_of(json_string_value(result), json_string_length(result)), "", out);
     else {
         put_value(result, out);
         buf_add_char(out, '\n');

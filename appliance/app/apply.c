@@ -4,6 +4,7 @@
 #include "appliance/app/admin_words.h"
 #include "appliance/app/command_ask.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/say.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include <stdio.h>
@@ -186,8 +187,10 @@ static int one(struct applying *a, const json_t *command)
     if (was_so)
         return 0;
     json_array_append_new(a->done, as_typed(command));
-    if (!a->json)
-        printf("%s\n", json_string_value(json_array_get(a->done, json_array_size(a->done) - 1)));
+    if (!a->json) {
+        say_word(stdout, json_string_value(json_array_get(a->done, json_array_size(a->done) - 1)));
+        putchar('\n');
+    }
     return 0;
 }
 
@@ -264,14 +267,12 @@ static int show(struct applying *a, int rc)
             json_pack("{si sI sO}", "exit", code, "changed", (json_int_t)n, "commands", a->done);
         if (rc)
             json_object_set_new(out, "error", json_string(a->err.text));
-        char *text = json_dumps(out, JSON_COMPACT);
-        puts(text ? text : "{}");
-        free(text);
+        (void)say_json(out);
         json_decref(out);
     } else {
         printf("%zu change%s%s\n", n, n == 1 ? "" : "s", a->dry ? " to be made" : "");
         if (rc)
-            fprintf(stderr, "posthouse: %s\n", a->err.text);
+            say_error(a->err.text);
     }
     return code;
 }

@@ -4,6 +4,7 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/command_ask.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/say.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include <errno.h>
@@ -125,19 +126,15 @@ static int show(const struct command_line *cl, json_t *reply)
     const char *error = json_string_value(json_object_get(reply, "error"));
     struct buf out;
 
+    if (cl->json)
+        return say_json(result && !error ? result : reply) ? ADMIN_TEMPFAIL : code;
     buf_init(&out, 512u << 20);
-    if (cl->json) {
-        char *text = json_dumps(result && !error ? result : reply, JSON_COMPACT | JSON_ENCODE_ANY);
-        if (text)
-            buf_printf(&out, "%s\n", text);
-        free(text);
-    } else
-        admin_render(result, &out);
+    admin_render(result, &out);
     if (out.n && fwrite(out.p, 1, out.n, stdout) != out.n)
         code = ADMIN_TEMPFAIL;
     buf_fini(&out);
-    if (error && !cl->json)
-        fprintf(stderr, "posthouse: %s\n", error);
+    if (error)
+        say_error(error);
     return code;
 }
 

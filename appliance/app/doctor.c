@@ -4,6 +4,7 @@
 #include "appliance/app/command_ask.h"
 #include "appliance/app/folder.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/say.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include <getopt.h>
@@ -101,7 +102,9 @@ static void print_text(const struct doctor *d)
         struct str says = admin_cell(json_object_get(f, "says"), &cell);
         printf("%-4s  %-9s  " STR_FMT, json_string_value(json_object_get(f, "mark")),
                json_string_value(json_object_get(f, "check")), STR_ARG(says));
-        printf("%s%s\n", todo[0] ? " -> " : "", todo);
+        fputs(todo[0] ? " -> " : "", stdout);
+        say_word(stdout, todo);
+        putchar('\n');
     }
     buf_fini(&cell);
 }
@@ -109,9 +112,7 @@ static void print_text(const struct doctor *d)
 static int print(const struct doctor *d, bool json)
 {
     if (json) {
-        char *text = json_dumps(d->findings, JSON_COMPACT);
-        puts(text);
-        free(text);
+        (void)say_json(d->findings);
     } else {
         print_text(d);
     }

@@ -4,6 +4,7 @@
 #include "appliance/app/admin_words.h"
 #include "appliance/app/import_commands.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,14 +64,10 @@ static int show_usage(const char *group)
 int import_refused(const struct import_call *call, const struct err *err)
 {
     int code = admin_exit_code(err);
-    json_t *v = json_pack("{si ss}", "exit", code, "error", err->text);
-    char *text = call->json ? json_dumps(v, JSON_COMPACT) : NULL;
+    json_t *v = call->json ? json_pack("{si ss}", "exit", code, "error", err->text) : NULL;
 
-    if (text)
-        puts(text);
-    else
-        fprintf(stderr, "posthouse: %s\n", err->text);
-    free(text);
+    if (!v || say_json(v))
+        say_error(err->text);
     json_decref(v);
     return code;
 }

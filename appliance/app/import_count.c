@@ -2,6 +2,7 @@
 #include "appliance/app/import_count.h"
 #include "appliance/app/admin.h"
 #include "appliance/app/admin_words.h"
+#include "appliance/app/say.h"
 #include "appliance/base/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +19,6 @@ void import_count_init(struct import_count *c, const char *what, bool json, bool
     c->errors = json_array();
     c->renumbered = json_array();
     c->began_ms = c->shown_ms = clock_mono_ms();
-}
-
-/* What others chose must not drive a terminal. */
-static void print_word(const char *text)
-{
-    for (; *text; text++)
-        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stderr);
 }
 
 static json_t *string_of(const char *text)
@@ -68,9 +62,9 @@ void import_count_failed(struct import_count *c, const char *file, const char *w
     if (c->json)
         return;
     fputs("posthouse: ", stderr);
-    print_word(file);
+    say_word(stderr, file);
     fputs(file[0] ? ": " : "", stderr);
-    print_word(why);
+    say_word(stderr, why);
     fputc('\n', stderr);
 }
 
@@ -94,9 +88,9 @@ void import_count_show(struct import_count *c, bool now)
     took = at - c->began_ms;
     c->shown_ms = at;
     fprintf(stderr, "posthouse: %s: ", c->what);
-    print_word(c->account);
+    say_word(stderr, c->account);
     fputc(' ', stderr);
-    print_word(c->mailbox);
+    say_word(stderr, c->mailbox);
     fprintf(stderr, ": %llu", (unsigned long long)c->seen);
     if (c->expected)
         fprintf(stderr, " of %llu", (unsigned long long)c->expected);
@@ -121,7 +115,6 @@ static void report_json(struct import_count *c, int code, const struct err *why)
                   (json_int_t)c->imported, "failed", (json_int_t)c->failed, "bytes",
                   (json_int_t)c->bytes, "keywords_lost", (json_int_t)c->keywords_lost, "seconds",
                   (json_int_t)((clock_mono_ms() - c->began_ms) / 1000), "errors", c->errors);
-    char *text;
 
     if (in)
         json_object_update_new(
@@ -131,10 +124,7 @@ static void report_json(struct import_count *c, int code, const struct err *why)
                          (json_int_t)c->nuls, "renumbered", c->renumbered));
     if (why)
         json_object_set_new(v, "error", string_of(why->text));
-    text = json_dumps(v, JSON_COMPACT);
-    if (text)
-        puts(text);
-    free(text);
+    (void)say_json(v);
     json_decref(v);
 }
 

@@ -4,6 +4,7 @@
 #include "appliance/app/datadir.h"
 #include "appliance/app/folder.h"
 #include "appliance/app/import_commands.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
 #include "appliance/directory/takeover.h"
 #include "appliance/sql/sql_url.h"
@@ -203,10 +204,7 @@ static int show(struct flurdy *f, const struct takeover_report *r)
         json_t *out = counts_json(f, r);
         json_object_set(out, "rows", f->rows);
         json_object_set_new(out, "rows_not_shown", json_integer((json_int_t)f->not_shown));
-        char *text = json_dumps(out, JSON_COMPACT);
-        if (text)
-            puts(text);
-        free(text);
+        (void)say_json(out);
         json_decref(out);
     } else {
         show_text(f, r);

@@ -4,6 +4,7 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/import_commands.h"
 #include "appliance/app/import_wire.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
 #include <errno.h>
@@ -225,10 +226,7 @@ static int show(const struct opendkim *o, const struct import_call *call)
                             "refused", (int)o->failed, "keys", o->rows);
 
     if (call->json) {
-        char *text = json_dumps(out, JSON_COMPACT);
-        if (text)
-            puts(text);
-        free(text);
+        (void)say_json(out);
     } else {
         struct buf text;
         buf_init(&text, 8 << 20);

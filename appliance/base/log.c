@@ -134,13 +134,17 @@ static struct str cap(struct str s)
     return str_take(s, n);
 }
 
-/* C1 control characters are UTF-8 too, and terminals obey them. */
+/* C1 control characters are UTF-8 too, and terminals obey them, as they do those that turn the
+ * direction of text. What is ASCII is escaped one by one. */
 static bool is_printable_utf8(struct str s)
 {
-    for (size_t i = 0; i + 1 < s.n; i++)
-        if ((unsigned char)s.p[i] == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0)
+    for (size_t i = 0, n; i < s.n; i += n + 1) {
+        for (n = 0; i + n < s.n && (unsigned char)s.p[i + n] >= 0x80;)
+            n++;
+        if (!text_is_printable(str_of(s.p + i, n)))
             return false;
-    return text_utf8_valid(s);
+    }
+    return true;
 }
 
 static void put_text(struct line *l, struct str s)

@@ -35,6 +35,12 @@ bool text_ascii(struct str s); /* all bytes < 0x80 */
 unsigned text_utf8_next(struct str s, uint32_t *cp_out);
 unsigned text_utf8_put(uint32_t cp,
                        char out[4]); /* writes a valid code point, returns its length */
+/* Text that others wrote, as people and their terminals can be shown it: folds undone, a tab as a
+ * blank, control characters (C0, C1, those that turn the direction) as \u009b, bytes that aren't
+ * UTF-8 as \xff. The escapes are JSON's, so JSON on one line stays what it is. */
+int text_printable(struct str s, struct buf *out);
+bool text_is_printable(struct str s); /* valid UTF-8 without any of them (nor tabs) */
+bool text_has_c1(struct str s);       /* U+0080 to U+009F: RFC 5198 2 */
 /* For comparing in searches: any known charset -> UTF-8, then case-folded (full Unicode simple
  * folding where libc's towlower knows it in C.UTF-8, ASCII otherwise). An unknown charset is taken
  * as UTF-8; undecodable bytes become U+FFFD, so the result is always valid UTF-8. `charset` empty

@@ -113,7 +113,8 @@ static int path_parts(struct arena *a, struct str *in, struct address_path *out,
     struct str written = STR_NULL;
     if (in->n > 0 && in->p[0] == '@' && route_skip(in) < 0)
         bad = "The source route is malformed";
-    else if (local_take(in, &local) < 0 || !text_utf8_valid(buf_str(&local)))
+    else if (local_take(in, &local) < 0 || !text_utf8_valid(buf_str(&local)) ||
+             text_has_c1(buf_str(&local))) /* RFC 5198 2 */
         bad = "The local part is malformed";
     else if (!buf_ok(&local))
         bad = "The path is longer than 256 octets";
@@ -198,7 +199,7 @@ static int fold_local(struct str written, struct buf *out)
         buf_add_str(&local, written);
     }
     struct str s = buf_str(&local);
-    int rc = buf_ok(&local) && s.n > 0 && text_utf8_valid(s) ? 0 : -1;
+    int rc = buf_ok(&local) && s.n > 0 && text_utf8_valid(s) && !text_has_c1(s) ? 0 : -1;
     for (size_t i = 0; rc == 0 && i < s.n; i++)
         if ((unsigned char)s.p[i] < 32 || s.p[i] == 127)
             rc = -1;

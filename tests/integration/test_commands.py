@@ -498,3 +498,16 @@ def test_completion():
     assert posthouse("completion", "zsh").out.endswith(script)
     assert "-l replace" in posthouse("completion", "fish").out
     assert posthouse("completion", "tcsh").code == 2
+
+
+def test_nothing_drives_the_terminal(admin):
+    """What others wrote is shown escaped, in JSON as well."""
+    name = "A\u009b31m\u202e\u2066B \u00fc"
+    admin("user", "add", "odd@example.com", "--name=" + name, stdin="x\n")
+    for words in (("user", "show", "odd@example.com"), ("user", "list", "example.com")):
+        for out in (admin(*words), posthouse(*words, "--json", data=admin.data).out):
+            assert "A\\u009b31m\\u202e\\u2066B \u00fc" in out and not set(out) & set("\u009b\u202e\u2066")
+    assert admin.json("user", "show", "odd@example.com")["name"] == name
+    shown = posthouse("user", "show", "odd\u202e@example.com", data=admin.data)
+    assert shown.code == 1 and "odd\\u202e@example.com" in shown.err and "\u202e" not in shown.err
+    admin("user", "remove", "odd@example.com")

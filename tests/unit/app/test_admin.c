@@ -67,7 +67,17 @@ static void results_are_tables_and_lines(void **state)
 static void control_characters_do_not_reach_a_terminal(void **state)
 {
     (void)state;
-    rendered(json_pack("{ss}", "a", "x\x1b[2Jy\r\nz"), "a: x?[2Jy??z\n");
+    rendered(json_pack("{ss}", "a", "x\x1b[2Jy\r\nz"), "a: x\\u001b[2Jy\\u000d\\u000az\n");
+    rendered(json_pack("{ss}", "a",
+                       "\xc2\x9b"
+                       "31m\xe2\x80\xae@b"),
+             "a: \\u009b31m\\u202e@b\n");
+    rendered(json_pack("[{ss ss}]", "a", "\xc2\x9b", "b", "\xe2\x81\xa6"),
+             "a       b\n\\u009b  \\u2066\n");
+    rendered(json_pack("[ss]", "\xc2\x9b", "x"), "\\u009b\nx\n");
+    rendered(json_string("a\nb\xc2\x9b"), "a\nb\\u009b\n");
+    rendered(json_pack("{ss}", "head", "A: b\r\n\tc\xc2\x9b\r\nD: e\r\n"),
+             "head:\n  A: b\n   c\\u009b\n  D: e\n");
 }
 
 static void every_setting_has_a_valid_default(void **state)

@@ -146,7 +146,7 @@ static void words(void **state)
     assert_non_null(strstr(buf_z(&text), "what would have changed it:\n"
                                          "  without p: junk (a)\n"
                                          "  acting instead of shadow, q: reject (q)\n"));
-    assert_non_null(strstr(buf_z(&text), "head:\n  Subject: ?[2J\n  X: y\n"));
+    assert_non_null(strstr(buf_z(&text), "head:\n  Subject: \\u001b[2J\n  X: y\n"));
     buf_fini(&text);
     json_decref(o);
 }

@@ -183,6 +183,10 @@ static void client_text_is_quoted(void **state)
     check_value(STR("Gr\xc3\xbc\xc3\x9f\x65"), "\"Gr\xc3\xbc\xc3\x9f\x65\"");
     check_value(STR("\xff\xc3\xbc"), "\"\\xff\\xc3\\xbc\"");
     check_value(STR("\xc2\x9b\x33"), "\"\\xc2\\x9b3\""); /* CSI as a C1 control character */
+    check_value(STR("\n\xe2\x80\xae"
+                    "a"),
+                "\"\\n\\xe2\\x80\\xaea\""); /* turns what is read around */
+    check_value(STR("\n\xc3\xbc"), "\"\\n\xc3\xbc\"");
 }
 
 static void client_text_is_capped(void **state)

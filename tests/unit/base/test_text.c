@@ -342,6 +342,52 @@ static void domain_lengths(void **state)
     assert_int_equal(text_domain(str_of(wide, 800), &out), -1);
 }
 
+static void printable(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        {"", ""},
+        {"plain \\ \"text\"", "plain \\ \"text\""},
+        {"Gr\xc3\xbc\xc3\x9f"
+         "e \xe2\x82\xac \xf0\x9f\x98\x80",
+         "Gr\xc3\xbc\xc3\x9f"
+         "e \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"a\tb", "a b"},
+        {"a\r\n\tb\n c\r\n", "a b c\\u000d\\u000a"},
+        {"\r\n", "\\u000d\\u000a"},
+        {"a\r\tb", "a\\u000d b"},
+        {"\x1b]0;x\x07\x7f", "\\u001b]0;x\\u0007\\u007f"},
+        {"\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0", "\\u0080\\u009b\\u009f\xc2\xa0"},
+        {"\xe2\x80\x8d\xe2\x80\x8e\xe2\x80\x8f", "\xe2\x80\x8d\\u200e\\u200f"},
+        {"\xe2\x80\xa9\xe2\x80\xaa\xe2\x80\xae\xe2\x80\xaf", "\\u2029\\u202a\\u202e\xe2\x80\xaf"},
+        {"\xe2\x81\xa5\xe2\x81\xa6\xe2\x81\xa9\xe2\x81\xaa",
+         "\xe2\x81\xa5\\u2066\\u2069\xe2\x81\xaa"},
+        {"\xd8\x9c", "\\u061c"},
+        {"\xff\xc3", "\\xff\\xc3"},
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b;
+        buf_init(&b, 200);
+        assert_int_equal(text_printable(str_from(rows[i].in), &b), 0);
+        assert_string_equal(buf_z(&b), rows[i].out);
+        assert_int_equal(text_is_printable(str_from(rows[i].in)),
+                         strcmp(rows[i].in, rows[i].out) == 0);
+        assert_true(text_is_printable(buf_str(&b)));
+        buf_fini(&b);
+    }
+    struct buf b;
+    buf_init(&b, 3);
+    assert_int_equal(text_printable(STR("\x1b"), &b), -1);
+    buf_fini(&b);
+    buf_init(&b, 20);
+    assert_int_equal(text_printable(STR("a\0b"), &b), 0);
+    assert_string_equal(buf_z(&b), "a\\u0000b");
+    buf_fini(&b);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -357,6 +403,7 @@ int main(void)
         T(utf7_is_strict),
         T(domains),
         T(domain_lengths),
+        T(printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,7 +96,8 @@ static void paths_international(void **state)
                            &p, &rest),
                      0);
     assert_true(p.utf8);
-    assert_int_equal(parse("<\xe4@example.com>", &p, &rest), -1); /* Latin-1 */
+    assert_int_equal(parse("<\xc2\xa0\xc3\x9b@b>", &p, &rest), 0); /* just above C1 */
+    assert_int_equal(parse("<\xe4@example.com>", &p, &rest), -1);  /* Latin-1 */
     assert_int_equal(parse("<a@\xfc.example>", &p, &rest), -1);
     buf_fini(&b);
 }
@@ -105,12 +106,40 @@ static void paths_refused(void **state)
 {
     (void)state;
     static const char *const t[] = {
-        "",           "a@b",          "<a@b",         "<a>",      "<@b>",
-        "<a@>",       "<a@b c>",      "<a b@c>",      "<a@b@c>",  "<\"a@b>",
-        "<\"a\"b@c>", "<\"\"@b>",     "<a@[1.2]>",    "<a@[]>",   "<a@[1.2.3.4>",
-        "<a@-b.c>",   "<a@b..c>",     "<a@b.c.>",     "<@r a@b>", "<@r:>",
-        "<a\r\n@b>",  "<\"a\nb\"@c>", "<a@[IPv6:1]>", "<\"a\\",   "<a@[x]y>",
-        "<a(c)@b>",   "<a@b\xff>",    "<\"a\"@>",     "<",        "< >",
+        "",
+        "a@b",
+        "<a@b",
+        "<a>",
+        "<@b>",
+        "<a@>",
+        "<a@b c>",
+        "<a b@c>",
+        "<a@b@c>",
+        "<\"a@b>",
+        "<\"a\"b@c>",
+        "<\"\"@b>",
+        "<a@[1.2]>",
+        "<a@[]>",
+        "<a@[1.2.3.4>",
+        "<a@-b.c>",
+        "<a@b..c>",
+        "<a@b.c.>",
+        "<@r a@b>",
+        "<@r:>",
+        "<a\r\n@b>",
+        "<\"a\nb\"@c>",
+        "<a@[IPv6:1]>",
+        "<\"a\\",
+        "<a@[x]y>",
+        "<a(c)@b>",
+        "<a@b\xff>",
+        "<\"a\"@>",
+        "<",
+        "< >",
+        "<a\xc2\x9b"
+        "31m@b>",
+        "<\"\xc2\x80\"@b>",
+        "<a@b\xc2\x9f.c>", /* C1: RFC 5198 2 */
     };
     struct address_path p;
     struct str rest;
