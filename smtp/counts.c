@@ -45,6 +45,22 @@ METRIC_BUCKETS(message_size, message_octets, .name = "posthouse_smtp_message_byt
 METRIC_BUCKETS(message_time, message_us, .name = "posthouse_smtp_message_seconds", .scale = 6,
                .help = "From MAIL until the message was on stable storage.");
 
+METRIC(memory, 1, .type = METRIC_GAUGE, .name = "posthouse_smtp_memory_bytes",
+       .help = "Memory held by messages that are arriving.");
+METRIC(memory_refusals, 1, .type = METRIC_COUNTER, .name = "posthouse_smtp_memory_refusals_total",
+       .help = "Messages of strangers refused for now, as those that were arriving held too much "
+               "memory.");
+
+void smtp_count_memory(uint64_t held)
+{
+    metric_set(&memory, 0, held);
+}
+
+void smtp_count_memory_refusal(void)
+{
+    metric_inc(&memory_refusals, 0);
+}
+
 void smtp_count_open(void)
 {
     metric_inc(&sessions, 0);

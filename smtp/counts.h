@@ -14,5 +14,7 @@ void smtp_count_reply(const struct smtp_session *s, unsigned code); /* commands.
 void smtp_count_refusal(const char *verb, const struct smtp_refusal *why);
 void smtp_count_login(enum smtp_login_result result);
 void smtp_count_accepted(const struct smtp_session *s);
+void smtp_count_memory(uint64_t held);
+void smtp_count_memory_refusal(void);
 void smtp_count_refused(unsigned code); /* after its end */
 #endif

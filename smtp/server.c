@@ -50,6 +50,8 @@ const struct ph_setting smtp_settings[] = {
                "A message with more Received fields than this is going in circles and is refused."),
     PH_SETTING(INT, smtp_conf, field_limit, PH_RELOAD, "2000", 100, 5000,
                "A message with more header fields than this is refused. Mail that came a long way, with all that was signed on it, has about 300."),
+    PH_SETTING(SIZE, smtp_conf, head_limit, PH_RELOAD, "256K", 16LL << 10, 1LL << 20,
+               "Largest header block of a message from clients that neither log in nor are in relay.trusted_networks. Others may send 1M."),
     PH_SETTING(INT, smtp_conf, soft_errors, PH_RELOAD, "3", 0, 1000,
                "After so many errors in one session each further one is answered later and later."),
     PH_SETTING(INT, smtp_conf, hard_errors, PH_RELOAD, "20", 1, 1000,
@@ -154,6 +156,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf)
     list_init(&s->sessions);
     s->watch.on_ban = on_ban;
     guard_watch_add(s->conf.guard, &s->watch);
+    smtp_memory_init(s);
     s->rooms = map_new();
     buf_init(&s->scratch, REPLY_MAX);
     s->drain = timer_new(conf->loop, on_drained, s);

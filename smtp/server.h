@@ -26,6 +26,7 @@ struct smtp_conf {          /* section "smtp"; one immutable snapshot */
     uint64_t command_timeout, data_timeout, message_timeout;
     int64_t received_limit; /* loop detection: Received fields */
     int64_t field_limit;    /* header fields of any name */
+    uint64_t head_limit;    /* octets of all of them, from strangers */
     int64_t soft_errors, hard_errors;
     uint64_t error_delay;
     int64_t junk_commands; /* commands without mail before each counts as an error */

@@ -14,7 +14,7 @@ enum {
     COMMAND_CHUNK = 1024,
     HELD_MAX = 8192,
     LINGER_MS = 5000,
-    PRESSED_MS = 10000 /* patience when nearly all connections are taken */
+    PRESSED_MS = 10000 /* patience when nearly all connections, or all memory, are taken */
 };
 
 const char *smtp_state_name(enum smtp_state state)
@@ -61,11 +61,10 @@ bool smtp_session_in_message(const struct smtp_session *s)
            s->state == SMTP_ENDING;
 }
 
-static uint64_t patience(const struct smtp_session *s)
+static uint64_t patience(const struct smtp_session *s, uint64_t ms)
 {
-    uint64_t ms = s->conf->command_timeout;
     if (s->account || s->port->role == SMTP_LOCAL || guard_trusts(&s->guard) ||
-        !guard_pressed(s->server->conf.guard))
+        !(guard_pressed(s->server->conf.guard) || s->server->memory.pressed))
         return ms;
     return ms < PRESSED_MS ? ms : PRESSED_MS;
 }
@@ -75,15 +74,23 @@ static uint64_t timeout_of(const struct smtp_session *s)
     switch (s->state) {
     case SMTP_DATA:
     case SMTP_CHUNK:
-        return s->conf->data_timeout;
+        return patience(s, s->conf->data_timeout);
     case SMTP_CONNECTING: /* conn limits the handshake itself */
     case SMTP_TLS:
     case SMTP_ENDING:
     case SMTP_CLOSED:
         return 0;
     default:
-        return patience(s);
+        return patience(s, s->conf->command_timeout);
     }
+}
+
+void smtp_session_retime(struct smtp_session *s)
+{
+    uint64_t ms = timeout_of(s);
+    if (s->conn && ms != s->timeout_ms)
+        conn_set_timeout(s->conn, ms);
+    s->timeout_ms = ms;
 }
 
 void smtp_session_enter(struct smtp_session *s, enum smtp_state state)
@@ -93,10 +100,7 @@ void smtp_session_enter(struct smtp_session *s, enum smtp_state state)
     log_debug(&s->log, "state", L_Z("from", smtp_state_name(s->state)),
               L_Z("to", smtp_state_name(state)));
     s->state = state;
-    uint64_t ms = timeout_of(s);
-    if (s->conn && ms != s->timeout_ms)
-        conn_set_timeout(s->conn, ms);
-    s->timeout_ms = ms;
+    smtp_session_retime(s);
 }
 
 void smtp_session_wait(struct smtp_session *s, unsigned wait)

@@ -90,6 +90,7 @@ struct smtp_transaction {
     struct queue_new leaves;
     size_t actions_before; /* of PH_OUTBOUND */
     struct body_sink *sink;
+    uint64_t memory; /* that it holds, as counted in the server's */
     struct smtp_data parser;
     uint64_t chunk_left;
     bool chunk_last, chunk_ignored;
@@ -161,6 +162,11 @@ struct smtp_session {
     unsigned counted_as; /* commands.c: whose reply comes next */
     struct smtp_transaction tx;
 };
+struct smtp_memory { /* memory.c */
+    uint64_t limit, held;
+    uint64_t warned_ms, refused; /* refused: since that warning */
+    bool pressed;                /* nearly full */
+};
 struct smtp_server {
     struct smtp_server_conf conf;
     char hostname[256], origin[256]; /* origin: as well, or the host name */
@@ -169,6 +175,7 @@ struct smtp_server {
     struct alias_set *fixed; /* aliases of the settings */
     struct map *rooms;       /* quota.c: what accounts have left */
     unsigned notices;        /* notice.c: under way */
+    struct smtp_memory memory;
     struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;
@@ -181,6 +188,7 @@ struct smtp_server {
 struct smtp_session *smtp_session_ref(struct smtp_session *s);
 void smtp_session_unref(struct smtp_session **s);
 void smtp_session_enter(struct smtp_session *s, enum smtp_state state);
+void smtp_session_retime(struct smtp_session *s); /* its patience may have changed */
 const char *smtp_state_name(enum smtp_state state);
 void smtp_session_wait(struct smtp_session *s, unsigned wait);
 void smtp_session_resume(struct smtp_session *s,
@@ -217,12 +225,19 @@ void smtp_transaction_reset(struct smtp_session *s);                       /* fo
 bool smtp_list_add(struct arena *a, struct smtp_list *l, struct str item); /* once; false: full */
 struct smtp_recipient *smtp_recipient_add(struct smtp_session *s, const struct smtp_recipient *r);
 void smtp_envelope_rebuild(struct smtp_session *s); /* accounts, remotes: of who is left */
-/* -1: the store has no room for it just now; the message may begin all the same, and is refused at
- * its end. */
+/* -1: there is no room for it just now, on the disk or in memory; the message may begin all the
+ * same, and is refused at its end. */
 int smtp_receive_room(struct smtp_session *s, struct smtp_refusal *why);
 void smtp_receive_begin(struct smtp_session *s, bool dots);
 void smtp_receive_put(void *session, struct str run); /* octets of the message, to the store */
 void smtp_receive_end(struct smtp_session *s);        /* tx.refused: the store gave up meanwhile */
+
+/* memory.c */
+void smtp_memory_init(struct smtp_server *s);
+void smtp_memory_note(struct smtp_session *s); /* tx.sink has changed, or is gone */
+void smtp_memory_keep(struct smtp_session *s); /* it has grown: messages may give way, this too */
+int smtp_memory_room(struct smtp_session *s,
+                     struct smtp_refusal *why); /* -1: none for this client's messages just now */
 
 /* cmd_data.c, cmd_bdat.c, cmd_auth.c: input that isn't a command */
 void smtp_data_input(struct smtp_session *s, struct str in);

@@ -27,6 +27,7 @@ void smtp_transaction_reset(struct smtp_session *s)
         close(s->tx.fd);
     body_sink_free(&s->tx.replaced);
     body_sink_free(&s->tx.sink);
+    smtp_memory_note(s);
     if (arena)
         arena_clear(arena);
     s->tx = (struct smtp_transaction){.arena = arena};
@@ -100,9 +101,9 @@ static void on_sink_ready(void *ctx)
 
 int smtp_receive_room(struct smtp_session *s, struct smtp_refusal *why)
 {
-    if (store_has_room(s->server->conf.store, s->tx.declared))
-        return 0;
-    return smtp_refuse(why, 452, "4.3.1", "Not enough space at the moment");
+    if (!store_has_room(s->server->conf.store, s->tx.declared))
+        return smtp_refuse(why, 452, "4.3.1", "Not enough space at the moment");
+    return smtp_memory_room(s, why);
 }
 
 void smtp_receive_begin(struct smtp_session *s, bool dots)
@@ -138,6 +139,19 @@ static void failed(struct smtp_session *s)
     smtp_session_resume(s, SMTP_WAIT_SINK);
 }
 
+/* While its head arrives: strangers get less memory for it than the store would give. */
+static void limit_head(struct smtp_session *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    if (!tx->sink || body_sink_head(tx->sink).n <= s->conf->head_limit || smtp_is_known(s))
+        return;
+    smtp_refuse(&tx->refused, 552, "5.3.4", "The message's header block is larger than %llu octets",
+                (unsigned long long)s->conf->head_limit);
+    log_info(&s->log, "receive_failed", L_Z("reason", tx->refused.text));
+    body_sink_free(&tx->sink);
+    smtp_session_resume(s, SMTP_WAIT_SINK);
+}
+
 void smtp_receive_put(void *session, struct str run)
 {
     struct smtp_session *s = session;
@@ -154,6 +168,8 @@ void smtp_receive_put(void *session, struct str run)
         failed(s);
         break;
     }
+    limit_head(s);
+    smtp_memory_keep(s);
 }
 
 void smtp_receive_end(struct smtp_session *s)

@@ -56,7 +56,8 @@ void mime_scan_feed(struct mime_scan *s,
 /* Ends the scan and encodes the tree, the root's ENVELOPE taken from `head` (which may have been
  * edited meanwhile), as a compact versioned byte string: body.meta. */
 int mime_scan_end(struct mime_scan **s, struct str head, struct buf *meta_out);
-void mime_scan_free(struct mime_scan **s); /* without result */
+size_t mime_scan_memory(const struct mime_scan *s); /* bytes that it holds now */
+void mime_scan_free(struct mime_scan **s);          /* without result */
 
 /* Decodes meta into a tree in `a` (views into meta where possible: meta must live as long). -1:
  * damaged or of another version (scan again). Bounded against damaged input. */

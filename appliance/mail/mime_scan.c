@@ -315,6 +315,11 @@ struct mime_scan *mime_scan_new(struct str head)
     return s;
 }
 
+size_t mime_scan_memory(const struct mime_scan *s)
+{
+    return sizeof *s + s->kept.cap + s->head.cap + s->cap * sizeof *s->nodes;
+}
+
 void mime_scan_free(struct mime_scan **sp)
 {
     struct mime_scan *s = *sp;

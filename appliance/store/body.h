@@ -29,6 +29,7 @@ void body_sink_announce(struct body_sink *b, uint64_t size);
 enum body_put body_sink_put(struct body_sink *b, struct str bytes);
 const struct err *body_sink_error(const struct body_sink *b);
 uint64_t body_sink_size(const struct body_sink *b); /* bytes received */
+size_t body_sink_memory(const struct body_sink *b); /* bytes of memory that it holds */
 /* The end: after it, the head may be read and edited (trace headers, missing Date), until the sink
  * is submitted. */
 void body_sink_end(struct body_sink *b);

@@ -341,6 +341,11 @@ int body_file_finish(struct body_file *f)
     return f->running ? 0 : start_job(f);
 }
 
+size_t body_file_memory(const struct body_file *f)
+{
+    return f->pending.cap + f->writing.cap;
+}
+
 const struct err *body_file_error(const struct body_file *f)
 {
     return &f->err;

@@ -48,6 +48,12 @@ void body_sink_head_replace(struct body_sink *b, struct str head)
     b->head = new;
 }
 
+size_t body_sink_memory(const struct body_sink *b)
+{
+    return b->head.cap + b->data.cap + b->meta.cap + (b->scan ? mime_scan_memory(b->scan) : 0) +
+           (b->file ? body_file_memory(b->file) : 0);
+}
+
 bool body_sink_data(const struct body_sink *b, struct str *out)
 {
     *out = buf_str(&b->data);

@@ -134,6 +134,7 @@ enum body_put body_file_put(struct body_file *f,
                             struct str bytes); /* BODY_FAIL: *body_file_error */
 int body_file_finish(
     struct body_file *f); /* 0: body_sink_file_done or _failed follows; -1: *body_file_error */
+size_t body_file_memory(const struct body_file *f); /* of what isn't written yet */
 const struct err *body_file_error(const struct body_file *f);
 void body_file_drop(struct body_file **f, bool keep); /* keep = false: removes the file */
 const uint8_t *body_file_sha256(const struct body_file *f);
