@@ -156,11 +156,11 @@ static void report_text(const struct import_count *c, const struct err *why)
         printf("%llu keywords found no room\n", (unsigned long long)c->keywords_lost);
     json_array_foreach(c->renumbered, i, name)
     {
-        printf("%s got a new UIDVALIDITY: messages of its own have UIDs of the source\n",
-               json_string_value(name));
+        say_word(stdout, json_string_value(name));
+        puts(" got a new UIDVALIDITY: messages of its own have UIDs of the source");
     }
     if (why)
-        fprintf(stderr, "posthouse: %s\n", why->text);
+        say_error(why->text);
 }
 
 int import_count_end(struct import_count *c, const struct err *why)

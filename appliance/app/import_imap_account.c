@@ -2,6 +2,7 @@
 /* import_imap_account.c - one account of another IMAP server, over as many connections as it takes:
  * one that breaks is made again, at once if it brought something, else after a time that grows. */
 #include "appliance/app/import_imap.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
 #include "imap/client/walk.h"
 #include <poll.h>
@@ -57,9 +58,12 @@ static void wait_a_while(struct source *s, const struct err *err)
     if (ms > LONGEST_WAIT_MS)
         ms = LONGEST_WAIT_MS;
     s->tries++;
-    if (!s->job->call->json)
-        fprintf(stderr, "posthouse: %s: %s; trying again in %llu s\n", s->job->host, err->text,
-                (unsigned long long)(ms + 999) / 1000);
+    if (!s->job->call->json) {
+        char text[512];
+        snprintf(text, sizeof text, "%s: %s; trying again in %llu s", s->job->host, err->text,
+                 (unsigned long long)(ms + 999) / 1000);
+        say_error(text);
+    }
     (void)poll(NULL, 0, (int)ms);
 }
 

@@ -4,6 +4,7 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/config.h"
 #include "appliance/app/modes.h"
+#include "appliance/app/say.h"
 #include "appliance/base/mem.h"
 #include <getopt.h>
 #include <pwd.h>
@@ -170,7 +171,9 @@ static int hand_in(struct sendmail_job *j)
         return usage("no recipients");
     buf_init(&j->text, TEXT_MAX);
     if (sendmail_read(STDIN_FILENO, j, &err) || sendmail_finish(j, &err)) {
-        fprintf(stderr, "posthouse sendmail: %s\n", err.text);
+        fputs("posthouse sendmail: ", stderr);
+        say_word(stderr, err.text);
+        fputc('\n', stderr);
         buf_fini(&j->text);
         return err.kind == ERR_TEMP ? EX_IOERR : EX_DATAERR;
     }
