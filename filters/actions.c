@@ -261,22 +261,6 @@ static const char *fact_get(struct ph_acts *a, const char *name)
     return NULL;
 }
 
-const struct fact_node *facts_copy(struct arena *a, const struct fact_node *from)
-{
-    struct fact_node *first = NULL, **last = &first;
-
-    for (; from; from = from->next) {
-        struct chain_fact *fact = ARENA_NEW(a, struct chain_fact);
-        struct fact_node *node = ARENA_NEW(a, struct fact_node);
-        fact->name = arena_str(a, from->fact->name);
-        fact->value = arena_str(a, from->fact->value);
-        node->fact = fact;
-        *last = node;
-        last = (struct fact_node **)(void *)&node->next;
-    }
-    return first;
-}
-
 void acts_host(struct ph_host *h)
 {
     h->header_add = header_add;

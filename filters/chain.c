@@ -39,7 +39,7 @@ static void scope_clear(struct scope *s, const struct fact_node *facts)
             arena_free(&h->arena); /* h lies in `arena` */
         }
     arena_clear(arena);
-    *s = (struct scope){.arena = arena, .facts = facts};
+    *s = (struct scope){.arena = arena, .facts = facts, .base = facts};
     list_init(&s->arenas);
     s->last_record = &s->records;
     s->last_action = &s->actions;
@@ -128,6 +128,11 @@ void chain_transaction(struct chain *c, uint64_t message)
 
 /* ---- A run. */
 
+bool chain_repeats(enum ph_point p)
+{
+    return p == PH_HELO || p == PH_AUTH || p == PH_RCPT;
+}
+
 static void record(struct chain *c, const struct turn *t, const struct ph_acts *acts,
                    enum ph_verdict v, const char *reply, const char *reason, bool failed)
 {
@@ -135,8 +140,11 @@ static void record(struct chain *c, const struct turn *t, const struct ph_acts *
     const char *rcpt = c->run.source->view.rcpt;
     struct chain_record *r;
 
-    if (s->n_records++ >= RECORDS_MAX)
+    if (s->n_records >= RECORDS_MAX + (chain_repeats(c->run.point) ? 0 : RECORDS_RESERVED)) {
+        s->left_out++;
         return;
+    }
+    s->n_records++;
     r = ARENA_NEW(s->arena, struct chain_record);
     *r = (struct chain_record){
         .point = c->run.point,
@@ -157,11 +165,6 @@ static void record(struct chain *c, const struct turn *t, const struct ph_acts *
         .actions = acts ? acts->n : 0};
     *s->last_record = r;
     s->last_record = (struct chain_record **)(void *)&r->next;
-    for (const struct chain_fact *f = r->facts; f; f = f->next) {
-        struct fact_node *n = ARENA_NEW(s->arena, struct fact_node);
-        *n = (struct fact_node){.next = s->facts, .fact = f};
-        s->facts = n;
-    }
 }
 
 static void hold(struct chain *c, const struct stage *s)
@@ -212,6 +215,17 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
     struct run *r = &c->run;
     const struct stage *s = t->stage;
     bool on = t->common->mode == FILTERS_ON;
+
+    /* Whoever reads what it found would take it for one that wasn't asked. */
+    if (acts && facts_add(chain_scope(c), acts->facts)) {
+        acts = NULL;
+        reason = "there is no room for its facts";
+        failed = turn_error_verdict(t) >= v;
+        if (failed) {
+            v = turn_error_verdict(t);
+            reply = NULL;
+        }
+    }
     bool later = t->hold || (failed && t->common->on_error == FILTERS_ERROR_HOLD);
 
     r->running &= ~s->bit;
@@ -444,6 +458,11 @@ double chain_score(const struct chain *c)
 const struct chain_action *chain_actions(const struct chain *c)
 {
     return c->message ? c->of_message.actions : c->of_session.actions;
+}
+
+struct str chain_fact(const struct chain *c, struct str name)
+{
+    return facts_find(c->message ? c->of_message.facts : c->of_session.facts, name);
 }
 
 const struct chain_record *chain_records(const struct chain *c, bool session)

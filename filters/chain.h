@@ -116,7 +116,8 @@ struct chain_action { /* in the order of stages, points in theirs */
 };
 const struct chain_action *chain_actions(const struct chain *c);
 
-/* Every verdict given in the session and the transaction, in order. */
+/* The verdicts given in the session and the transaction, in order: all but those of RCPT, HELO and
+ * AUTH that come after the first 2000. */
 struct chain_fact {
     const struct chain_fact *next;
     struct str name, value;
@@ -137,6 +138,10 @@ struct chain_record {
 };
 const struct chain_record *chain_records(const struct chain *c,
                                          bool session); /* of the session, or the transaction */
+
+/* The newest of that name, in the transaction and the session; .p NULL: none. */
+struct str chain_fact(const struct chain *c, struct str name);
+bool chain_repeats(enum ph_point p); /* as often as the client likes */
 
 /* The head with all header actions applied: `out` gets the new one. False: there was nothing to do.
  * tag and score too. */

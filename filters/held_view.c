@@ -91,12 +91,12 @@ static enum ph_verdict verdict_named(struct str name)
 static void restore_fact(struct scope *s, struct str name, struct str value)
 {
     struct chain_fact *f = ARENA_NEW(s->arena, struct chain_fact);
-    struct fact_node *n = ARENA_NEW(s->arena, struct fact_node);
 
     *f =
         (struct chain_fact){.name = arena_str(s->arena, name), .value = arena_str(s->arena, value)};
-    *n = (struct fact_node){.next = s->facts, .fact = f};
-    s->facts = n;
+    if (facts_add(s, f) && s->firm.verdict < PH_QUARANTINE)
+        s->firm = (struct decision){
+            .verdict = PH_QUARANTINE, .stage = "", .reason = "there is no room for its facts"};
 }
 
 static void restore(struct chain *c, struct ph_view *v, const char **rcpts, struct str key,

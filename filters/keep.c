@@ -8,7 +8,8 @@
 #include "appliance/store/store.h"
 #include "filters/private.h"
 
-enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 256 << 10 };
+enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 384 << 10, STAGES_MAX = 256 << 10 };
+#define LEFT_OUT ",\"left_out\":"
 
 struct row {
     struct row *next;
@@ -89,21 +90,41 @@ static void put_record(struct buf *out, const struct chain_record *r)
     buf_add_char(out, '}');
 }
 
-static void put_records(struct buf *out, const struct chain_record *r, bool *first)
+/* Of what a client may repeat the first ones are kept: half of the room is for the rest. How many
+ * are left out. */
+static size_t put_records(struct buf *out, const struct chain_record *r)
 {
+    size_t left_out = 0;
+
     for (; r; r = r->next) {
         size_t before = out->n;
-        if (!*first)
+        if (before)
             buf_add_char(out, ',');
         put_record(out, r);
-        if (!buf_ok(out) ||
-            out->n > DETAIL_MAX - 1024) { /* a client may make many: the first ones are kept */
+        if (!buf_ok(out) || (chain_repeats(r->point) && out->n > STAGES_MAX / 2)) {
             buf_truncate(out, before);
             out->full = false;
-            return;
+            left_out++;
         }
-        *first = false;
     }
+    return left_out;
+}
+
+static void put_stages(const struct chain *c, struct buf *out)
+{
+    struct buf stages;
+    size_t left_out = c->of_session.left_out + (c->message ? c->of_message.left_out : 0);
+
+    buf_init(&stages, STAGES_MAX);
+    left_out += put_records(&stages, c->of_session.records);
+    if (c->message)
+        left_out += put_records(&stages, c->of_message.records);
+    if (left_out)
+        buf_printf(out, LEFT_OUT "%zu", left_out);
+    buf_add_z(out, ",\"stages\":[");
+    buf_add_str(out, buf_str(&stages));
+    buf_add_z(out, "]}");
+    buf_fini(&stages);
 }
 
 /* Its first whole lines. */
@@ -120,7 +141,6 @@ static struct str beginning(struct str head, size_t max)
 void chain_keep(struct chain *c, const struct chain_subject *about)
 {
     struct buf out;
-    bool first = true;
     uint64_t id = c->message ? c->message : c->session;
 
     if (!filters_settings(c->filters)->keep || !c->filters->env.store ||
@@ -136,11 +156,7 @@ void chain_keep(struct chain *c, const struct chain_subject *about)
     put_member(&out, "outcome", about->outcome);
     put_member(&out, "head",
                beginning(about->head, (size_t)filters_settings(c->filters)->keep_head));
-    buf_add_z(&out, ",\"stages\":[");
-    put_records(&out, c->of_session.records, &first);
-    if (c->message)
-        put_records(&out, c->of_message.records, &first);
-    buf_add_z(&out, "]}");
+    put_stages(c, &out);
     if (buf_ok(&out))
         /* A session's is written anew with each command that is refused. */
         keep_put(c->filters->keep, id, !c->message || about->more, about->more, buf_str(&out));
@@ -164,10 +180,14 @@ static int merge(struct sql *db, const struct row *r, struct buf *out, struct er
     rc = sql_step(st, err);
     old = rc == 1 ? sql_blob(st, 0) : STR_NULL;
     if (rc == 1 && str_find(old, mark, &at_old) && str_find(r->detail, mark, &at_new)) {
+        struct str was = str_take(old, at_old);
         struct str before = str_skip(old, at_old + mark.n),
                    own = str_skip(r->detail, at_new + mark.n);
         before = str_take(before, before.n - 2);
-        buf_add_str(out, str_take(r->detail, at_new + mark.n));
+        buf_add_str(out, str_take(r->detail, at_new));
+        if (str_find(was, STR(LEFT_OUT), &at_old)) /* the last member before `mark` */
+            buf_add_str(out, str_skip(was, at_old));
+        buf_add_str(out, mark);
         buf_add_str(out, before);
         buf_add_z(out, before.n && own.n > 2 ? "," : "");
         buf_add_str(out, own);

@@ -12,7 +12,8 @@
 
 enum {
     ACTS_MAX = 256 << 10,
-    RECORDS_MAX = 2000,
+    RECORDS_MAX = 2000,      /* of one scope: what clients can repeat (HELO, AUTH, RCPT) */
+    RECORDS_RESERVED = 1000, /* beyond these: of other points */
     TIMERS_MAX = 64,
     QUESTIONS_MAX = 256,
     LOST_MAX = 2
@@ -39,7 +40,14 @@ void acts_host(struct ph_host *host); /* fills in the functions */
 void acts_init(struct ph_acts *a, const struct fact_node *known);
 void acts_fini(struct ph_acts *a);
 struct arena *acts_arena(struct ph_acts *a);
-/* A copy of facts for another thread. */
+
+/* ---- facts.c: what stages have told. */
+struct scope;
+/* Facts of one turn, whose memory lives as long as the scope. -1: there is no room; none is there.
+ */
+int facts_add(struct scope *s, const struct chain_fact *facts) __attribute__((warn_unused_result));
+struct str facts_find(const struct fact_node *from, struct str name); /* .p NULL: none */
+/* A copy for another thread. */
 const struct fact_node *facts_copy(struct arena *a, const struct fact_node *from);
 
 /* ---- kv.c. [any] */
@@ -183,6 +191,7 @@ void work_detach(struct work *w);                /* its answer isn't wanted any 
 void works_orphan(struct filters *f);            /* what comes back from now on finds no stages */
 void turn_fail(struct turn *t, const char *why); /* by its on_error */
 void turn_late(struct turn *t);                  /* its deadline has passed */
+enum ph_verdict turn_error_verdict(const struct turn *t); /* its on_error */
 void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, const char *reply,
               const char *reason, bool failed);
 /* The stage's own answer; a failure where its acts had no room. */
@@ -211,11 +220,12 @@ struct held_arena {
 };
 struct scope { /* session or transaction */
     struct arena *arena;
-    struct list arenas; /* of acts */
-    const struct fact_node *facts;
+    struct list arenas;                   /* of acts */
+    const struct fact_node *facts, *base; /* base: those of the session, that go on in `facts` */
+    size_t n_facts, facts_bytes, compact_at;
     struct chain_record *records, **last_record;
     struct chain_action *actions, **last_action;
-    size_t n_records;
+    size_t n_records, left_out; /* left_out: there was no room for them */
     double score;
     bool accepted;
     size_t rcpts, rcpts_accepted; /* that passed PH_RCPT; of them, for which a stage said ACCEPT */

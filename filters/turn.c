@@ -158,7 +158,7 @@ void turn_end(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, con
         turns_sweep(f);
 }
 
-static enum ph_verdict error_verdict(const struct turn *t)
+enum ph_verdict turn_error_verdict(const struct turn *t)
 {
     static const enum ph_verdict verdicts[] = {
         [FILTERS_ERROR_DEFER] = PH_DEFER,   [FILTERS_ERROR_PASS] = PH_PASS,
@@ -179,7 +179,7 @@ static void log_failed(const struct turn *t, const char *why)
 void turn_fail(struct turn *t, const char *why)
 {
     log_failed(t, why);
-    turn_end(t, NULL, error_verdict(t), NULL, why, true);
+    turn_end(t, NULL, turn_error_verdict(t), NULL, why, true);
 }
 
 static void tell_cancelled(struct turn *t)
@@ -303,7 +303,7 @@ void turn_answer(struct turn *t, struct ph_acts *acts, enum ph_verdict verdict, 
 
     if (!acts->full) {
         turn_end(t, acts, verdict, reply, reason, false);
-    } else if (verdict > error_verdict(t)) {
+    } else if (verdict > turn_error_verdict(t)) {
         log_failed(t, why);
         turn_end(t, NULL, verdict, reply, reason, false);
     } else {
@@ -339,11 +339,11 @@ static void host_failed(const struct ph_host *h, ph_turn turn, enum ph_verdict v
     }
     acts = t->acts.full ? NULL : &t->acts;
     log_failed(t, why ? why : "");
-    if ((unsigned)verdict < PH_VERDICTS && verdict > error_verdict(t))
+    if ((unsigned)verdict < PH_VERDICTS && verdict > turn_error_verdict(t))
         turn_end(t, acts, verdict, reply, why, false);
     else
-        turn_end(t, t->common->on_error == FILTERS_ERROR_HOLD ? NULL : acts, error_verdict(t), NULL,
-                 why, true);
+        turn_end(t, t->common->on_error == FILTERS_ERROR_HOLD ? NULL : acts, turn_error_verdict(t),
+                 NULL, why, true);
 }
 
 static void **host_session(const struct ph_host *h, ph_turn turn)

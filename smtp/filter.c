@@ -22,22 +22,9 @@ static const char *const *rcpt_names(struct smtp_session *s)
     return list;
 }
 
-static struct str find_fact(const struct chain_record *r, struct str name)
-{
-    struct str found = STR_NULL;
-    for (; r; r = r->next)
-        for (const struct chain_fact *f = r->facts; f; f = f->next)
-            if (str_eq(f->name, name))
-                found = f->value;
-    return found;
-}
-
 struct str smtp_filter_fact(const struct smtp_session *s, struct str name)
 {
-    if (!s->chain)
-        return STR_NULL;
-    struct str found = find_fact(chain_records(s->chain, false), name);
-    return found.p ? found : find_fact(chain_records(s->chain, true), name);
+    return s->chain ? chain_fact(s->chain, name) : STR_NULL;
 }
 
 bool smtp_filter_disowned(const struct smtp_session *s)
@@ -146,6 +133,8 @@ static void refuse(struct smtp_session *s, const struct smtp_refusal *why)
         if (s->point == PH_MAIL)
             snprintf(s->tx.outcome, sizeof s->tx.outcome, "refused: %u %s %s", why->code,
                      why->status, why->text);
+        if (s->point == PH_RCPT)
+            smtp_rcpt_refused(s, why->code);
         smtp_refuse_command(s, s->running->verb.p,
                             s->point == PH_RCPT   ? s->pending.rcpt.rcpt
                             : s->point == PH_MAIL ? s->tx.sender

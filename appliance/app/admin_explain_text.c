@@ -100,6 +100,9 @@ void explain_render(json_t *o, struct buf *out)
     buf_printf(out, "score: %g\n", json_number_value(json_object_get(o, "score")));
     for (size_t i = 0; i < json_array_size(stages); i++)
         put_stage(json_array_get(stages, i), &scratch, out);
+    if (json_object_get(o, "left_out"))
+        buf_printf(out, "  ... and %lld more of commands that were repeated (RCPT, HELO, AUTH)\n",
+                   (long long)json_integer_value(json_object_get(o, "left_out")));
     put_changes(o, &scratch, out);
     if (head) {
         buf_add_z(out, "head:");

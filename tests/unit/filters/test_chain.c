@@ -348,6 +348,85 @@ static void recipients(void **state)
     world_fini(&w);
 }
 
+/* However many recipients there are, what was found in the message is known to who comes after. */
+static void many_recipients(void **state)
+{
+    struct world w;
+    size_t rcpts = 0, messages = 0;
+
+    (void)state;
+    begin(&w);
+    add(&w, 0, NULL, 0);
+    add(&w, 1, "a", 0);
+    world_open(&w);
+    struct chain *c = chain_new(w.filters, 1);
+    chain_transaction(c, 2);
+    fakes[0].fact = "a.at_rcpt";
+    fakes[0].verdict = PH_DEFER;
+    for (int i = 0; i < 2 * RECORDS_MAX; i++)
+        assert_int_equal(world_run(&w, c, PH_RCPT)->verdict, PH_DEFER);
+    fakes[0].verdict = PH_PASS;
+    fakes[0].fact = "a.found";
+    fakes[1].seen = "a.found";
+    fakes[1].verdict = PH_REJECT;
+    assert_int_equal(world_run(&w, c, PH_MESSAGE)->verdict, PH_REJECT);
+    assert_string_equal(fakes[1].seen_text, "yes");
+    assert_true(str_eq(chain_fact(c, STR("a.at_rcpt")), STR("yes")));
+    for (const struct chain_record *r = chain_records(c, false); r; r = r->next)
+        *(r->point == PH_RCPT ? &rcpts : &messages) += 1;
+    assert_int_equal(rcpts, RECORDS_MAX);
+    assert_int_equal(messages, 2);
+    assert_int_equal(c->of_message.left_out, RECORDS_MAX);
+    assert_true(c->of_message.n_facts < 200); /* those of all recipients are one */
+    chain_free(&c);
+    world_fini(&w);
+}
+
+/* A stage whose facts can't be kept has failed: nobody takes it for one that didn't look. */
+static void too_many_facts(void **state)
+{
+    static const struct {
+        const char *setting;
+        enum ph_verdict own, result;
+        bool failed;
+    } cases[] = {{"a.on_error=defer", PH_PASS, PH_DEFER, true},
+                 {"a.on_error=pass", PH_PASS, PH_PASS, true},
+                 {"a.on_error=pass", PH_REJECT, PH_REJECT, false},
+                 {"a.on_error=junk", PH_JUNK, PH_JUNK, true},
+                 {"a.on_error=hold", PH_JUNK, PH_PASS, true}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        char name[40];
+        begin(&w);
+        add(&w, 0, NULL, 0);
+        world_set(&w, cases[i].setting);
+        world_open(&w);
+        struct chain *c = chain_new(w.filters, 1);
+        chain_transaction(c, 2);
+        fakes[0].fact = name;
+        for (int n = 0; n < 2000; n++) {
+            snprintf(name, sizeof name, "a.fact%d", n);
+            assert_int_equal(world_run(&w, c, PH_RCPT)->verdict, PH_PASS);
+        }
+        snprintf(name, sizeof name, "a.fact7"); /* known: there is room for another value */
+        assert_int_equal(world_run(&w, c, PH_RCPT)->verdict, PH_PASS);
+        fakes[0].fact = "a.more";
+        fakes[0].verdict = cases[i].own;
+        const struct chain_answer *a = world_run(&w, c, PH_MESSAGE);
+        assert_int_equal(a->verdict, cases[i].result);
+        assert_int_equal(a->hold, i == 4);
+        const struct chain_record *r = chain_records(c, false);
+        while (r->next)
+            r = r->next;
+        assert_int_equal(r->failed, cases[i].failed);
+        assert_null(chain_fact(c, STR("a.more")).p);
+        chain_free(&c);
+        world_fini(&w);
+    }
+}
+
 /* ACCEPT of a recipient: no other stage of the kind is asked about this one; the message is settled
  * when all of them have it. */
 static void recipients_accepted(void **state)
@@ -694,6 +773,8 @@ int main(void)
         cmocka_unit_test(stops_others),
         cmocka_unit_test(second_answer),
         cmocka_unit_test(recipients),
+        cmocka_unit_test(many_recipients),
+        cmocka_unit_test(too_many_facts),
         cmocka_unit_test(recipients_accepted),
         cmocka_unit_test(modes_and_errors),
         cmocka_unit_test(shadow_does_nothing),
