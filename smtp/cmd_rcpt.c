@@ -11,6 +11,8 @@
 #include "smtp/commands.h"
 #include "smtp/queue/srs.h"
 
+enum { OVERSHOOT = 1000 };
+
 /* RFC 9422 4.3. False: it is one too many. */
 static bool domain_fits(struct smtp_session *s, struct str domain)
 {
@@ -32,6 +34,21 @@ static bool domain_fits(struct smtp_session *s, struct str domain)
     return true;
 }
 
+void smtp_rcpt_refused(struct smtp_session *s, unsigned code)
+{
+    if (code < 500 && !smtp_is_known(s) && !guard_trusts(&s->guard) &&
+        ++s->tx.put_off > (size_t)s->conf->rcpt_limit)
+        smtp_count_slow_error(s);
+}
+
+/* RFC 5321 4.5.3.1.10: whoever pipelines has sent many before it hears of it. */
+static int one_too_many(struct smtp_session *s, struct smtp_refusal *why)
+{
+    if (++s->tx.one_more > OVERSHOOT && !smtp_is_known(s) && !guard_trusts(&s->guard))
+        smtp_count_slow_error(s);
+    return smtp_refuse(why, 452, "4.5.3", "Too many recipients; send the rest again");
+}
+
 int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal *why)
 {
     struct smtp_rcpt_args *r = &s->pending.rcpt;
@@ -39,8 +56,8 @@ int smtp_rcpt_check(struct smtp_session *s, struct str args, struct smtp_refusal
         return -1;
     if (r->path.utf8 && !s->tx.utf8) /* RFC 6531 3.5 */
         return smtp_refuse(why, 553, "5.6.7", "This address needs SMTPUTF8 at MAIL");
-    if (s->tx.rcpts >= (size_t)s->conf->rcpt_limit) /* RFC 5321 4.5.3.1.10 */
-        return smtp_refuse(why, 452, "4.5.3", "Too many recipients; send the rest again");
+    if (s->tx.rcpts >= (size_t)s->conf->rcpt_limit)
+        return one_too_many(s, why);
     if (r->dsn && (!s->esmtp || !smtp_offers_dsn(s)))
         return smtp_refuse(why, 555, "5.5.4", "NOTIFY and ORCPT are not known here");
     if (!domain_fits(s, r->path.domain))
@@ -52,6 +69,7 @@ static void refuse(struct smtp_session *s, unsigned code, const char *status, co
 {
     struct smtp_refusal why = {0};
     smtp_refuse(&why, code, status, "%s", text);
+    smtp_rcpt_refused(s, code);
     smtp_refuse_command(s, "RCPT", s->pending.rcpt.rcpt, &why);
     /* A user's list with stale addresses isn't an attack. */
     if ((s->account || s->port->role == SMTP_LOCAL) && code >= 500 && s->errors)
@@ -228,7 +246,7 @@ static void refuse_unknown(struct smtp_session *s)
         return;
     }
     if (later) /* whoever guesses addresses is slowed down all the same */
-        smtp_count_error(s);
+        smtp_count_slow_error(s);
     guard_fault(&s->guard, GUARD_UNKNOWN_RECIPIENT);
     refuse(s, later ? 450 : 550, later ? "4.1.1" : "5.1.1", "No such address here");
 }

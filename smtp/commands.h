@@ -50,6 +50,8 @@ void smtp_helo_accept(struct smtp_session *s);
 void smtp_mail_proceed(struct smtp_session *s);
 void smtp_mail_accept(struct smtp_session *s);
 void smtp_rcpt_proceed(struct smtp_session *s);
+/* One is about to be answered by that code. Put off may be as many as a message may have. */
+void smtp_rcpt_refused(struct smtp_session *s, unsigned code);
 void smtp_rcpt_accept(struct smtp_session *s);
 void smtp_data_proceed(struct smtp_session *s);
 void smtp_bdat_proceed(struct smtp_session *s);

@@ -23,7 +23,8 @@ const struct ph_setting smtp_settings[] = {
     PH_SETTING(SIZE, smtp_conf, message_limit, PH_RELOAD, "50M", 64LL << 10, 2LL << 30,
                "Largest message taken, in octets as received; announced as SIZE."),
     PH_SETTING(INT, smtp_conf, rcpt_limit, PH_RELOAD, "100", 1, 1000,
-               "Most recipients of one message (RFC 5321 4.5.3.1.8 wants at least 100)."),
+               "Most recipients of one message (RFC 5321 4.5.3.1.8 wants at least 100). As many may be put off (4xx), by greylisting for "
+               "example; each one over that counts as an error (hard_errors), and so does each that comes over a thousand too many."),
     PH_SETTING(INT, smtp_conf, mail_limit, PH_RELOAD, "1000", 0, 999999,
                "Messages that a client which hasn't logged in may begin in one session; it is told so (LIMITS MAILMAX, RFC 9422) and has to "
                "connect again then. Trusted networks (guard.trusted) may go on. 0: no limit."),

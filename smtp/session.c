@@ -220,6 +220,12 @@ void smtp_count_error(struct smtp_session *s)
     guard_fault(&s->guard, GUARD_ERROR);
 }
 
+void smtp_count_slow_error(struct smtp_session *s)
+{
+    smtp_count_error(s);
+    s->slow = true;
+}
+
 static void reply(struct smtp_session *s, uint64_t delay_ms, unsigned code, const char *status,
                   struct str text)
 {
@@ -227,11 +233,13 @@ static void reply(struct smtp_session *s, uint64_t delay_ms, unsigned code, cons
     buf_clear(out);
     smtp_reply_format(out, code, status, text, s->tx.utf8);
     smtp_count_reply(s, code);
-    if (code >= 500) {
+    if (code >= 500)
         smtp_count_error(s);
+    if (code >= 500 || s->slow) {
         uint64_t ms = error_delay(s);
         delay_ms = delay_ms > ms ? delay_ms : ms;
     }
+    s->slow = false;
     bool too_many = s->errors >= (unsigned)s->conf->hard_errors && code != 421;
     queue_reply(s, buf_str(out), too_many ? 0 : delay_ms);
     if (too_many)

@@ -67,7 +67,8 @@ struct smtp_transaction {
     enum smtp_ret ret;
     struct str envid;
     struct str first_rcpt;
-    size_t rcpts; /* accepted */
+    size_t rcpts;             /* accepted */
+    size_t put_off, one_more; /* answered by 4xx: refused for now; over rcpt_limit */
     struct smtp_recipient *list;
     size_t n_list, cap_list;
     bool junk, discard;   /* what the filters decided */
@@ -109,6 +110,7 @@ struct smtp_session {
     const struct smtp_port *port;
     struct conn *conn; /* NULL: closed */
     unsigned refs, waits;
+    bool slow; /* the next reply comes as late as one to an error */
     enum smtp_state state;
     struct log_ctx log;
     bool eof, esmtp,
@@ -212,6 +214,7 @@ void smtp_reply_after(struct smtp_session *s, uint64_t ms, unsigned code, const 
 void smtp_refuse_command(struct smtp_session *s, const char *verb, struct str about,
                          const struct smtp_refusal *why);
 void smtp_count_error(struct smtp_session *s);
+void smtp_count_slow_error(struct smtp_session *s); /* whose reply isn't 5xx */
 
 /* deadline.c: command_timeout of a line, message_timeout of a message, which are over even if
  * nothing comes. arm: one of them has begun (line_ms, tx.data_ms), or goes on. */
