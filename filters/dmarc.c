@@ -34,7 +34,8 @@ static const struct ph_setting dmarc_settings[] = {
                     "quarantine or reject. defer: the client is told to come again."),
     PH_SETTING_ENUM(dmarc_conf, no_author, PH_RELOAD, "junk", wishes,
                     "Mail with a From that doesn't tell whose mail it claims to be: no domain, several From fields, addresses that "
-                    "can't be read, more than four domains. Of several domains that counts for which it comes out worst."),
+                    "can't be read, more than four domains. Of several domains that counts for which it comes out worst; if one of them "
+                    "can't be looked up, this counts, too."),
     PH_SETTING(TEXT, dmarc_conf, forwarders, PH_RELOAD | PH_LIST, "", 0, 0,
                "Forwarders and mailing lists that check what they forward: networks (192.0.2.0/24), whose mail isn't refused because it fails, "
                "and domains (lists.example.org), whose mail isn't if they say in an ARC set, which the stage arc found good, that it had passed "
@@ -56,7 +57,6 @@ struct dmarc_stage {
 };
 struct dmarc_turn { /* its memory */
     struct questions questions;
-    struct dmarc_question question; /* that is asked */
     struct dmarc *dmarc;
     const struct dmarc_conf *conf;
 };
@@ -176,23 +176,31 @@ static void finish(void *inst, ph_turn turn, struct questions *asked)
 
 /* ---- Questions. */
 
-static bool question(struct questions *asked, enum ph_dns_type *type_out, const char **name_out)
+static enum questions_next question(struct questions *asked, enum ph_dns_type *type_out,
+                                    const char **name_out)
 {
+    static const enum questions_next nexts[] = {[DMARC_NEXT_DECIDED] = QUESTIONS_DECIDED,
+                                                [DMARC_NEXT_ASK] = QUESTIONS_ASK,
+                                                [DMARC_NEXT_WAIT] = QUESTIONS_WAIT};
     struct dmarc_turn *t = CONTAINER_OF(asked, struct dmarc_turn, questions);
+    struct dmarc_question q = {.name = ""};
+    enum dmarc_next next = dmarc_question(t->dmarc, &q);
 
-    if (!dmarc_question(t->dmarc, &t->question))
-        return false;
-    *type_out = t->question.type;
-    *name_out = t->question.name;
-    return true;
+    *type_out = q.type;
+    *name_out = q.name;
+    return nexts[next];
 }
 
-static void answer(struct questions *asked, const struct ph_dns_answer *a)
+static void answer(struct questions *asked, enum ph_dns_type type, const char *name,
+                   const struct ph_dns_answer *a)
 {
-    dmarc_answer(CONTAINER_OF(asked, struct dmarc_turn, questions)->dmarc, a);
+    const struct dmarc_question q = {type, name};
+
+    dmarc_answer(CONTAINER_OF(asked, struct dmarc_turn, questions)->dmarc, &q, a);
 }
 
-static const struct questions_kind kind = {question, answer, finish};
+static const struct questions_kind kind = {question, answer, finish, .at_once = DMARC_AUTHORS};
+_Static_assert((int)DMARC_AUTHORS <= (int)QUESTIONS_AT_ONCE, "each author asks for itself");
 
 /* ---- Turns. */
 
@@ -220,7 +228,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     struct dmarc_request *request = MEM_NEW(struct dmarc_request);
     dmarc_authors_find(str_of(v->head, v->head_size), &request->authors);
     dmarc_facts_read(st->host, turn, request);
-    t->questions = (struct questions){st->host, &kind};
+    t->questions = (struct questions){.host = st->host, .kind = &kind};
     t->dmarc = dmarc_new(request);
     t->conf = conf;
     mem_free(request);

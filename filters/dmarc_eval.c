@@ -196,35 +196,43 @@ static unsigned severity(const struct dmarc_verdict *v)
     }
 }
 
-/* 11.5: what isn't looked at here could be what a reader is shown. */
+/* 11.5: what isn't looked at here could be what a reader is shown. Where one of several couldn't be
+ * evaluated, it may be the one that forbids this: who puts a silent domain beside a bank's mustn't
+ * get further than with the bank's alone. */
 static void look_at_from(const struct dmarc_authors *a, struct dmarc_verdict *v)
 {
-    v->no_author = a->fields > 1 || a->more || a->unclear || (a->n == 0 && a->fields);
+    v->no_author = a->fields > 1 || a->more || a->unclear || (a->n == 0 && a->fields) ||
+                   (a->n > 1 && v->result == DMARC_RESULT_TEMPERROR && !v->unchecked);
     if (a->n && v->no_author && severity(v) < SEVERITY_PERMERROR)
         (void)settle(v, DMARC_RESULT_PERMERROR, "From doesn't say clearly whose mail this is");
 }
 
-bool dmarc_question(struct dmarc *d, struct dmarc_question *out)
+enum dmarc_next dmarc_question(struct dmarc *d, struct dmarc_question *out)
 {
     const struct dmarc_authors *authors = &d->request.authors;
     struct dmarc_verdict worst = {.author = "",
                                   .domain = "",
                                   .result = DMARC_RESULT_PERMERROR,
                                   .problem = authors->fields ? "From names no domain" : "no From"};
+    bool waits = false;
 
     for (size_t i = 0; i < authors->n; i++) {
         struct dmarc_verdict v = {.author = authors->at[i].z, .domain = "", .problem = ""};
         if (evaluate(d, &v) == DMARC_STEP_ASK) {
-            out->type = d->known.missing.type;
-            snprintf(out->name, sizeof out->name, "%s", d->known.missing.name);
-            return true;
+            waits = true;
+            if (!d->known.missing.name)
+                continue;
+            dmarc_known_ask(&d->known, out);
+            return DMARC_NEXT_ASK;
         }
         if (i == 0 || severity(&v) > severity(&worst))
             worst = v;
     }
+    if (waits)
+        return DMARC_NEXT_WAIT;
     look_at_from(authors, &worst);
     d->verdict = worst;
-    return false;
+    return DMARC_NEXT_DECIDED;
 }
 
 struct dmarc *dmarc_new(const struct dmarc_request *request)
@@ -247,9 +255,9 @@ void dmarc_free(struct dmarc **dp)
     mem_free(d);
 }
 
-void dmarc_answer(struct dmarc *d, const struct ph_dns_answer *a)
+void dmarc_answer(struct dmarc *d, const struct dmarc_question *q, const struct ph_dns_answer *a)
 {
-    dmarc_known_put(&d->known, a);
+    dmarc_known_put(&d->known, q, a);
 }
 
 const struct dmarc_verdict *dmarc_verdict(const struct dmarc *d)

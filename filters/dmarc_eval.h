@@ -41,19 +41,24 @@ struct dmarc_verdict {
     bool spf, dkim;                    /* in alignment */
     const char *problem;               /* TEMPERROR, PERMERROR */
     bool unchecked;                    /* TEMPERROR: as the request says; no fault of anybody's */
-    bool no_author; /* there is a From, and whose mail this claims to be isn't clear from it */
+    bool no_author; /* whose mail this claims to be isn't clear, or of several authors one couldn't
+                       be looked at */
 };
 struct dmarc_question {
     enum ph_dns_type type;
-    char name[DMARC_DOMAIN + sizeof "_dmarc."];
+    const char *name; /* lives as long as the evaluation */
 };
+enum dmarc_next { DMARC_NEXT_DECIDED, DMARC_NEXT_ASK, DMARC_NEXT_WAIT };
 
 struct dmarc;
 struct dmarc *dmarc_new(const struct dmarc_request *request); /* copies it */
 void dmarc_free(struct dmarc **d);
-/* True: *out is to be asked, and dmarc_answer() told. False: dmarc_verdict() knows. */
-bool dmarc_question(struct dmarc *d, struct dmarc_question *out);
-void dmarc_answer(struct dmarc *d, const struct ph_dns_answer *a);
+/* ASK: *out is to be asked, and dmarc_answer() told, now or later; meanwhile there may be other
+ * questions: each author has one at a time, and the first is for its own record, so that one whose
+ * name servers are silent doesn't take the time of the others. WAIT: there are none before an
+ * answer. DECIDED: dmarc_verdict() knows. */
+enum dmarc_next dmarc_question(struct dmarc *d, struct dmarc_question *out);
+void dmarc_answer(struct dmarc *d, const struct dmarc_question *q, const struct ph_dns_answer *a);
 /* Of several authors that for which it comes out worst (11.5). Lives as long as d. */
 const struct dmarc_verdict *dmarc_verdict(const struct dmarc *d);
 #endif

@@ -8,12 +8,13 @@
 
 enum dmarc_step {
     DMARC_STEP_DONE,
-    DMARC_STEP_ASK,  /* known.missing */
+    DMARC_STEP_ASK,  /* known.missing, or an answer that is due */
     DMARC_STEP_ERROR /* the DNS didn't answer, or may not be asked more */
 };
 struct dmarc_name {
     struct str name;
     enum ph_dns_type type;
+    bool due; /* it was asked for, and nothing else is known */
     bool error;
     bool present; /* TXT: has one valid record. A: exists */
     struct dmarc_record record;
@@ -23,14 +24,16 @@ struct dmarc_known {
     struct arena *arena;
     struct dmarc_name at[DMARC_NAMES];
     size_t n;
-    struct dmarc_question missing;
+    struct dmarc_question missing; /* .name NULL: it was asked for */
 };
 /* The record of a domain, and whether it exists. Valid as long as `known`. */
 enum dmarc_step dmarc_look(struct dmarc_known *k, const char *domain,
                            const struct dmarc_name **out);
 enum dmarc_step dmarc_exists(struct dmarc_known *k, const char *domain,
                              const struct dmarc_name **out);
-void dmarc_known_put(struct dmarc_known *k, const struct ph_dns_answer *a); /* of `missing` */
+void dmarc_known_ask(struct dmarc_known *k, struct dmarc_question *out); /* `missing` */
+void dmarc_known_put(struct dmarc_known *k, const struct dmarc_question *q,
+                     const struct ph_dns_answer *a);
 
 struct dmarc_org {
     const char *domain; /* organisational; both point into what was asked for */

@@ -2,14 +2,14 @@
 #include "filters/dmarc_rua.h"
 #include "appliance/base/mem.h"
 #include "filters/dmarc_private.h"
-#include <stdio.h>
 
 struct dmarc_rua {
     struct dmarc_known known;
     struct dmarc_domain domain;
     struct dmarc_rua_to list[DMARC_RUA_MAX];
     size_t n;
-    struct dmarc_rua_to *asked; /* whether it takes them; NULL: the question is one of the walk */
+    struct dmarc_rua_to *asked; /* whether it takes them; NULL: the question is `walk` */
+    struct dmarc_question walk;
 };
 
 /* ---- Elsewhere. */
@@ -17,14 +17,14 @@ struct dmarc_rua {
 /* True: it is to be asked. 4, step 4: a name that would be too long is none. */
 static bool ask_agreement(struct dmarc_rua *r, struct dmarc_rua_to *to, struct dmarc_question *out)
 {
-    int n =
-        snprintf(out->name, sizeof out->name, "%s._report._dmarc.%s", r->domain.z, to->to.domain.z);
+    struct str name =
+        arena_printf(r->known.arena, "%s._report._dmarc.%s", r->domain.z, to->to.domain.z);
 
-    if (n > DMARC_DOMAIN) {
+    if (name.n > DMARC_DOMAIN) {
         to->state = DMARC_RUA_REFUSES;
         return false;
     }
-    out->type = PH_DNS_TXT;
+    *out = (struct dmarc_question){.type = PH_DNS_TXT, .name = name.p};
     r->asked = to;
     return true;
 }
@@ -81,7 +81,9 @@ static bool look(struct dmarc_rua *r, struct dmarc_rua_to *to, struct dmarc_ques
     if (step == DMARC_STEP_DONE)
         step = dmarc_find_org(&r->known, there, &theirs);
     if (step == DMARC_STEP_ASK) {
-        *out = r->known.missing;
+        if (r->known.missing.name)
+            dmarc_known_ask(&r->known, &r->walk);
+        *out = r->walk;
         return true;
     }
     if (step == DMARC_STEP_ERROR || strcmp(ours.domain, theirs.domain) != 0)
@@ -104,7 +106,7 @@ void dmarc_rua_answer(struct dmarc_rua *r, const struct ph_dns_answer *a)
     if (r->asked)
         r->asked->state = agreement(r, r->asked, a);
     else
-        dmarc_known_put(&r->known, a);
+        dmarc_known_put(&r->known, &r->walk, a);
 }
 
 /* ---- The list. */

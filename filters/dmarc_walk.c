@@ -7,20 +7,30 @@ enum { WALK_LABELS = 8 };
 
 /* ---- What is known. */
 
+static struct dmarc_name *find_name(struct dmarc_known *k, enum ph_dns_type type, const char *name)
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (k->at[i].type == type && str_eq(k->at[i].name, str_from(name)))
+            return &k->at[i];
+    return NULL;
+}
+
 static enum dmarc_step find(struct dmarc_known *k, enum ph_dns_type type, const char *prefix,
                             const char *domain, const struct dmarc_name **out)
 {
-    struct dmarc_question q = {.type = type};
+    char name[DMARC_DOMAIN + sizeof "_dmarc."];
+    struct dmarc_name *n;
 
-    snprintf(q.name, sizeof q.name, "%s%s", prefix, domain);
-    for (size_t i = 0; i < k->n; i++)
-        if (k->at[i].type == type && str_eq(k->at[i].name, str_from(q.name))) {
-            *out = &k->at[i];
-            return k->at[i].error ? DMARC_STEP_ERROR : DMARC_STEP_DONE;
-        }
-    if (k->n == DMARC_NAMES)
+    snprintf(name, sizeof name, "%s%s", prefix, domain);
+    n = find_name(k, type, name);
+    *out = n;
+    if (n && !n->due)
+        return n->error ? DMARC_STEP_ERROR : DMARC_STEP_DONE;
+    if (!n && k->n == DMARC_NAMES)
         return DMARC_STEP_ERROR;
-    k->missing = q;
+    k->missing = (struct dmarc_question){.type = type};
+    if (!n)
+        k->missing.name = arena_str(k->arena, str_from(name)).p;
     return DMARC_STEP_ASK;
 }
 
@@ -51,13 +61,21 @@ static void take_record(struct dmarc_known *k, struct dmarc_name *n, const struc
     n->present = found == 1;
 }
 
-void dmarc_known_put(struct dmarc_known *k, const struct ph_dns_answer *a)
+void dmarc_known_ask(struct dmarc_known *k, struct dmarc_question *out)
 {
-    if (k->n == DMARC_NAMES)
+    *out = k->missing;
+    k->at[k->n++] =
+        (struct dmarc_name){.name = str_from(out->name), .type = out->type, .due = true};
+}
+
+void dmarc_known_put(struct dmarc_known *k, const struct dmarc_question *q,
+                     const struct ph_dns_answer *a)
+{
+    struct dmarc_name *n = find_name(k, q->type, q->name);
+
+    if (!n || !n->due)
         return;
-    struct dmarc_name *n = &k->at[k->n++];
-    n->type = k->missing.type;
-    n->name = arena_str(k->arena, str_from(k->missing.name));
+    n->due = false;
     n->error =
         a->status == PH_DNS_BOGUS || a->status == PH_DNS_FAILED || a->status == PH_DNS_OVER_BUDGET;
     if (n->type == PH_DNS_TXT && a->status == PH_DNS_FOUND)

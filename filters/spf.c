@@ -64,22 +64,26 @@ static void begin(struct spf_turn *t, const struct spf_request *r)
         t->own = spf_new(r);
 }
 
-static bool question(struct questions *asked, enum ph_dns_type *type_out, const char **name_out)
+static enum questions_next question(struct questions *asked, enum ph_dns_type *type_out,
+                                    const char **name_out)
 {
     const struct spf_turn *t = CONTAINER_OF(asked, struct spf_turn, questions);
     struct spf_question q;
 
     if (t->own ? !spf_question(t->own, &q) : !spf_libspf2_question(t->library, &q))
-        return false;
+        return QUESTIONS_DECIDED;
     *type_out = q.type;
     *name_out = q.name;
-    return true;
+    return QUESTIONS_ASK;
 }
 
-static void answer(struct questions *asked, const struct ph_dns_answer *a)
+static void answer(struct questions *asked, enum ph_dns_type type, const char *name,
+                   const struct ph_dns_answer *a)
 {
     struct spf_turn *t = CONTAINER_OF(asked, struct spf_turn, questions);
 
+    (void)type;
+    (void)name;
     if (t->own)
         spf_answer(t->own, a);
     else
@@ -202,7 +206,7 @@ static struct str sender_of(const char *mail_from, struct buf *out)
     return sender;
 }
 
-static const struct questions_kind kind = {question, answer, finish};
+static const struct questions_kind kind = {question, answer, finish, .at_once = 1};
 
 static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point at)
 {
@@ -223,7 +227,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
                                         .sender = sender_of(v->mail_from, &sender),
                                         .receiver = str_from(v->host),
                                         .now = (uint64_t)clock_wall_ms() / 1000};
-    t->questions = (struct questions){st->host, &kind};
+    t->questions = (struct questions){.host = st->host, .kind = &kind};
     t->conf = conf;
     begin(t, &request);
     t->helo = v->mail_from[0] == '\0';

@@ -55,7 +55,7 @@ static void check_question(const struct dmarc_request *r, const struct dmarc_que
     CHECK(known);
 }
 
-static void answer(struct dmarc *d, struct str line)
+static void answer(struct dmarc *d, const struct dmarc_question *q, struct str line)
 {
     struct str text = str_skip(line, 1), other = STR_NULL;
     size_t n = line.n ? (unsigned char)line.p[0] % 8 : 2;
@@ -69,7 +69,7 @@ static void answer(struct dmarc *d, struct str line)
         .status = n > PH_DNS_OVER_BUDGET ? PH_DNS_FOUND : (enum ph_dns_status)n,
         .records = list,
         .n = n == PH_DNS_FOUND || n > PH_DNS_OVER_BUDGET ? (other.n ? 2 : 1) : 0};
-    dmarc_answer(d, &a);
+    dmarc_answer(d, q, &a);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -77,8 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *copy = mem_dup(data, size ? size : 1);
     struct str in = str_of(copy, size), head = in;
     struct dmarc_request *request = MEM_NEW(struct dmarc_request);
-    struct dmarc_question q;
-    size_t at, asked = 0;
+    struct dmarc_question due[DMARC_AUTHORS];
+    enum dmarc_next next;
+    size_t at, asked = 0, n_due = 0;
 
     if (str_find(in, STR("\n\n"), &at)) {
         head = str_take(in, at + 2);
@@ -89,11 +90,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dmarc_authors_find(head, &request->authors);
     read_identities(take_line(&in), request);
     struct dmarc *d = dmarc_new(request);
-    while (dmarc_question(d, &q)) {
-        CHECK(++asked <= DMARC_NAMES);
-        check_question(request, &q);
-        answer(d, take_line(&in));
+    while ((next = dmarc_question(d, &due[n_due])) != DMARC_NEXT_DECIDED) {
+        CHECK(next == DMARC_NEXT_ASK || n_due);
+        if (next == DMARC_NEXT_ASK) {
+            CHECK(++asked <= DMARC_NAMES);
+            check_question(request, &due[n_due++]);
+        }
+        /* Any of those that are due comes next. */
+        if (next == DMARC_NEXT_WAIT || n_due == DMARC_AUTHORS || asked % 3 == 0) {
+            struct dmarc_question q = due[asked % n_due];
+            due[asked % n_due] = due[n_due - 1];
+            n_due--;
+            answer(d, &q, take_line(&in));
+        }
     }
+    CHECK(n_due == 0);
     const struct dmarc_verdict *v = dmarc_verdict(d);
     CHECK(v->policy <= v->asked);
     CHECK(v->result != DMARC_RESULT_PASS || (request->n_ids && (v->spf || v->dkim) && v->record));

@@ -278,6 +278,28 @@ static void test_trouble(void **state)
     end();
 }
 
+/* Whom a forger puts beside a bank helps him nowhere: its name servers fail, are silent, or take
+ * all the questions. */
+static void test_silent_beside_bank(void **state)
+{
+    (void)state;
+    begin(NULL);
+    assert_int_equal(run("a@late.test, b@bank.test")->verdict, PH_REJECT);
+    assert_int_equal(run("b@bank.test, a@late.test")->verdict, PH_REJECT);
+    assert_int_equal(run("a@late.test, b@absent.test")->verdict, PH_JUNK);
+    end();
+    begin("dmarc.dns_queries=1");
+    assert_int_equal(run("a@late.test, b@bank.test")->verdict, PH_JUNK);
+    assert_string_equal(fact("dmarc.result"), "temperror");
+    end();
+    begin("dmarc.dns_time=300ms");
+    assert_int_not_equal(run("a@silent.test, b@bank.test")->verdict, PH_PASS);
+    end();
+    begin("dmarc.temperror=defer");
+    assert_int_equal(run("a@late.test, b@absent.test")->verdict, PH_DEFER);
+    end();
+}
+
 /* Where SPF or DKIM didn't look, nothing can have failed. */
 static void test_unchecked(void **state)
 {
@@ -475,11 +497,17 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pass),       cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_actions),    cmocka_unit_test(test_no_author),
-        cmocka_unit_test(test_trouble),    cmocka_unit_test(test_unchecked),
-        cmocka_unit_test(test_forwarders), cmocka_unit_test(test_skipped),
-        cmocka_unit_test(test_cancelled),  cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_pass),
+        cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_no_author),
+        cmocka_unit_test(test_silent_beside_bank),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_unchecked),
+        cmocka_unit_test(test_forwarders),
+        cmocka_unit_test(test_skipped),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_settings),
         cmocka_unit_test(test_counts),
     };
 

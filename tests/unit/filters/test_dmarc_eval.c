@@ -42,7 +42,7 @@ static void answer(const struct dmarc_question *q)
             records[a.n++] =
                 (struct ph_dns_record){.text = texts[i], .text_size = strlen(texts[i])};
     }
-    dmarc_answer(dmarc, &a);
+    dmarc_answer(dmarc, q, &a);
 }
 
 static void begin(const struct entry *z, const char *from)
@@ -73,7 +73,7 @@ static const char *end(void)
     struct dmarc_question q;
 
     dmarc = dmarc_new(&request);
-    while (dmarc_question(dmarc, &q)) {
+    while (dmarc_question(dmarc, &q) == DMARC_NEXT_ASK) {
         assert_true(asked < 200);
         answer(&q);
     }
@@ -369,6 +369,47 @@ static void test_several_authors(void **state)
     assert_int_equal(asked, 0);
 }
 
+/* Nobody's records are asked for after those of another: his name servers may be silent. */
+static void test_all_authors_at_once(void **state)
+{
+    static const struct entry z[] = {{.name = "_dmarc.x.silent.example", .text = FAILED},
+                                     {.name = "_dmarc.silent.example", .text = FAILED},
+                                     {.name = "_dmarc.bank.example", .text = "v=DMARC1; p=reject"},
+                                     {.name = NULL}};
+    struct dmarc_question first, second, third;
+
+    (void)state;
+    begin(z, "a@x.silent.example, b@bank.example");
+    dmarc = dmarc_new(&request);
+    assert_int_equal(dmarc_question(dmarc, &first), DMARC_NEXT_ASK);
+    assert_string_equal(first.name, "_dmarc.x.silent.example");
+    assert_int_equal(dmarc_question(dmarc, &second), DMARC_NEXT_ASK);
+    assert_string_equal(second.name, "_dmarc.bank.example");
+    assert_int_equal(dmarc_question(dmarc, &third), DMARC_NEXT_WAIT);
+    answer(&second);
+    assert_int_equal(dmarc_question(dmarc, &third), DMARC_NEXT_WAIT);
+    answer(&second); /* twice changes nothing */
+    answer(&first);
+    while (dmarc_question(dmarc, &third) == DMARC_NEXT_ASK)
+        answer(&third);
+    assert_int_equal(dmarc_verdict(dmarc)->result, DMARC_RESULT_FAIL);
+    assert_string_equal(dmarc_verdict(dmarc)->author, "bank.example");
+    dmarc_free(&dmarc);
+    /* One question for what two want to know */
+    begin(z, "a@bank.example, b@sub.bank.example");
+    dmarc = dmarc_new(&request);
+    assert_int_equal(dmarc_question(dmarc, &first), DMARC_NEXT_ASK);
+    assert_int_equal(dmarc_question(dmarc, &second), DMARC_NEXT_ASK);
+    answer(&second);
+    assert_int_equal(dmarc_question(dmarc, &third), DMARC_NEXT_WAIT);
+    answer(&first);
+    dmarc_free(&dmarc);
+    assert_string_equal(end(), "fail reject bank.example");
+    /* One that can't be looked up beside one that passes */
+    begin(z, "a@x.silent.example, b@nothing.example");
+    assert_string_equal(end(), "temperror none -");
+}
+
 /* However much is asked for, there is an end. */
 static void test_bounds(void **state)
 {
@@ -390,11 +431,17 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alignment),   cmocka_unit_test(test_strict),
-        cmocka_unit_test(test_simple_walk), cmocka_unit_test(test_deep_walk),
-        cmocka_unit_test(test_psd),         cmocka_unit_test(test_organisations),
-        cmocka_unit_test(test_policies),    cmocka_unit_test(test_bad_records),
-        cmocka_unit_test(test_incomplete),  cmocka_unit_test(test_several_authors),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_simple_walk),
+        cmocka_unit_test(test_deep_walk),
+        cmocka_unit_test(test_psd),
+        cmocka_unit_test(test_organisations),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_bad_records),
+        cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_several_authors),
+        cmocka_unit_test(test_all_authors_at_once),
         cmocka_unit_test(test_bounds),
     };
 
