@@ -33,8 +33,8 @@ static const struct ph_setting dmarc_settings[] = {
                     "Mail about which the DNS doesn't answer. pass: it is let through, into Junk where the domain is known to ask for "
                     "quarantine or reject. defer: the client is told to come again."),
     PH_SETTING_ENUM(dmarc_conf, no_author, PH_RELOAD, "junk", wishes,
-                    "Mail with a From that doesn't tell whose mail it claims to be: no domain, several From fields, addresses that "
-                    "can't be read, more than four domains. Of several domains that counts for which it comes out worst; if one of them "
+                    "Mail that doesn't tell whose it claims to be: without From, or with one that has no domain, several From fields, addresses "
+                    "that can't be read, more than four domains. Of several domains that counts for which it comes out worst; if one of them "
                     "can't be looked up, this counts, too."),
     PH_SETTING(TEXT, dmarc_conf, forwarders, PH_RELOAD | PH_LIST, "", 0, 0,
                "Forwarders and mailing lists that check what they forward: networks (192.0.2.0/24), whose mail isn't refused because it fails, "

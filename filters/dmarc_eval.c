@@ -201,7 +201,7 @@ static unsigned severity(const struct dmarc_verdict *v)
  * get further than with the bank's alone. */
 static void look_at_from(const struct dmarc_authors *a, struct dmarc_verdict *v)
 {
-    v->no_author = a->fields > 1 || a->more || a->unclear || (a->n == 0 && a->fields) ||
+    v->no_author = a->n == 0 || a->fields > 1 || a->more || a->unclear ||
                    (a->n > 1 && v->result == DMARC_RESULT_TEMPERROR && !v->unchecked);
     if (a->n && v->no_author && severity(v) < SEVERITY_PERMERROR)
         (void)settle(v, DMARC_RESULT_PERMERROR, "From doesn't say clearly whose mail this is");

@@ -222,7 +222,10 @@ static void test_no_author(void **state)
     assert_int_equal(run("root")->verdict, PH_JUNK);
     assert_string_equal(fact("dmarc.authres"), "dmarc=permerror (From names no domain)");
     assert_int_equal(run("a@[192.0.2.1]")->verdict, PH_JUNK);
-    assert_int_equal(run_head("Subject: x\r\n\r\n")->verdict, PH_PASS);
+    assert_int_equal(run_head("Subject: x\r\n\r\n")->verdict, PH_JUNK);
+    assert_string_equal(fact("dmarc.authres"), "dmarc=permerror (no From)");
+    assert_int_equal(run("")->verdict, PH_JUNK);
+    assert_int_equal(run("undisclosed:;")->verdict, PH_JUNK);
     assert_int_equal(run("a@none.test, b@bank.test")->verdict, PH_REJECT);
     assert_string_equal(fact("dmarc.domain"), "bank.test");
     assert_int_equal(run("a@none.test, a@absent.test")->verdict, PH_PASS);
@@ -235,6 +238,10 @@ static void test_no_author(void **state)
     const struct chain_answer *a = run("<>");
     assert_true(a->verdict == PH_REJECT && a->code == 550);
     assert_string_equal(a->text, "DMARC: From names no domain");
+    assert_int_equal(run_head("Subject: x\r\n\r\n")->verdict, PH_REJECT);
+    end();
+    begin("dmarc.no_author=pass");
+    assert_int_equal(run_head("Subject: x\r\n\r\n")->verdict, PH_PASS);
     end();
 }
 
