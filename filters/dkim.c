@@ -10,7 +10,8 @@
 #include "filters/dkim_hash.h"
 #include <stdio.h>
 
-enum { RESULTS_MAX = 4000, QUERIES = 8, DNS_MS = 10000 };
+/* A key for each of as many signatures as can be set. */
+enum { RESULTS_MAX = 4000, QUERIES = DKIM_CHECK_MAX, DNS_MS = 10000 };
 
 struct dkim_conf {
     int64_t signatures, min_rsa_bits;

@@ -110,6 +110,22 @@ def test_signed_mail_passes(post, world):
     assert found(post, "Junk").startswith("dmarc=fail")
 
 
+def test_the_last_of_many_signatures(post, world):
+    """As many keys are asked for as dkim.signatures has it."""
+    others = "".join("DKIM-Signature: v=1; a=rsa-sha256; d=other.test; s=s%d; h=from; bh=%s; b=AAAA\r\n" % (n, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=") for n in range(19))
+    text = others + signed(world, TEXT % "a@bank.test")
+    with pytest.raises(smtplib.SMTPDataError):  # there are eight
+        send_text(post, "a@other.test", text)
+    try:
+        post.write(STAGES % "" + "dkim {\nsignatures = 20\n}\n")
+        post.hup()
+        send_text(post, "a@other.test", text)
+        assert found(post).startswith("dmarc=pass")
+    finally:
+        post.write(STAGES % "")
+        post.hup()
+
+
 def test_policies(post):
     code, text = refused(post, "a@bank.test", "a@other.test")
     assert code == 550 and text.startswith("5.7.1 DMARC: the policy of bank.test is to refuse mail")
