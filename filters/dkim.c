@@ -15,6 +15,7 @@ enum { RESULTS_MAX = 4000, QUERIES = DKIM_CHECK_MAX, DNS_MS = 10000 };
 
 struct dkim_conf {
     int64_t signatures, min_rsa_bits;
+    bool test_keys;
 };
 // clang-format off
 static const struct ph_setting dkim_settings[] = {
@@ -23,6 +24,9 @@ static const struct ph_setting dkim_settings[] = {
     PH_SETTING(INT, dkim_conf, min_rsa_bits, PH_RELOAD, "1024", 1024, 4096,
                "RSA keys with fewer bits are too weak: their signatures count as `policy`, not as pass. RFC 8301 asks for 1024 at least; "
                "many senders still have no more."),
+    PH_SETTING(BOOL, dkim_conf, test_keys, PH_RELOAD, "no", 0, 0,
+               "Signatures whose key says that its domain is testing (t=y) count like others, as with most receivers. no: mail is treated as "
+               "if it hadn't them (RFC 6376 3.6.1): they are shown as `policy`, and DMARC doesn't pass by them."),
     PH_SETTING_END};
 // clang-format on
 
@@ -173,6 +177,7 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
     struct work *w = MEM_NEW(struct work);
     w->dkim = d;
     w->check.min_bits = c->min_rsa_bits;
+    w->check.test_keys = c->test_keys;
     dkim_check_begin(&w->check, str_of(v->head, v->head_size), (size_t)c->signatures,
                      clock_wall_ms() / 1000);
     w->keys = (struct dkim_fetch){

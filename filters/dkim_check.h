@@ -16,6 +16,7 @@ void dkim_verifier_free(struct dkim_verifier **v);
 struct dkim_check {
     struct arena *arena;
     int64_t min_bits;  /* of RSA */
+    bool test_keys;    /* what a key with t=y has signed counts, too */
     size_t n, ignored; /* ignored: signatures over the limit */
     struct dkim_one {
         struct dkim_signature sig;

@@ -218,18 +218,22 @@ static int feed_body(DKIM *dkim, const struct dkim_message *m, struct lengths *l
 
 /* ---- Results */
 
-static void judge_pass(struct dkim_one *one, const struct lengths *len)
+/* RFC 6376 3.6.1: mail of those who test isn't to be treated otherwise than mail that isn't signed.
+ */
+static void judge_pass(const struct dkim_check *c, struct dkim_one *one, const struct lengths *len)
 {
     uint64_t whole = one->sig.relaxed_body ? len->relaxed.length : len->simple.length;
 
     if (one->sig.has_length && one->sig.length < whole)
         dkim_one_settle(one, DKIM_POLICY, "%llu octets of the body aren't signed (l=)",
                         (unsigned long long)(whole - one->sig.length));
+    else if (one->record.testing && !c->test_keys)
+        dkim_one_settle(one, DKIM_POLICY, "testing: its key is for tests (t=y)");
     else
         dkim_one_settle(one, DKIM_PASS, "%s", one->record.testing ? "its key is for tests" : "");
 }
 
-static void judge(struct dkim_one *one, const struct lengths *len)
+static void judge(const struct dkim_check *c, struct dkim_one *one, const struct lengths *len)
 {
     DKIM_SIGINFO *info = one->info;
 
@@ -242,7 +246,7 @@ static void judge(struct dkim_one *one, const struct lengths *len)
     DKIM_SIGERROR e = dkim_sig_geterror(info);
     bool intact = (dkim_sig_getflags(info) & DKIM_SIGFLAG_PASSED) != 0;
     if (DKIM_SIG_CHECK(info) && e == DKIM_SIGERROR_OK)
-        judge_pass(one, len);
+        judge_pass(c, one, len);
     else if (e == DKIM_SIGERROR_BADSIG && intact)
         dkim_one_settle(one, DKIM_FAIL, "the body was altered");
     else if (e == DKIM_SIGERROR_BADSIG)
@@ -272,7 +276,7 @@ static void verify(DKIM *dkim, struct dkim_check *c, const struct dkim_message *
         dkim_body_end(&len->relaxed);
         (void)dkim_eom(dkim, NULL); /* what it says is about one of them */
         for (size_t i = 0; i < c->n; i++)
-            judge(&c->list[i], len);
+            judge(c, &c->list[i], len);
     }
     mem_free(len);
 }

@@ -21,14 +21,14 @@ def openssl(*words, data=b""):
 def key_record(key):
     openssl("genrsa", "-out", key, "2048")
     text = "v=DKIM1; p=" + base64.b64encode(openssl("pkey", "-in", key, "-pubout", "-outform", "DER")).decode()
-    return 's._domainkey TXT "%s" "%s"\n' % (text[:200], text[200:])
+    return 's._domainkey TXT "%s" "%s"\n' % (text[:200], text[200:]) + 't._domainkey TXT "t=y; %s" "%s"\n' % (text[9:200], text[200:])
 
 
-def signed(world, text):
+def signed(world, text, selector="s"):
     """RFC 6376 with what is simplest: as bank.test, simple/simple, From only."""
     head, _, body = text.partition("\r\n\r\n")
-    field = "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=bank.test; s=s; h=from; bh=%s; b=" % base64.b64encode(
-        hashlib.sha256(body.encode()).digest()).decode()
+    field = "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=bank.test; s=%s; h=from; bh=%s; b=" % (
+        selector, base64.b64encode(hashlib.sha256(body.encode()).digest()).decode())
     author = next(line for line in head.split("\r\n") if line.startswith("From:"))
     key = openssl("dgst", "-sha256", "-sign", world.folder / "dkim.pem", data=(author + "\r\n" + field).encode())
     return field + base64.b64encode(key).decode() + "\r\n" + text
@@ -118,6 +118,21 @@ def test_the_last_of_many_signatures(post, world):
         send_text(post, "a@other.test", text)
     try:
         post.write(STAGES % "" + "dkim {\nsignatures = 20\n}\n")
+        post.hup()
+        send_text(post, "a@other.test", text)
+        assert found(post).startswith("dmarc=pass")
+    finally:
+        post.write(STAGES % "")
+        post.hup()
+
+
+def test_keys_for_tests(post, world):
+    """RFC 6376 3.6.1: as if it weren't signed, unless it is said that they count."""
+    text = signed(world, TEXT % "a@bank.test", "t")
+    with pytest.raises(smtplib.SMTPDataError):
+        send_text(post, "a@other.test", text)
+    try:
+        post.write(STAGES % "" + "dkim {\ntest_keys = yes\n}\n")
         post.hup()
         send_text(post, "a@other.test", text)
         assert found(post).startswith("dmarc=pass")

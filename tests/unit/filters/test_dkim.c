@@ -430,7 +430,8 @@ static void key_records(void **state)
         enum dkim_result result;
         const char *why;
     } cases[] = {{"", "", DKIM_PASS, ""},
-                 {"v=DKIM1; t=y; ", "", DKIM_PASS, "for tests"},
+                 {"v=DKIM1; t=y; ", "", DKIM_POLICY, "testing"},
+                 {"v=DKIM1; t=s:y; ", "", DKIM_POLICY, "testing"},
                  {"v=DKIM1; t=s; ", "", DKIM_PASS, ""}, /* i= is that of d= */
                  {"v=DKIM1; s=email; h=sha1:sha256; ", "; n=x", DKIM_PASS, ""},
                  {"v=DKIM1; s=*; ", ";", DKIM_PASS, ""},
