@@ -12,6 +12,11 @@ static struct filters *filters_of(const struct ph_host *h)
         ->filters;
 }
 
+struct outside_seen *builtin_seen(const struct ph_host *h)
+{
+    return &filters_of(h)->seen;
+}
+
 const struct runner *builtin_runner(const struct ph_host *h)
 {
     return filters_of(h)->env.runner;

@@ -16,8 +16,10 @@ struct resolver *builtin_resolver(const struct ph_host *host);
 bool builtin_runs(const struct ph_host *host);
 struct store *builtin_store(const struct ph_host *host); /* NULL: there is none */
 bool builtin_sealed(const struct ph_host *host);         /* nothing may leave this machine */
+struct outside_seen;
 struct runner;
 const struct runner *builtin_runner(const struct ph_host *host); /* NULL: no programs can be run */
+struct outside_seen *builtin_seen(const struct ph_host *host);   /* see outside.h */
 struct filters;
 /* The instance of a stage of the house; NULL: it isn't open. */
 void *builtin_instance(const struct filters *f, const struct ph_stage *stage);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "filters/outside.h"
 #include "appliance/base/mem.h"
+#include "filters/builtin.h"
 #include "filters/client.h"
 #include <stdio.h>
 
@@ -63,7 +64,7 @@ static bool is_private(const uint8_t ip[16])
            (b[0] == 100 && (b[1] & 0xc0) == 64) || (b[0] == 169 && b[1] == 254);
 }
 
-static void forget(struct outside *o, const struct ph_host *host, const struct ph_view *v)
+static void forget(struct outside_seen *o, const struct ph_host *host, const struct ph_view *v)
 {
     if (o->hidden)
         host->log(host, v, PH_LOG_INFO, "clients are seen by their own addresses again");
@@ -72,7 +73,7 @@ static void forget(struct outside *o, const struct ph_host *host, const struct p
 }
 
 /* A relay of one's own has one name, however much it brings; strangers have many. */
-static void note(struct outside *o, const struct ph_host *host, const struct ph_view *v)
+static void note(struct outside_seen *o, const struct ph_host *host, const struct ph_view *v)
 {
     uint64_t name = str_hash(str_from(v->helo));
     uint8_t ip[16];
@@ -94,10 +95,11 @@ static void note(struct outside *o, const struct ph_host *host, const struct ph_
     snprintf(o->why, sizeof o->why,
              "not checked: all clients come from %s, a gateway that hides their addresses",
              v->client_ip);
-    host->log(host, v, PH_LOG_WARN,
-              "all clients come from %s: a gateway (of containers?) hides their addresses, so this "
-              "stage does nothing. Use the host's network, or the PROXY protocol",
-              v->client_ip);
+    host->log(
+        host, v, PH_LOG_WARN,
+        "all clients come from %s: a gateway (of containers?) hides their addresses, so stages "
+        "that judge them do nothing. Use the host's network, or the PROXY protocol",
+        v->client_ip);
 }
 
 const char *outside_not(const struct ph_view *v)
@@ -111,15 +113,17 @@ const char *outside_not(const struct ph_view *v)
     return NULL;
 }
 
-const char *outside_why_not(struct outside *o, const struct ph_host *host, const struct ph_view *v)
+const char *outside_why_not(const struct outside *o, const struct ph_host *host,
+                            const struct ph_view *v)
 {
     const char *why = outside_not(v);
+    struct outside_seen *seen = builtin_seen(host);
 
     if (why)
         return why;
-    note(o, host, v);
-    if (o->hidden)
-        return o->why;
+    note(seen, host, v);
+    if (seen->hidden)
+        return seen->why;
     if (cidr_set_has(&o->skip, v->client_ip))
         return "not checked: skip";
     return NULL;

@@ -14,13 +14,15 @@
     "fc00::/7, fe80::/10"
 
 enum { OUTSIDE_NAMES = 8 }; /* so many HELO names from one private address, and from no other */
-struct outside {
-    struct cidr_set skip;
-    uint8_t ip[16]; /* the private address that everybody came from last */
+struct outside_seen { /* by all stages together: one (builtin_seen) a process, zeroed at first */
+    uint8_t ip[16];   /* the private address that everybody came from last */
     uint64_t names[OUTSIDE_NAMES];
     size_t n_names;
     bool hidden;
     char why[160];
+};
+struct outside {
+    struct cidr_set skip;
 };
 
 /* The setting `skip`: -1 if it is malformed. */
@@ -37,5 +39,6 @@ void outside_stage_close(void *inst);
 /* Why it isn't mail from outside, "not checked: ..."; NULL: it is. Of any stage. */
 const char *outside_not(const struct ph_view *v);
 /* Why this client isn't to be judged, "not checked: ..."; NULL: it is. */
-const char *outside_why_not(struct outside *o, const struct ph_host *host, const struct ph_view *v);
+const char *outside_why_not(const struct outside *o, const struct ph_host *host,
+                            const struct ph_view *v);
 #endif

@@ -9,6 +9,7 @@
 #include "appliance/base/map.h"
 #include "appliance/io/resolver.h"
 #include "filters/chain.h"
+#include "filters/outside.h"
 
 enum {
     ACTS_MAX = 256 << 10,
@@ -130,6 +131,7 @@ struct filters {
     struct keep *keep;
     struct held *held;
     struct filters_prober prober; /* ask NULL: none */
+    struct outside_seen seen;
 };
 /* Around each call of a stage's code on the loop. */
 void stage_enter(struct stage *s);

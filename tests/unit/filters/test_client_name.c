@@ -222,6 +222,33 @@ static void test_gateway(void **state)
     stranger_end();
 }
 
+/* What one stage has seen, the others know: rdns refused all, and helo wasn't asked. */
+static void test_gateway_is_known_to_all(void **state)
+{
+    char name[40];
+
+    (void)state;
+    stranger_begin();
+    w.rdns = w.helo = true;
+    world_set(&w, "rdns.missing=refuse");
+    world_set(&w, "rdns.skip=");
+    world_set(&w, "helo.literal=refuse");
+    world_set(&w, "helo.skip=");
+    stranger_resolver();
+    stranger_open();
+    view.client_ip = "172.17.0.1";
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "mx%d.example.net", i);
+        view.helo = name;
+        assert_int_equal(stranger_at(PH_CONNECT)->verdict, PH_PASS);
+        assert_int_equal(stranger_at(PH_MAIL)->verdict, i < 7 ? PH_REJECT : PH_PASS);
+    }
+    view.helo = "[10.9.9.9]";
+    assert_int_equal(stranger_at(PH_MAIL)->verdict, PH_PASS);
+    assert_string_equal(stranger_fact("helo.result"), "");
+    stranger_end();
+}
+
 /* ---- helo */
 
 static const char *said(const char *helo)
@@ -332,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_kinds_of_names),
         cmocka_unit_test(test_gateway),
+        cmocka_unit_test(test_gateway_is_known_to_all),
         cmocka_unit_test(test_helo),
         cmocka_unit_test(test_helo_refusals),
         cmocka_unit_test(test_helo_in_the_dns),
