@@ -40,6 +40,47 @@ void builtin_hold(const struct ph_host *h, ph_turn turn, const char *why)
     turn_end(t, NULL, PH_DEFER, NULL, why, false);
 }
 
+/* NULL: it is over, or doesn't act. */
+static struct chain *acting(const struct ph_host *h, ph_turn turn)
+{
+    struct turn *t = turn_find(h, turn);
+
+    return t && t->common->mode == FILTERS_ON ? t->chain : NULL;
+}
+
+void builtin_allow(const struct ph_host *h, ph_turn turn, enum builtin_allow how)
+{
+    struct chain *c = acting(h, turn);
+
+    if (c && c->run.point == PH_RCPT)
+        c->run.allowed = how;
+    else if (c)
+        chain_scope(c)->allowed = how == BUILTIN_ALLOW;
+}
+
+void builtin_prove(const struct ph_host *h, ph_turn turn)
+{
+    struct chain *c = acting(h, turn);
+
+    if (c)
+        chain_scope(c)->proven = true;
+}
+
+void builtin_postpone(const struct ph_host *h, ph_turn turn)
+{
+    struct chain *c = acting(h, turn);
+
+    if (c)
+        chain_scope(c)->postponer = turn_find(h, turn)->stage->bit;
+}
+
+bool builtin_allowed(const struct ph_host *h, ph_turn turn)
+{
+    const struct chain *c = acting(h, turn);
+
+    return c && judge_allowed(c);
+}
+
 void builtin_wake_held(const struct ph_host *h)
 {
     struct held *held = filters_of(h)->held;

@@ -16,6 +16,16 @@ struct resolver *builtin_resolver(const struct ph_host *host);
 bool builtin_runs(const struct ph_host *host);
 struct store *builtin_store(const struct ph_host *host); /* NULL: there is none */
 bool builtin_sealed(const struct ph_host *host);         /* nothing may leave this machine */
+/* Of stage policy: stages with PH_ABOUT_SENDER have no say. At CONNECT for the whole session, at
+ * RCPT for that recipient; IF_PROVEN: once builtin_prove() was called at MESSAGE. Nothing happens
+ * in shadow mode. */
+enum builtin_allow { BUILTIN_ALLOW_NO, BUILTIN_ALLOW_IF_PROVEN, BUILTIN_ALLOW };
+void builtin_allow(const struct ph_host *host, ph_turn turn, enum builtin_allow how);
+void builtin_prove(const struct ph_host *host, ph_turn turn);
+/* At MAIL: what they refuse waits for the recipients, as some may be allowed. */
+void builtin_postpone(const struct ph_host *host, ph_turn turn);
+/* At MESSAGE: is it allowed for all its recipients? */
+bool builtin_allowed(const struct ph_host *host, ph_turn turn);
 struct outside_seen;
 struct runner;
 const struct runner *builtin_runner(const struct ph_host *host); /* NULL: no programs can be run */

@@ -120,6 +120,7 @@ void chain_transaction(struct chain *c, uint64_t message)
     if (message || c->of_message.arena)
         scope_clear(&c->of_message, c->of_session.facts);
     c->of_message.accepted = c->of_session.accepted;
+    c->of_message.allowed = c->of_session.allowed;
     c->of_message.soft = c->of_session.soft;
     c->of_message.firm = c->of_session.firm;
     c->of_message.stop = c->of_session.stop;
@@ -134,7 +135,8 @@ bool chain_repeats(enum ph_point p)
 }
 
 static void record(struct chain *c, const struct turn *t, const struct ph_acts *acts,
-                   enum ph_verdict v, const char *reply, const char *reason, bool failed)
+                   enum ph_verdict v, const char *reply, const char *reason, bool failed,
+                   enum judged judged)
 {
     struct scope *s = chain_scope(c);
     const char *rcpt = c->run.source->view.rcpt;
@@ -154,6 +156,8 @@ static void record(struct chain *c, const struct turn *t, const struct ph_acts *
         .failed = failed,
         .always = (stage_def(t->stage)->flags & PH_ALWAYS) != 0,
         .held = (c->run.held & t->stage->bit) != 0,
+        .late = judged == JUDGED_LATE,
+        .overridden = judged == JUDGED_OVERRIDDEN,
         .rcpt =
             c->run.point == PH_RCPT ? arena_str(s->arena, str_take(str_from(rcpt), 320)) : STR(""),
         .us = clock_mono_us() - t->began_us,
@@ -226,7 +230,9 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
             reply = NULL;
         }
     }
-    bool later = t->hold || (failed && t->common->on_error == FILTERS_ERROR_HOLD);
+    bool later = (t->hold || (failed && t->common->on_error == FILTERS_ERROR_HOLD)) &&
+                 !(stage_def(s)->flags & PH_ABOUT_SENDER && judge_allowed(c));
+    enum judged judged = JUDGED;
 
     r->running &= ~s->bit;
     if (later && on && r->point == PH_MESSAGE) {
@@ -234,11 +240,11 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
     } else {
         r->done |= s->bit;
         if (on)
-            judge_turn(c, s, v, reply, reason);
+            judged = judge_turn(c, s, v, reply, reason);
         if (on && acts)
             chain_scope(c)->score += acts->score;
     }
-    record(c, t, acts, v, reply, reason, failed);
+    record(c, t, acts, v, reply, reason, failed, judged);
     log_verdict(c, t, v, reason, failed);
     keep_acts(c, t, acts);
     if (r->starting)
@@ -403,6 +409,7 @@ enum chain_run chain_run(struct chain *c, enum ph_point point, const struct ph_v
     r->running = r->done = r->held = 0;
     r->stop = (struct decision){0};
     r->accepted = false;
+    r->allowed = BUILTIN_ALLOW_NO;
     c->held[0] = '\0';
     if (r->todo) {
         if (r->source && r->source->refs > 1) /* a worker still looks at it */

@@ -129,6 +129,8 @@ struct chain_record {
     const char *stage;
     bool shadow, failed; /* failed: answered by its on_error */
     bool always, held;   /* PH_ALWAYS; the message is held for it: its verdict is still to come */
+    bool late;           /* of MAIL, counts at RCPT */
+    bool overridden;     /* it doesn't count: a rule lets the sender in (PH_ABOUT_SENDER) */
     struct str rcpt;     /* at PH_RCPT */
     uint64_t us;
     double score;

@@ -249,6 +249,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 const struct ph_stage rdns_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_CONNECT) | PH_AT(PH_MAIL),
+    .flags = PH_ABOUT_SENDER,
     .name = "rdns",
     .doc = "Asks for the client's name in the DNS, and whether that leads back to its address. A "
            "name that does is shown in Received. Facts: rdns.result (confirmed, none, unconfirmed, "

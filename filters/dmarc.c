@@ -96,6 +96,10 @@ static void decide_fail(const struct dmarc_stage *st, ph_turn turn, const struct
     o->verdict = wanted == DMARC_REJECT       ? PH_REJECT
                  : wanted == DMARC_QUARANTINE ? PH_JUNK
                                               : PH_PASS;
+    if (wanted != DMARC_NONE && builtin_allowed(st->host, turn)) { /* the verdict won't count */
+        o->override = DMARC_OVERRIDE_LOCAL;
+        o->disposition = DMARC_NONE;
+    }
 }
 
 static struct dmarc_outcome decide(const struct dmarc_stage *st, ph_turn turn,
@@ -296,6 +300,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 const struct ph_stage dmarc_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_MESSAGE),
+    .flags = PH_ABOUT_SENDER,
     .name = "dmarc",
     .doc = "Compares the domain of From with those that SPF and DKIM have confirmed, and does what "
            "its policy asks for (DMARC, RFC 9989; it needs the stages spf and dkim). Facts: "

@@ -416,7 +416,7 @@ static bool idle(const void *conf)
 const struct ph_stage dnslist_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_MAIL),
-    .flags = PH_UNLESS_ACCEPTED, /* a network that policy allows may stand in a list */
+    .flags = PH_UNLESS_ACCEPTED | PH_ABOUT_SENDER, /* what policy allows may stand in a list */
     .name = "dnslist",
     .doc =
         "Asks DNS lists about the client's address, its names and the sender's domain, and weighs "

@@ -55,6 +55,15 @@ static uint64_t bits_named(const struct filters *f, const struct stage *s)
     return bits;
 }
 
+static uint64_t waits_for(const struct filters *f, const struct stage *s)
+{
+    uint64_t bits = waits_for_all(s) ? bits_of_others(f) : bits_named(f, s);
+
+    if (stage_def(s)->flags & PH_ABOUT_SENDER)
+        bits |= bit_of(f, STR("policy"));
+    return bits;
+}
+
 static int find_order(struct filters *f, struct err *err)
 {
     uint64_t placed = 0;
@@ -232,8 +241,7 @@ int filters_open(const struct filters_env *env, struct filters **out, struct err
     for (size_t i = 0; i < f->n; i++)
         stage_init(f, i);
     for (size_t i = 0; i < f->n; i++)
-        f->stages[i].after =
-            waits_for_all(&f->stages[i]) ? bits_of_others(f) : bits_named(f, &f->stages[i]);
+        f->stages[i].after = waits_for(f, &f->stages[i]);
     f->opened = find_order(f, err) == 0;
     if (!f->opened || open_all(f, err)) {
         filters_close(&f);

@@ -340,7 +340,7 @@ static bool idle(const void *conf)
 const struct ph_stage greylist_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_RCPT) | PH_AT(PH_OUTBOUND),
-    .flags = PH_UNLESS_ACCEPTED,
+    .flags = PH_UNLESS_ACCEPTED | PH_ABOUT_SENDER,
     .name = "greylist",
     .doc = "Tells clients that bring mail for the first time to come again later, as mail servers "
            "do and many programs that send junk don't. Off unless `clients` says whom. Facts: "

@@ -62,6 +62,7 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
     for (size_t i = 0; i < v->n_rcpts; i++)
         put(out, "rcpt", v->rcpts[i]);
     put(out, "accepted", judge_settled(c) ? "yes" : "");
+    put(out, "allowed", judge_allowed(c) ? "yes" : "");
     put_decision(out, "soft", &c->of_message.soft);
     put_decision(out, "firm", &c->of_message.firm);
     put_number(out, "score", c->of_message.score);
@@ -118,6 +119,8 @@ static void restore(struct chain *c, struct ph_view *v, const char **rcpts, stru
         v->utf8 = true;
     else if (str_eq(key, STR("accepted")))
         s->accepted = true;
+    else if (str_eq(key, STR("allowed")))
+        s->allowed = true;
     else if (str_eq(key, STR("soft")) || str_eq(key, STR("firm")))
         *(str_eq(key, STR("soft")) ? &s->soft : &s->firm) = (struct decision){
             .verdict = verdict_named(value), .stage = "", .reason = "decided before it was held"};

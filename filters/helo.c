@@ -186,6 +186,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 const struct ph_stage helo_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_MAIL),
+    .flags = PH_ABOUT_SENDER,
     .name = "helo",
     .doc =
         "Looks at the name that the client gives itself in HELO or EHLO. Facts: helo.result (ok, "

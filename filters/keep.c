@@ -72,6 +72,8 @@ static void put_record(struct buf *out, const struct chain_record *r)
         buf_add_z(out, ",\"always\":true");
     if (r->held)
         buf_add_z(out, ",\"held\":true");
+    if (r->overridden)
+        buf_add_z(out, ",\"overridden\":true");
     if (r->score != 0)
         buf_printf(out, ",\"score\":%.6g", r->score);
     if (r->actions)

@@ -38,6 +38,11 @@ static bool is_below(struct str name, struct str domain)
     return name.n > domain.n && str_ends(name, domain) && name.p[name.n - domain.n - 1] == '.';
 }
 
+bool policy_dkim_within(struct str name, struct str domain)
+{
+    return str_eq(name, domain) || is_below(name, domain);
+}
+
 static bool listed(struct str list, struct str name)
 {
     struct dmarc_domain domain;

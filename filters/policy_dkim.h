@@ -9,6 +9,7 @@
 /* list: "example.org, .example.net" (with all below). -1: one of them is no domain. */
 int policy_dkim_check(struct str list, struct err *err) __attribute__((warn_unused_result));
 
+bool policy_dkim_within(struct str name, struct str domain); /* the same, or below */
 enum policy_dkim { POLICY_DKIM_FREE, POLICY_DKIM_SIGNED, POLICY_DKIM_UNKNOWN, POLICY_DKIM_MISSING };
 /* Of the author domains that the list names, each must have a signature that passed, by it, by a
  * domain above or one below it. results: fact dkim.results; .p NULL: nobody has looked. UNKNOWN:

@@ -54,9 +54,14 @@ struct policy_subject {
     const char *ip;
     struct str sender, rcpt, helo; /* as clients write them; .p NULL: not known yet, no rule fits;
                                       sender "": the null sender */
-    bool forged; /* the sender's domain says so: no rule that allows this sender counts */
+    /* The account that the recipient leads to: rules for it hold, too. .n 0: none, or several. */
+    struct str account;
+    /* It is forged, or may be: no rule that allows this sender, or this name in HELO, counts. */
+    bool sender_unproven, helo_unproven;
     int64_t now; /* s */
 };
+/* Is there a rule that allows something and can't be applied before RCPT? */
+bool policy_set_waits(const struct policy_set *s);
 /* NULL: none. Without rcpt only those for all are looked at. */
 const struct policy_rule *policy_set_find(const struct policy_set *s,
                                           const struct policy_subject *about);

@@ -10,7 +10,7 @@
 #include "filters/client.h"
 #include "filters/policy_rules.h"
 
-enum { KEY_ROOM = 2 * POLICY_TEXT + 8, BITS = 129, LABELS_MAX = 128, SCOPES = 4 };
+enum { KEY_ROOM = 2 * POLICY_TEXT + 8, BITS = 129, LABELS_MAX = 128, SCOPES = 6 };
 
 struct scope {
     unsigned kinds;         /* bits: it has rules of that kind */
@@ -19,7 +19,7 @@ struct scope {
 struct policy_set {
     struct arena *arena;
     struct map *rules, *scopes;
-    size_t n;
+    size_t n, waiting; /* waiting: that allow, and not networks for all */
 };
 
 /* ---- Making it */
@@ -61,6 +61,7 @@ static bool add(struct policy_set *s, const struct policy_rule *r, struct buf *k
     put_key(key, r->kind, r->scope, r->value);
     if (!buf_ok(key))
         return false;
+    s->waiting += r->action == POLICY_ALLOW && (r->kind != POLICY_NETWORK || r->scope.n);
     map_set(s->rules, buf_str(key), own);
     scope = scope_of(s, r->scope);
     scope->kinds |= 1u << r->kind;
@@ -102,13 +103,18 @@ size_t policy_set_count(const struct policy_set *s)
     return s->n;
 }
 
+bool policy_set_waits(const struct policy_set *s)
+{
+    return s->waiting > 0;
+}
+
 /* ---- Looking */
 
 struct search {
     const struct policy_set *set;
     const struct policy_subject *about;
     struct arena *arena; /* of what is folded */
-    struct str sender, rcpt, helo;
+    struct str sender, rcpt, account, helo;
     bool has_ip;
     uint8_t ip[16];
     struct buf key;
@@ -124,7 +130,8 @@ static const struct policy_rule *get(struct search *q, enum policy_kind k, struc
     r = buf_ok(&q->key) ? map_get(q->set->rules, buf_str(&q->key)) : NULL;
     if (!r || (r->expires && r->expires <= q->about->now))
         return NULL;
-    if (k == POLICY_SENDER && r->action == POLICY_ALLOW && q->about->forged)
+    if (r->action == POLICY_ALLOW && ((k == POLICY_SENDER && q->about->sender_unproven) ||
+                                      (k == POLICY_HELO && q->about->helo_unproven)))
         return NULL;
     return r;
 }
@@ -248,6 +255,7 @@ static void prepare(struct search *q)
 
     q->sender = folded(q->arena, s->sender);
     q->rcpt = s->rcpt.n ? folded(q->arena, s->rcpt) : STR_NULL;
+    q->account = s->account.n ? folded(q->arena, s->account) : STR_NULL;
     q->has_ip = s->ip && client_parse(s->ip, q->ip);
     if (s->helo.n) {
         char *small = arena_dup(q->arena, s->helo.p, s->helo.n);
@@ -257,19 +265,29 @@ static void prepare(struct search *q)
     }
 }
 
+static size_t add_domain(struct str address, struct str *out)
+{
+    struct str local, domain;
+
+    address_split(address, &local, &domain);
+    *out = str_skip(address, local.n);
+    return domain.n > 0;
+}
+
 /* The scopes of a recipient, the narrowest first. */
 static size_t scopes_of(struct search *q, struct str out[SCOPES])
 {
-    struct str local, domain;
     size_t n = 0;
 
     if (q->rcpt.n) {
         out[n++] = q->rcpt;
         if (untag(q->arena, q->rcpt, &out[n]))
             n++;
-        address_split(q->rcpt, &local, &domain);
-        if (domain.n)
-            out[n++] = str_skip(q->rcpt, local.n);
+        if (q->account.n)
+            out[n++] = q->account;
+        n += add_domain(q->rcpt, &out[n]);
+        if (q->account.n)
+            n += add_domain(q->account, &out[n]);
     }
     out[n++] = STR("");
     return n;

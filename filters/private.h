@@ -8,6 +8,7 @@
 #include "appliance/base/log.h"
 #include "appliance/base/map.h"
 #include "appliance/io/resolver.h"
+#include "filters/builtin.h"
 #include "filters/chain.h"
 #include "filters/outside.h"
 
@@ -231,7 +232,11 @@ struct scope { /* session or transaction */
     double score;
     bool accepted;
     size_t rcpts, rcpts_accepted; /* that passed PH_RCPT; of them, for which a stage said ACCEPT */
+    bool allowed, proven;         /* builtin_allow(), builtin_prove() */
+    size_t rcpts_allowed, rcpts_if_proven;
+    uint64_t postponer;               /* the stage that called builtin_postpone() */
     struct decision soft, firm, stop; /* JUNK, QUARANTINE; those of PH_ALWAYS; DISCARD */
+    struct decision late;             /* of MAIL, for all recipients that aren't allowed */
 };
 struct ended { /* an answered turn of the run, until its actions are taken over in order */
     unsigned index;
@@ -247,6 +252,7 @@ struct run {
     size_t n_ended;
     struct decision stop; /* DEFER, REJECT; at RCPT DISCARD */
     bool accepted;        /* at RCPT: this recipient */
+    enum builtin_allow allowed;
     bool active, starting, sync;
     void (*on_answer)(void *ctx);
     void *ctx;
@@ -269,11 +275,17 @@ void chain_turn_ended(struct chain *c, const struct turn *t, struct ph_acts *act
 struct scope *chain_scope(struct chain *c);
 
 /* ---- judge.c: what verdicts come to. */
-void judge_turn(struct chain *c, const struct stage *s, enum ph_verdict v, const char *reply,
-                const char *reason);
+enum judged {
+    JUDGED,
+    JUDGED_LATE,      /* it counts at RCPT */
+    JUDGED_OVERRIDDEN /* it doesn't count: a rule lets the sender in */
+};
+enum judged judge_turn(struct chain *c, const struct stage *s, enum ph_verdict v, const char *reply,
+                       const char *reason);
 void judge_run(struct chain *c);           /* it is over: makes the answer */
 bool judge_stopped(const struct chain *c); /* only stages with PH_ALWAYS run on */
 bool judge_settled(const struct chain *c); /* by ACCEPT */
+bool judge_allowed(const struct chain *c); /* stages with PH_ABOUT_SENDER have no say */
 
 /* ---- reply.c: "450 4.7.1 Text" of a stage, checked; or the server's own words. */
 void reply_parse(struct decision *d, const char *reply);

@@ -118,7 +118,7 @@ static int check_shape(const struct ph_stage *s, struct err *err)
         return ERR(err, ERR_PERM, "%s: points names none, or unknown ones", s->name);
     if (!s->on_point == !s->work)
         return ERR(err, ERR_PERM, "%s: exactly one of on_point and work must be there", s->name);
-    if (s->flags & ~(unsigned)(PH_ALWAYS | PH_UNLESS_ACCEPTED))
+    if (s->flags & ~(unsigned)(PH_ALWAYS | PH_UNLESS_ACCEPTED | PH_ABOUT_SENDER))
         return ERR(err, ERR_PERM, "%s: unknown flags", s->name);
     if (s->conf_size > 1 << 20 || s->turn_size > 1 << 20)
         return ERR(err, ERR_PERM, "%s: conf_size and turn_size may be 1 MB", s->name);

@@ -64,7 +64,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 const struct ph_stage score_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_MESSAGE),
-    .flags = PH_UNLESS_ACCEPTED,
+    .flags = PH_UNLESS_ACCEPTED | PH_ABOUT_SENDER,
     .name = "score",
     .doc = "Adds up the points that other stages gave a message (dnslist, rdns, helo, plug-ins), "
            "and acts when they are many. What a "

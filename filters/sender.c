@@ -368,7 +368,7 @@ static bool idle(const void *conf)
 const struct ph_stage verify_sender_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_RCPT) | PH_AT(PH_OUTBOUND),
-    .flags = PH_UNLESS_ACCEPTED,
+    .flags = PH_UNLESS_ACCEPTED | PH_ABOUT_SENDER,
     .name = "verify_sender",
     .doc =
         "Asks the mail hosts of the sender's domain whether its address exists, by a transaction "

@@ -274,6 +274,7 @@ static int open_stage(const struct ph_host *host, const void *conf, void **inst,
 const struct ph_stage spf_stage = {
     PH_STAGE_HEAD,
     .points = PH_AT(PH_MAIL),
+    .flags = PH_ABOUT_SENDER,
     .name = "spf",
     .doc = "Asks the sender's domain whether the client may send for it (SPF, RFC 7208); for the "
            "null sender the name in HELO. Facts: spf.result (none, neutral, pass, fail, softfail, "

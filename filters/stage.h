@@ -166,6 +166,9 @@ struct ph_view {
     /* At PH_RCPT: where a global alias (posthouse policy alias) leads it: "a@example.org, ..." */
     const char *leads_to;
     const char *origin; /* the domain of addresses that come without one (main.origin) */
+    /* At PH_RCPT: the accounts of this server that it is for in the end, NULL-terminated. */
+    const char *const *accounts;
+    size_t n_accounts;
 };
 
 /* What a stage wants done besides its verdict; it adds up over all stages. See the functions in
@@ -353,7 +356,11 @@ enum {
     PH_ALWAYS =
         1u << 0, /* runs whatever was decided, and its verdict counts: virus, signing, trace */
     PH_UNLESS_ACCEPTED =
-        1u << 1 /* isn't asked once the transaction is settled by ACCEPT: greylisting */
+        1u << 1, /* isn't asked once the transaction is settled by ACCEPT: greylisting */
+    /* Judges who sends, not what is sent: none of its verdicts counts where a rule of the
+     * administrator (posthouse policy add allow) lets the sender in. It waits for stage policy, and
+     * what it refuses at MAIL may be answered at RCPT, as rules can be for recipients. */
+    PH_ABOUT_SENDER = 1u << 2
 };
 struct ph_stage {
     uint32_t abi, size, setting_size; /* PH_STAGE_HEAD */

@@ -13,7 +13,8 @@ struct said { /* one stage, at one point */
     enum ph_point point;
     enum ph_verdict verdict;
     bool shadow, always, held;
-    bool again; /* it was asked again later: this one no longer counts */
+    bool overridden; /* by a rule of policy */
+    bool again;      /* it was asked again later: this one no longer counts */
 };
 struct tree {
     struct said *at;
@@ -63,7 +64,8 @@ static bool read_one(json_t *o, struct said *s)
                        .verdict = (enum ph_verdict)verdict,
                        .shadow = is(o, "shadow"),
                        .always = is(o, "always"),
-                       .held = is(o, "held")};
+                       .held = is(o, "held"),
+                       .overridden = is(o, "overridden")};
     return point < PH_POINTS && verdict < PH_VERDICTS;
 }
 
@@ -147,6 +149,7 @@ static void weigh_rcpt(struct weighing *w, const struct said *s, bool counts)
 static void weigh_one(struct weighing *w, const struct said *s)
 {
     bool counts = !s->again && !s->held && !has(w->without, s->stage) &&
+                  (!s->overridden || has(w->without, "policy")) &&
                   (!s->shadow || (w->with && strcmp(w->with, s->stage) == 0));
 
     if (s->point == PH_RCPT)

@@ -44,6 +44,8 @@ static void put_stage(const json_t *v, struct buf *scratch, struct buf *out)
         buf_add_z(out, "  (shadow: not acted on)");
     if (json_is_true(json_object_get(v, "failed")))
         buf_add_z(out, "  (its on_error)");
+    if (json_is_true(json_object_get(v, "overridden")))
+        buf_add_z(out, "  (doesn't count: policy lets the sender in)");
     buf_add_char(out, '\n');
     for (size_t i = 0; i < ARRAY_LEN(more); i++)
         if ((value = json_object_get(v, more[i]))) {

@@ -207,7 +207,11 @@ const struct admin_command admin_policy_commands[] = {
      "Add a rule, or change it; a running server obeys it at once. VALUE: ann@example.org, "
      "@example.org, @.example.org (with all below), for sender also <> (none); for network "
      "192.0.2.0/24; for helo a name, .example.org (with all below). --for=ann@example.com, "
-     "--for=example.com: only for these recipients. Rules for an address count more than those for "
+     "--for=example.com: only for these recipients; for an account also what aliases bring "
+     "there. What is allowed is neither junk nor refused for who sends it (rdns, helo, spf, "
+     "dnslist, greylist, verify_sender, dmarc, score, dkim_required); a sender only if SPF or DKIM "
+     "proves it, or policy.allow_forged is set. Viruses, malformed mail, limits and milters still "
+     "count. Rules for an address count more than those for "
      "a domain, and these more than those for all; among equals the more exact, then what allows. "
      "--reason=TEXT is told to whom is refused. --expires=7d (units s min h d w)."},
     {"policy", "remove", "sender|recipient|network|helo VALUE", 2, 2, for_options, false,

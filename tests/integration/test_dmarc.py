@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """DMARC from outside: mail of several domains comes to `posthouse serve`, which asks a name server about them."""
 import base64
+import contextlib
 import email
 import hashlib
+import re
 import smtplib
 import sqlite3
 import subprocess
 
 import pytest
-from outgoing import ELSEWHERE, a_post, a_world
+from outgoing import ELSEWHERE, WAIT, a_post, a_world, wait_for
 
 STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\n%s}\n'
 REPORTS = "rua=mailto:reports@bank.test"
@@ -158,6 +160,57 @@ def test_no_answer(post):
     assert found(post).startswith("dmarc=temperror")
     send(post, "a@forged.test", "a@other.test")  # DNSSEC: what it says isn't believed
     assert found(post).startswith("dmarc=temperror")
+
+
+@contextlib.contextmanager
+def allowed(post, *words):
+    assert post.command("policy", "add", "allow", *words).code == 0
+    try:
+        yield
+    finally:
+        value = [w for i, w in enumerate(words) if i < 2 or w.startswith("--for")]
+        assert post.command("policy", "remove", *value).code == 0
+
+
+def is_taken(post, *what):
+    """A rule is in force a moment after its command."""
+    def attempt():
+        with contextlib.suppress(smtplib.SMTPDataError, smtplib.SMTPRecipientsRefused):
+            send(post, *what)
+            return True
+    wait_for(attempt, "taken", WAIT)
+    assert found(post).startswith("dmarc=fail (policy of bank.test: reject, applied: none, local_policy)")
+
+
+def test_allowed(post):
+    """What a rule allows is let in whatever DMARC says, a sender only if SPF proves it."""
+    forged = ("a@bank.test", "a@other.test")
+    with allowed(post, "network", ELSEWHERE):
+        is_taken(post, *forged)
+        mid = re.findall(r"mid=(\d+)", post.log())[-1]
+        shown = post.command("explain", mid, "--json").json
+        dmarc = [s for s in shown["stages"] if s["stage"] == "dmarc"][0]
+        assert dmarc["verdict"] == "reject" and dmarc["overridden"] is True
+        assert shown["verdict"] == "accept" and shown["decided_by"] == ["policy"]
+        assert "doesn't count: policy lets the sender in" in post.command("explain", mid).out
+    with allowed(post, "network", ELSEWHERE, "--for=ann@example.com"):
+        is_taken(post, *forged)
+    with allowed(post, "sender", "a@other.test", "--for=ann@example.com"):  # SPF passes
+        is_taken(post, *forged)
+    with allowed(post, "sender", "@shop.test"):  # it has no SPF record
+        with allowed(post, "network", ELSEWHERE):
+            is_taken(post, "a@bank.test", "a@shop.test")
+        wait_for(lambda: refused_or_none(post, "a@bank.test", "a@shop.test"), "refused", WAIT)
+    assert refused(post, *forged)[0] == 550
+
+
+def refused_or_none(post, *what):
+    try:
+        send(post, *what)
+    except smtplib.SMTPDataError as e:
+        return e.smtp_code == 550
+    post.empty()
+    return None
 
 
 def test_reload(post):

@@ -226,7 +226,7 @@ static void forged_and_expired(void **state)
         "deny sender x@three.example until 1000", "allow sender @three.example",
         "deny sender @four.example until 1001", NULL});
     struct policy_subject about = {
-        .ip = "192.0.2.1", .rcpt = STR("b@example.com"), .forged = true, .now = NOW};
+        .ip = "192.0.2.1", .rcpt = STR("b@example.com"), .sender_unproven = true, .now = NOW};
 
     (void)state;
     about.sender = STR("x@one.example");
@@ -236,6 +236,30 @@ static void forged_and_expired(void **state)
     assert_string_equal(to(s, "x@two.example", "b@example.com"), "allow sender x@two.example");
     assert_string_equal(to(s, "x@three.example", "b@example.com"), "allow sender @three.example");
     assert_string_equal(to(s, "x@four.example", "b@example.com"), "deny sender @four.example");
+    policy_set_free(&s);
+}
+
+/* Those of an account hold for what an alias brings it: after those of the address, before those of
+ * domains. */
+static void of_accounts(void **state)
+{
+    struct policy_set *s =
+        set_of((const char *const[]){"deny sender d@one.example for ann@example.com",
+                                     "allow sender @one.example for example.org",
+                                     "allow sender d@one.example for press@example.org",
+                                     "deny helo h.example for example.com", NULL});
+    struct policy_subject about = {.ip = "192.0.2.1", .sender = STR("d@one.example"), .now = NOW};
+
+    (void)state;
+    about.rcpt = STR("info@example.org");
+    assert_string_equal(found(s, &about), "allow sender @one.example for @example.org");
+    about.account = STR("Ann@EXAMPLE.com");
+    assert_string_equal(found(s, &about), "deny sender d@one.example for ann@example.com");
+    about.rcpt = STR("press@example.org");
+    assert_string_equal(found(s, &about), "allow sender d@one.example for press@example.org");
+    about.sender = STR("x@two.example");
+    about.helo = STR("h.example");
+    assert_string_equal(found(s, &about), "deny helo h.example for @example.com");
     policy_set_free(&s);
 }
 
@@ -316,10 +340,13 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values),        cmocka_unit_test(kinds_fit),
-        cmocka_unit_test(which_decides), cmocka_unit_test(forged_and_expired),
-        cmocka_unit_test(odd_rules),     cmocka_unit_test(signatures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(values),
+                                       cmocka_unit_test(kinds_fit),
+                                       cmocka_unit_test(which_decides),
+                                       cmocka_unit_test(of_accounts),
+                                       cmocka_unit_test(forged_and_expired),
+                                       cmocka_unit_test(odd_rules),
+                                       cmocka_unit_test(signatures)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }
