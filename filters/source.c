@@ -90,12 +90,12 @@ static const char *text(struct source *s, const char *z)
     return z && z[0] ? arena_str(s->arena, str_from(z)).p : "";
 }
 
-static const char *const *texts(struct source *s, const struct ph_view *v)
+static const char *const *texts(struct source *s, const char *const *from, size_t n)
 {
-    const char **list = ARENA_ARRAY(s->arena, const char *, v->n_rcpts + 1);
+    const char **list = ARENA_ARRAY(s->arena, const char *, n + 1);
 
-    for (size_t i = 0; i < v->n_rcpts; i++)
-        list[i] = text(s, v->rcpts[i]);
+    for (size_t i = 0; i < n; i++)
+        list[i] = text(s, from[i]);
     return list;
 }
 
@@ -139,7 +139,8 @@ void source_fill(struct source *s, const struct ph_view *v, const struct chain_m
     s->view.auth_user = text(s, v->auth_user);
     s->view.mail_from = text(s, v->mail_from);
     s->view.rcpt = text(s, v->rcpt);
-    s->view.rcpts = texts(s, v);
+    s->view.rcpts = texts(s, v->rcpts, v->n_rcpts);
+    s->view.accounts = texts(s, v->accounts, v->n_accounts);
     s->view.head = "";
     s->view.head_size = 0;
     if (m)

@@ -22,6 +22,14 @@ static const char *const *rcpt_names(struct smtp_session *s)
     return list;
 }
 
+static const char *const *account_names(struct smtp_session *s)
+{
+    const char **list = ARENA_ARRAY(s->command, const char *, s->n_dests + 1);
+    for (size_t i = 0; i < s->n_dests; i++)
+        list[i] = arena_str(s->command, s->dests[i]).p;
+    return list;
+}
+
 struct str smtp_filter_fact(const struct smtp_session *s, struct str name)
 {
     return s->chain ? chain_fact(s->chain, name) : STR_NULL;
@@ -66,9 +74,12 @@ void smtp_filter_view(struct smtp_session *s, enum ph_point point, struct ph_vie
     v->mail_from = tx->sender.p;
     v->rcpts = rcpt_names(s);
     v->n_rcpts = tx->n_list;
-    if (point == PH_RCPT)
-        v->rcpt = arena_str(s->command, s->pending.rcpt.rcpt).p;
-    if (point == PH_RCPT && s->leads_to.n)
+    if (point != PH_RCPT)
+        return;
+    v->rcpt = arena_str(s->command, s->pending.rcpt.rcpt).p;
+    v->accounts = account_names(s);
+    v->n_accounts = s->n_dests;
+    if (s->leads_to.n)
         v->leads_to = s->leads_to.p;
 }
 

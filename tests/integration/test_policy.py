@@ -105,6 +105,16 @@ def test_words(start, folder):
     assert policy(folder, "list") == []
 
 
+def test_for_an_account(start, folder):
+    """A rule for an account holds for what an alias brings there."""
+    server = start(settings=FAST, data=folder)
+    assert posthouse("alias", "add", "info@example.com", VIVITA, data=server.data).code == 0
+    policy(server.data, "add", "deny", "sender", "@example.org", "--for=" + VIVITA)
+    refused(server, to=("info@example.com",))
+    refused(server, to=(VIVITA,))
+    assert send(server)[0][0][0] == 250
+
+
 @pytest.mark.parametrize("wish", ("reject", "quarantine", "junk"))
 def test_must_sign(start, wish):
     server = start(settings=(*FAST, "policy.dkim_required=signs.example", "policy.dkim_missing=" + wish))
