@@ -3,6 +3,7 @@
 #include "appliance/app/control.h"
 #include "appliance/app/outgoing.h"
 #include "appliance/app/prober.h"
+#include "appliance/app/revoked.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
@@ -171,13 +172,21 @@ static void on_signal(void *ctx, int signum)
     control_stop(a->control, stopped_one, a);
 }
 
-static void on_revoked(void *ctx, struct str account)
+static void on_revoked_elsewhere(void *ctx, struct str account)
 {
     struct appliance *a = ctx;
 
     directory_forget(a->directory, account);
     smtp_server_end_account(a->smtp, account);
     imap_server_end_account(a->imap, account);
+}
+
+static void on_revoked(void *ctx, struct str account)
+{
+    struct appliance *a = ctx;
+
+    on_revoked_elsewhere(a, account);
+    revoked_tell(a->revoked, account);
 }
 
 /* The sealed appliance shows where mail would have gone. Without outgoing (relay.enabled was no at
@@ -289,6 +298,7 @@ static int start_servers(struct appliance *a, struct err *err)
     a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
     control_set_directory(a->control, &a->config->directory);
     control_on_revoked(a->control, on_revoked, a);
+    a->revoked = revoked_new(a->store, on_revoked_elsewhere, a);
     control_on_queue(a->control, on_queue_command, a);
     if (a->outgoing)
         control_on_reports(a->control, on_reports_command, a);
@@ -394,6 +404,7 @@ void appliance_stop(struct appliance *a)
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++)
         if (a->signals[i])
             loop_signal_free(&a->signals[i]);
+    revoked_free(&a->revoked);
     if (a->smtp)
         smtp_server_free(&a->smtp);
     if (a->imap)

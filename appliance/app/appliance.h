@@ -16,6 +16,7 @@ struct control;
 struct outgoing;
 struct http_client;
 struct resolver;
+struct revoked;
 struct runner;
 struct filters;
 
@@ -67,6 +68,7 @@ struct appliance {
     struct lane *misc;
     struct listener *control_listener;
     struct control *control;
+    struct revoked *revoked;
     struct listener *submit_listener; /* NULL: none */
     struct smtp_port submit_port;
     struct listener *metrics_listener; /* NULL: none */

@@ -5,6 +5,7 @@
 #include "appliance/base/list.h"
 #include "appliance/base/map.h"
 #include "appliance/base/rand.h"
+#include "appliance/mail/address.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -252,8 +253,7 @@ void auth_cache_forget(struct auth_cache *c, struct str account)
     LIST_EACH(&c->entries, it)
     {
         struct entry *e = LIST_ITEM(it, struct entry, link);
-        struct str name = str_from(e->account);
-        if (account.n && account.p[0] == '@' ? str_ends(name, account) : str_eq(name, account))
+        if (address_fits(str_from(e->account), account))
             drop(c, e);
     }
 }

@@ -238,7 +238,7 @@ void address_split(struct str addr, struct str *local_out, struct str *domain_ou
 bool address_fits(struct str address, struct str which)
 {
     if (which.n && which.p[0] == '@')
-        return address.n > which.n && str_ends(address, which);
+        return which.n == 1 || (address.n > which.n && str_ends(address, which));
     return str_eq(address, which);
 }
 

@@ -30,7 +30,7 @@ int address_fold(struct str in, struct buf *out, struct err *err)
     __attribute__((warn_unused_result));
 void address_split(struct str addr, struct str *local_out,
                    struct str *domain_out); /* at the last '@' */
-/* Is it that one, or (which: "@domain") one of that domain? Both folded. */
+/* Is it that one, or (which: "@domain") one of that domain? Both folded. "@": all are. */
 bool address_fits(struct str address, struct str which);
 /* "user+tag" -> "user"; false when there is no tag. A leading delimiter is no tag. */
 bool address_untag(struct str local, char delimiter, struct str *base_out);

@@ -2,6 +2,7 @@
 """Two servers on one MariaDB and one folder of bodies: both serve the same mailboxes at once, one sees what the other does, and
 goes on when the other one is killed."""
 import contextlib
+import imaplib
 import itertools
 import os
 import pwd
@@ -16,7 +17,7 @@ import threading
 import time
 
 import pytest
-from conftest import FAST, ROOT, Server, ok, wait_for
+from conftest import FAST, ROOT, Server, ok, posthouse, wait_for
 from outgoing import ELSEWHERE, Post, a_world, host, message  # noqa: F401 (fixture)
 from peer import HANG
 from test_serve import USER
@@ -171,6 +172,33 @@ def test_idle_sees_the_other(both):
         client.expunge()
         idle.wait(b"* 1 EXPUNGE")
     idle.end()
+
+
+def is_over(client):
+    try:
+        client.noop()
+        return False
+    except (imaplib.IMAP4.abort, imaplib.IMAP4.error, OSError):
+        return True
+
+
+def test_a_login_that_holds_no_more_ends_at_the_other(both):
+    """Its sessions, and what was remembered of the password."""
+    here, there = both
+    with there.imap() as client, there.imap("vivita@example.com") as other, there.smtp("submission", "xandros") as sender:
+        client.select("INBOX")
+
+        def changed():  # again, until they know of one another
+            assert posthouse("password", "set", "xandros@example.com", data=here.data, stdin="changed\n").code == 0
+            return is_over(client)
+        wait_for(changed, "the end of the session")
+        assert sender.noop()[0] == 421
+        assert ok(other.noop())
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        there.imap()
+    assert posthouse("user", "disable", "vivita@example.com", data=there.data).code == 0
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        here.imap("vivita@example.com")
 
 
 def work(server, name, rounds=25):
