@@ -218,6 +218,7 @@ static void split_and_untag(void **state)
     assert_str(local, "abc");
     assert_int_equal(domain.n, 0);
     assert_true(address_fits(STR("a@x"), STR("a@x")));
+    assert_true(address_fits(STR("a@x"), STR("@")));
     assert_true(address_fits(STR("a@x"), STR("@x")));
     assert_false(address_fits(STR("a@xx"), STR("@x")));
     assert_false(address_fits(STR("a@y.x"), STR("@x")));
