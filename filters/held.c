@@ -52,6 +52,7 @@ struct held {
     struct buf head; /* edited; empty: not */
     bool no_room;    /* it couldn't be */
     struct plan plan;
+    struct queue_gone gone; /* recipients for whom it stays in quarantine */
 };
 
 /* ---- The round. */
@@ -66,6 +67,7 @@ static void forget(struct held *h)
     h->message = (struct chain_message){.fd = -1};
     buf_fini(&h->head);
     h->prefix = STR_NULL;
+    h->gone = (struct queue_gone){.n = 0};
     arena_clear(h->arena);
 }
 
@@ -148,7 +150,8 @@ static int move(struct held *h, struct store_tx *tx, struct err *err) /* commit 
         return -1;
     if (h->prefix.n && queue_add_prefix_tx(tx, id, h->prefix, err))
         return -1;
-    return queue_release_tx(tx, id, p->mailbox, err);
+    h->gone = (struct queue_gone){.until_ms = p->until_ms};
+    return queue_release_tx(tx, id, p->mailbox, &h->gone, err);
 }
 
 static int run_move(struct store_op *op, struct store_tx *tx)
@@ -167,7 +170,9 @@ static void on_moved(struct store_op *op)
         return;
     }
     const struct log_ctx ctx = {.module = "filters", .sid = h->chain->session, .mid = h->entry.id};
-    const char *what = h->plan.outcome;
+    const char *what = h->gone.n ? "in quarantine: a recipient is gone" : h->plan.outcome;
+    if (!op->failed && h->gone.n)
+        log_warn(&ctx, "recipient_gone", L_UINT("rcpts", h->gone.n), L_UINT("kept_as", h->gone.id));
     if (op->failed)
         log_warn(&ctx, "held_not_moved", L_Z("why", op->err.text));
     else if (what)

@@ -7,6 +7,7 @@
 #include "filters/chain.h"
 
 struct queue_entry;
+struct queue_gone;
 struct store_tx;
 /* For who puts a message into the queue (appliance/store/queue.h) after a run at PH_MESSAGE: what
  * the chain needs to go on with it, appended to `view`; times, stage and reason of the entry, whose
@@ -24,7 +25,7 @@ void held_seen_leaving(struct buf *view);
  * this store has looked (held_wake), which needs no command. What those stages refuse comes back
  * into quarantine. On the commit thread. */
 int held_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, bool *later_out,
-                    struct err *err) __attribute__((warn_unused_result));
+                    struct queue_gone *gone, struct err *err) __attribute__((warn_unused_result));
 
 struct held;
 struct held *held_new(struct filters *f);

@@ -39,7 +39,7 @@ bool held_is_released(struct str view)
 }
 
 int held_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, bool *later_out,
-                    struct err *err)
+                    struct queue_gone *gone, struct err *err)
 {
     struct queue_entry e;
     struct buf view;
@@ -49,14 +49,14 @@ int held_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, bool 
     if (queue_get_tx(tx, id, &e, err))
         return -1;
     if (says(e.view, seen))
-        return queue_release_tx(tx, id, mailbox, err);
+        return queue_release_tx(tx, id, mailbox, gone, err);
     buf_init(&view, VIEW_MAX);
     buf_add_str(&view, e.view);
     if (!held_is_released(e.view))
         say(&view, released);
     rc = queue_release_here_tx(tx, id, mailbox, buf_str(&view),
                                STR("released; its copies that leave wait for the stages"),
-                               later_out, err);
+                               later_out, gone, err);
     buf_fini(&view);
     return rc;
 }

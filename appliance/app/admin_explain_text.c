@@ -89,8 +89,8 @@ static void put_changes(const json_t *o, struct buf *scratch, struct buf *out)
 
 void explain_render(json_t *o, struct buf *out)
 {
-    static const char *const fields[] = {"id",        "date",  "session", "client", "sender",
-                                         "recipient", "rcpts", "size",    "outcome"};
+    static const char *const fields[] = {"id",        "date",  "session", "client",  "sender",
+                                         "recipient", "rcpts", "size",    "outcome", "kept"};
     const json_t *stages = json_object_get(o, "stages"), *head = json_object_get(o, "head");
     struct buf scratch;
 

@@ -2,6 +2,7 @@
 /* explain: what the filter stages decided about a message, and why. */
 #include "appliance/app/admin.h"
 #include "appliance/app/admin_explain.h"
+#include "appliance/app/admin_queue.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
 #include <time.h>
@@ -36,6 +37,27 @@ static void wait_a_moment(void)
     nanosleep(&(struct timespec){0, PAUSE_MS * 1000000L}, NULL);
 }
 
+/* Why it is where it is now. */
+static int add_kept(struct admin_call *c, uint64_t id, json_t *detail)
+{
+    struct store_reader *r;
+    struct queue_entry e;
+    struct arena *mem;
+    struct err err;
+
+    if (store_reader_open(c->store, &r, &c->err))
+        return -1;
+    mem = arena_new(0);
+    if (queue_get(r, mem, id, &e, &err) == 0)
+        json_object_set_new(detail, "kept",
+                            admin_str(arena_printf(mem, "%s: " STR_FMT,
+                                                   e.held == QUEUE_HELD ? "held" : "in quarantine",
+                                                   STR_ARG(e.reason))));
+    arena_free(&mem);
+    store_reader_close(&r);
+    return 0;
+}
+
 static int explain(struct admin_call *c)
 {
     uint64_t id;
@@ -61,7 +83,7 @@ static int explain(struct admin_call *c)
     json_object_set_new(detail, "id", json_string(c->args[0]));
     explain_judge(detail);
     c->result = detail;
-    return 0;
+    return add_kept(c, id, detail);
 }
 
 const struct admin_command admin_explain_commands[] = {

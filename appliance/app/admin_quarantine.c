@@ -195,28 +195,31 @@ struct change {
     size_t n;
     const char *mailbox;
     bool release, later;
-    size_t done;
+    size_t done, gone;
 };
 struct plan {
     struct look look; /* first: see note() */
     bool later;       /* something of it waits for the stages */
     uint64_t *ids;
     size_t n, cap, recipients;
+    size_t gone; /* of the recipients */
 };
 
 static int run_change(struct store_op *op, struct store_tx *tx)
 {
     struct change *ch = CONTAINER_OF(op, struct change, op);
 
+    struct queue_gone gone = {.n = 0};
     bool later = false;
 
-    ch->done = 0;
+    ch->done = ch->gone = 0;
     ch->later = false;
     for (size_t i = 0; i < ch->n; i++) {
         err_clear(&op->err);
-        if ((ch->release ? held_release_tx(tx, ch->ids[i], ch->mailbox, &later, &op->err)
+        if ((ch->release ? held_release_tx(tx, ch->ids[i], ch->mailbox, &later, &gone, &op->err)
                          : queue_remove_tx(tx, ch->ids[i], &op->err)) == 0) {
             ch->done++;
+            ch->gone += gone.n;
             ch->later |= later;
         } else if (op->err.why != ERR_WHY_NOT_FOUND) /* else somebody was faster */
             return -1;
@@ -282,6 +285,7 @@ static int carry_out(struct plan *p, bool release, size_t *done_out)
         }
         *done_out += ch.done;
         p->later |= ch.later;
+        p->gone += ch.gone;
     }
     return 0;
 }
@@ -302,9 +306,12 @@ static int change(struct plan *p, bool release)
     if (!dry && carry_out(p, release, &done))
         return -1;
     c->queue.changed = release && done > 0;
+    if (p->gone && p->gone == p->recipients)
+        return queue_all_gone(&c->err);
     c->result = json_pack("{sI sI sb}", "messages", (json_int_t)(dry ? p->n : done), "recipients",
                           (json_int_t)p->recipients, "changed", done > 0);
     queue_note_later(c, p->later);
+    queue_note_gone(c, p->gone);
     return 0;
 }
 

@@ -29,6 +29,9 @@ json_t *queue_id_text(uint64_t id);
 
 /* Into the result of a release: copies that leave wait for the stages. */
 void queue_note_later(struct admin_call *c, bool later);
+/* Recipients whose account was removed meanwhile: for them it stays in quarantine. */
+void queue_note_gone(struct admin_call *c, size_t gone);
+int queue_all_gone(struct err *err); /* -1 */
 
 int queue_cmd_show(struct admin_call *c);
 int queue_cmd_totals(struct admin_call *c);

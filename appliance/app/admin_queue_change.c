@@ -36,6 +36,20 @@ void queue_note_later(struct admin_call *c, bool later)
                             json_string("when the server runs, past its stages"));
 }
 
+void queue_note_gone(struct admin_call *c, size_t gone)
+{
+    if (gone)
+        json_object_set_new(c->result, "gone", json_integer((json_int_t)gone));
+}
+
+int queue_all_gone(struct err *err)
+{
+    return ERR(err, ERR_PERM,
+               "the recipient is gone: the account it was held for was removed, and whoever has "
+               "the address now gets none of it; it stays in quarantine (posthouse account attach "
+               "brings the account back)");
+}
+
 /* ---- What leaves */
 
 static int count(struct change *ch, struct store_reader *r, struct arena *mem, uint64_t *out)
@@ -91,12 +105,13 @@ struct held_change {
     uint64_t id;
     const char *mailbox;
     bool release, later;
+    struct queue_gone gone;
 };
 
 static int run_held(struct store_op *op, struct store_tx *tx)
 {
     struct held_change *h = CONTAINER_OF(op, struct held_change, op);
-    int rc = h->release ? held_release_tx(tx, h->id, h->mailbox, &h->later, &op->err)
+    int rc = h->release ? held_release_tx(tx, h->id, h->mailbox, &h->later, &h->gone, &op->err)
                         : queue_remove_tx(tx, h->id, &op->err);
 
     return rc ? -1 : STORE_DONE;
@@ -118,8 +133,11 @@ static int change_held(struct change *ch, const struct queue_entry *e)
         ch->c->err = h.op.err;
         return -1;
     }
+    if (h.gone.n && h.gone.n == e->n_rcpts)
+        return queue_all_gone(&ch->c->err);
     say(ch, e->n_rcpts);
     queue_note_later(ch->c, h.later);
+    queue_note_gone(ch->c, h.gone.n);
     return 0;
 }
 

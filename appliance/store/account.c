@@ -3,7 +3,7 @@
 #include "appliance/store/store_private.h"
 
 #define ACCOUNT_COLUMNS "id, name, detached, quota_bytes, quota_messages, used_bytes, used_messages"
-enum { ACCOUNT_NAME_MAX = 320 };
+enum { ACCOUNT_NAME_MAX = 320, ACCOUNT_GONE = -1 /* no account has that id */ };
 
 static struct account_info info_read(const struct store_conf *conf, struct sql_stmt *st,
                                      struct arena *a)
@@ -343,12 +343,26 @@ static int set_detached(struct store_tx *tx, uint64_t id, struct str name, uint6
     return -1;
 }
 
+/* What is held for the name without an account was for who has it until now. */
+static int leave_held(struct store_tx *tx, struct str name, uint64_t id, struct err *err)
+{
+    struct sql_stmt *st;
+
+    if (sql_prepare(tx->db,
+                    "UPDATE queue_rcpt SET account_id = ? WHERE account = ? AND account_id = 0",
+                    &st, err) != 0)
+        return -1;
+    sql_bind_int(st, 1, id ? (int64_t)id : ACCOUNT_GONE);
+    sql_bind_text(st, 2, name);
+    return sql_run(st, err);
+}
+
 int account_detach_tx(struct store_tx *tx, struct str name, struct err *err)
 {
     struct tx_account *a;
     uint64_t id;
 
-    if (lookup(tx, name, &id, err) != 0)
+    if (lookup(tx, name, &id, err) != 0 || leave_held(tx, name, id, err) != 0)
         return -1;
     if (id == 0)
         return ERR_WHY(err, ERR_PERM, ERR_WHY_NOT_FOUND, "no such account");

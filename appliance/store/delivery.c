@@ -27,7 +27,8 @@ int delivery_to_tx(struct store_tx *tx, uint64_t body, int64_t internal_ms,
         .body = body, .flags = r->flags, .internal_ms = internal_ms, .prefix = r->prefix};
     uint64_t account;
 
-    if (account_open_tx(tx, r->account, &account, err) != 0 ||
+    account = r->account_id;
+    if ((!account && account_open_tx(tx, r->account, &account, err) != 0) ||
         find_mailbox(tx, account, r->mailbox, &m.mailbox, err) != 0)
         return -1;
     if (message_insert_tx(tx, &m, &r->uid, err) == 0)

@@ -65,8 +65,9 @@ int message_insert_tx(struct store_tx *tx, const struct message_new *m, uint32_t
 
 /* One message to several accounts in one transaction: all or none. The sink must be flushed. */
 struct message_recipient {
-    struct str account; /* folded address; opened if need be */
-    struct str mailbox; /* "INBOX"; a mailbox that doesn't exist falls back to INBOX */
+    struct str account;  /* folded address; opened if need be */
+    uint64_t account_id; /* 0: the one that has that name now */
+    struct str mailbox;  /* "INBOX"; a mailbox that doesn't exist falls back to INBOX */
     struct str prefix;
     uint64_t flags;
     uint32_t uid; /* out */

@@ -49,13 +49,20 @@ int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
  * where the store isn't shared. */
 int queue_claim_held_tx(struct store_tx *tx, uint64_t id, int64_t next_ms, bool *taken,
                         struct err *err) __attribute__((warn_unused_result));
-/* Into the mailboxes; mailbox: for all (NULL: as was decided before). Its row goes. */
-int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
-    __attribute__((warn_unused_result));
+/* Into the mailboxes; mailbox: for all (NULL: as was decided before). Its row goes. Recipients
+ * whose account was removed since it was held get nothing, and nobody who has their address now:
+ * for them it stays in quarantine. */
+struct queue_gone {
+    int64_t until_ms; /* in: how long at least */
+    size_t n;         /* out: recipients */
+    uint64_t id;      /* out: of what stays; another one when copies leave under the first */
+};
+int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct queue_gone *gone,
+                     struct err *err) __attribute__((warn_unused_result));
 /* The same, but what leaves stays held, due at once, with another view and reason: *leaves_out. */
 int queue_release_here_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct str view,
-                          struct str reason, bool *leaves_out, struct err *err)
-    __attribute__((warn_unused_result));
+                          struct str reason, bool *leaves_out, struct queue_gone *gone,
+                          struct err *err) __attribute__((warn_unused_result));
 /* As queue_get; memory of the transaction. */
 int queue_get_tx(struct store_tx *tx, uint64_t id, struct queue_entry *out, struct err *err)
     __attribute__((warn_unused_result));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* queue_held.c - held mail and quarantine: into the queue, listed, out of it again. */
+/* queue_held.c - held mail and quarantine: into the queue, listed, changed, removed. */
 #include "appliance/store/queue_private.h"
 
 enum { EXPIRE_MAX = 100, PREFIX_MAX = 1 << 20 };
@@ -36,17 +36,20 @@ static int insert_rcpt(struct store_tx *tx, uint64_t id, size_t n,
                        const struct message_recipient *r, struct err *err)
 {
     struct sql_stmt *st;
+    uint64_t account;
 
-    if (sql_prepare(
-            tx->db,
-            "INSERT INTO queue_rcpt(queue, n, account, mailbox, prefix) VALUES (?, ?, ?, ?, ?)",
-            &st, err))
+    if (account_open_tx(tx, r->account, &account, err) ||
+        sql_prepare(tx->db,
+                    "INSERT INTO queue_rcpt(queue, n, account, mailbox, prefix, account_id) VALUES "
+                    "(?, ?, ?, ?, ?, ?)",
+                    &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     sql_bind_int(st, 2, (int64_t)n);
     sql_bind_text(st, 3, r->account);
     sql_bind_text(st, 4, r->mailbox);
     sql_bind_blob(st, 5, r->prefix.p ? r->prefix : STR(""));
+    sql_bind_int(st, 6, (int64_t)account);
     return sql_run(st, err);
 }
 
@@ -111,7 +114,7 @@ int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t d
 }
 
 /* Another node may remove it in this very moment. */
-static int lock(struct store_tx *tx, uint64_t id, struct err *err)
+int queue_lock_held_tx(struct store_tx *tx, uint64_t id, struct err *err)
 {
     struct sql_stmt *st;
     int rc;
@@ -132,16 +135,16 @@ static int not_there(uint64_t id, struct err *err)
                    (unsigned long long)id);
 }
 
-static int get(struct sql *db, struct arena *a, uint64_t id, struct queue_entry *out,
-               struct err *err)
+int queue_held_get(struct sql *db, struct arena *a, uint64_t id, struct queue_entry *out,
+                   struct err *err)
 {
     int rc = queue_entry_get(db, a, id, true, out, err);
 
     return rc == 1 ? 0 : rc == 0 ? not_there(id, err) : -1;
 }
 
-static int rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
-                 struct message_recipient **out, size_t *n_out, struct err *err)
+int queue_held_rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
+                     struct message_recipient **out, size_t *n_out, struct err *err)
 {
     struct sql_stmt *st;
     int rc = 0;
@@ -149,14 +152,17 @@ static int rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
     *n_out = 0;
     *out = ARENA_ARRAY(a, struct message_recipient, max + 1);
     if (sql_prepare(db,
-                    "SELECT account, mailbox, prefix FROM queue_rcpt WHERE queue = ? ORDER BY n",
+                    "SELECT account, mailbox, prefix, account_id, n FROM queue_rcpt WHERE queue = "
+                    "? ORDER BY n",
                     &st, err))
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
     while (*n_out < max && (rc = sql_step(st, err)) == 1)
         (*out)[(*n_out)++] = (struct message_recipient){.account = arena_str(a, sql_text(st, 0)),
                                                         .mailbox = arena_str(a, sql_text(st, 1)),
-                                                        .prefix = arena_str(a, sql_blob(st, 2))};
+                                                        .prefix = arena_str(a, sql_blob(st, 2)),
+                                                        .account_id = (uint64_t)sql_int(st, 3),
+                                                        .uid = (uint32_t)sql_int(st, 4)};
     sql_reset(st);
     return rc < 0 ? -1 : 0;
 }
@@ -164,7 +170,7 @@ static int rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
 int queue_get(struct store_reader *r, struct arena *a, uint64_t id, struct queue_entry *out,
               struct err *err)
 {
-    return get(r->db, a, id, out, err);
+    return queue_held_get(r->db, a, id, out, err);
 }
 
 int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
@@ -172,110 +178,23 @@ int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
 {
     struct queue_entry e;
 
-    if (get(r->db, a, id, &e, err))
+    if (queue_held_get(r->db, a, id, &e, err))
         return -1;
-    return rcpts(r->db, a, id, (size_t)e.n_rcpts, out, n_out, err);
+    return queue_held_rcpts(r->db, a, id, (size_t)e.n_rcpts, out, n_out, err);
 }
 
 /* ---- Out */
 
-/* Its copies for other hosts live from now on: the time they were held isn't taken off their
- * lifetime. */
-static int let_leave(struct store_tx *tx, const struct queue_entry *e, int64_t now, struct err *err)
-{
-    struct sql_stmt *st;
-
-    if (sql_prepare(tx->db,
-                    "UPDATE queue_to SET state = 0, next_try = ?, expires = expires + ? "
-                    "WHERE queue = ?",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, now);
-    sql_bind_int(st, 2, now > e->since_ms ? now - e->since_ms : 0);
-    sql_bind_int(st, 3, (int64_t)e->id);
-    if (sql_run(st, err))
-        return -1;
-    if (sql_changes(tx->db) == 0)
-        return queue_delete_tx(tx, e->id, e->body, err);
-    if (sql_prepare(tx->db,
-                    "UPDATE queue SET held = 0, next_try = ?, until = 0, stage = '', reason = ?, "
-                    "info = ? WHERE id = ?",
-                    &st, err))
-        return -1;
-    store_tx_changed(tx, STORE_WATCH_QUEUE);
-    sql_bind_int(st, 1, now);
-    sql_bind_blob(st, 2, STR(""));
-    sql_bind_blob(st, 3, STR(""));
-    sql_bind_int(st, 4, (int64_t)e->id);
-    return sql_run(st, err);
-}
-
-/* Those that leave are counted. */
-static int deliver(struct store_tx *tx, uint64_t id, const char *mailbox, int64_t now,
-                   struct queue_entry *e, size_t *leaving, struct err *err)
-{
-    struct message_recipient *list;
-    size_t n;
-
-    if (lock(tx, id, err) || get(tx->db, tx->arena, id, e, err) ||
-        rcpts(tx->db, tx->arena, id, (size_t)e->n_rcpts, &list, &n, err))
-        return -1;
-    for (size_t i = 0; i < n; i++) {
-        if (mailbox)
-            list[i].mailbox = str_from(mailbox);
-        if (delivery_to_tx(tx, e->body, now, &list[i], err))
-            return -1;
-    }
-    *leaving = (size_t)e->n_rcpts - n;
-    return queue_run_by_id(tx, "DELETE FROM queue_rcpt WHERE queue = ?", id, err);
-}
-
-int queue_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct err *err)
-{
-    int64_t now = clock_wall_ms();
-    struct queue_entry e;
-    size_t leaving;
-
-    if (deliver(tx, id, mailbox, now, &e, &leaving, err))
-        return -1;
-    return let_leave(tx, &e, now, err);
-}
-
-int queue_release_here_tx(struct store_tx *tx, uint64_t id, const char *mailbox, struct str view,
-                          struct str reason, bool *leaves_out, struct err *err)
-{
-    int64_t now = clock_wall_ms();
-    struct queue_entry e;
-    struct sql_stmt *st;
-    size_t leaving;
-
-    if (deliver(tx, id, mailbox, now, &e, &leaving, err))
-        return -1;
-    *leaves_out = leaving > 0;
-    if (!leaving)
-        return queue_delete_tx(tx, id, e.body, err);
-    if (sql_prepare(tx->db,
-                    "UPDATE queue SET held = 1, next_try = ?, stage = '', reason = ?, info = ?, "
-                    "owner = 0 WHERE id = ?",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, now);
-    sql_bind_blob(st, 2, reason);
-    sql_bind_blob(st, 3, view);
-    sql_bind_int(st, 4, (int64_t)id);
-    return sql_run(st, err);
-}
-
 int queue_get_tx(struct store_tx *tx, uint64_t id, struct queue_entry *out, struct err *err)
 {
-    return get(tx->db, tx->arena, id, out, err);
+    return queue_held_get(tx->db, tx->arena, id, out, err);
 }
 
 int queue_remove_tx(struct store_tx *tx, uint64_t id, struct err *err)
 {
     struct queue_entry e;
 
-    if (lock(tx, id, err) || get(tx->db, tx->arena, id, &e, err))
+    if (queue_lock_held_tx(tx, id, err) || queue_held_get(tx->db, tx->arena, id, &e, err))
         return -1;
     return queue_delete_tx(tx, id, e.body, err);
 }
@@ -306,7 +225,7 @@ int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct 
     struct queue_entry e;
     struct sql_stmt *st;
 
-    if (get(tx->db, tx->arena, id, &e, err) ||
+    if (queue_held_get(tx->db, tx->arena, id, &e, err) ||
         sql_prepare(tx->db, "UPDATE body_head SET head = ? WHERE id = ?", &st, err))
         return -1;
     sql_bind_blob(st, 1, head);

@@ -6,6 +6,19 @@
 #include "appliance/store/queue.h"
 #include "appliance/store/store_private.h"
 
+/* ---- queue_held.c */
+
+/* Another node may remove it in this very moment. */
+int queue_lock_held_tx(struct store_tx *tx, uint64_t id, struct err *err)
+    __attribute__((warn_unused_result));
+/* ERR_WHY_NOT_FOUND */
+int queue_held_get(struct sql *db, struct arena *a, uint64_t id, struct queue_entry *out,
+                   struct err *err) __attribute__((warn_unused_result));
+/* Its recipients here; uid: the number of their row. */
+int queue_held_rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
+                     struct message_recipient **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* ---- queue_rows.c */
 
 #define QUEUE_ENTRY_COLUMNS                                                                        \

@@ -164,6 +164,14 @@ static const char *const version_7[] = {
     "VARCHAR(63) NOT NULL, k VARBINARY(700) NOT NULL) %CLUSTERED%",
     NULL};
 
+static const char *const version_8[] = {
+    /* Whose held mail is, whoever has the name when it is released. 0: whoever has it then */
+    "ALTER TABLE queue_rcpt ADD COLUMN account_id BIGINT NOT NULL DEFAULT 0",
+    "UPDATE queue_rcpt SET account_id = COALESCE("
+    "(SELECT MAX(a.id) FROM account a WHERE a.name = queue_rcpt.account AND a.id < "
+    "queue_rcpt.queue AND (a.detached = 0 OR a.detached > queue_rcpt.queue)), 0)",
+    NULL};
+
 static const struct sql_migration migrations[] = {
     {"tables of the message store", version_1},
     {"verdicts of filters, tables of their stages", version_2},
@@ -172,6 +180,7 @@ static const struct sql_migration migrations[] = {
     {"several nodes", version_5},
     {"quotas of domains", version_6},
     {"rows that other nodes keep in memory", version_7},
+    {"whose held mail is", version_8},
 };
 
 /* UIDVALIDITY values of all accounts start here; kept, so that the clock is never asked again

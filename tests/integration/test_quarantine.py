@@ -17,7 +17,7 @@ class Quarantine(Queue):
         with db:
             db.execute("UPDATE queue SET stage = ?, reason = ?, until = ? WHERE id = ?", (stage, b"because \x1b[2J", now() + DAY, ident))
             for n, account in enumerate(accounts):
-                db.execute("INSERT INTO queue_rcpt VALUES (?, ?, ?, 'INBOX', ?)", (ident, n, account, b""))
+                db.execute("INSERT INTO queue_rcpt(queue, n, account, mailbox, prefix) VALUES (?, ?, ?, 'INBOX', ?)", (ident, n, account, b""))
             if not leaves:
                 db.execute("DELETE FROM queue_out WHERE queue = ?", (ident,))
         db.close()
@@ -112,4 +112,23 @@ def test_released_and_deleted(start, folder):
     last = q.keep(KARL)
     assert q("delete", "--older=1d") == {"messages": 0, "recipients": 0, "changed": False}
     assert q("delete", last)["changed"] and q("list") == []
+    q.sound()
+
+
+def test_nobody_inherits(start, folder):
+    """The account that it was held for is removed: whoever has the address then gets nothing of it."""
+    server = start(data=folder)
+    fill(server)
+    q = Quarantine(folder)
+    alone, shared = q.keep(KARL), q.keep(KARL, VIVITA)
+    had = server.count(VIVITA)
+    assert posthouse("user", "remove", KARL, data=folder).code == 0
+    assert "recipient is gone" in q("release", alone, code=1)
+    assert q("release", shared) == {"messages": 1, "recipients": 2, "changed": True, "gone": 1}
+    assert server.count(VIVITA) == had + 1
+    assert posthouse("user", "add", KARL, stdin="secret-2\n", data=folder).code == 0
+    assert "recipient is gone" in q("release", shared, code=1)
+    assert {e["reason"] for e in q("list")} == {"recipient is gone: %s was removed" % KARL}
+    assert [a["messages"] for a in posthouse("account", "list", "--json", data=folder).json if a["account"] == KARL and not a["detached"]] in ([], [0])
+    server.stop()
     q.sound()

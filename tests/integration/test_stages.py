@@ -345,7 +345,8 @@ def test_quarantine(run, size):
     assert listed[0]["state"] == "quarantine" and listed[0]["stage"] == "subject" and listed[0]["reason"] == "its Subject holds gold"
     shown = queue(server, "show", idents[0])
     assert shown["recipients"] == [XANDROS, VIVITA] and "X-Subject-Stage: gold" in shown["head"]
-    assert explain(server, idents[0])["outcome"] == "in quarantine"
+    told = explain(server, idents[0])
+    assert told["outcome"] == "in quarantine" and told["kept"] == "in quarantine: its Subject holds gold"
     no_problems(server)
     queue(server, "release", idents[0])
     queue(server, "release", idents[1], "--junk")

@@ -120,7 +120,9 @@ static int run_release(struct store_op *op, struct store_tx *tx)
 {
     struct release *r = CONTAINER_OF(op, struct release, op);
 
-    return held_release_tx(tx, r->id, NULL, &r->later, &op->err) ? -1 : STORE_DONE;
+    struct queue_gone gone = {.n = 0};
+
+    return held_release_tx(tx, r->id, NULL, &r->later, &gone, &op->err) ? -1 : STORE_DONE;
 }
 
 static bool release(uint64_t id)

@@ -194,7 +194,9 @@ struct release {
 static int run_release(struct store_op *op, struct store_tx *tx)
 {
     struct release *r = CONTAINER_OF(op, struct release, op);
-    return queue_release_tx(tx, r->id, NULL, &op->err) ? -1 : STORE_DONE;
+    struct queue_gone gone = {.n = 0};
+
+    return queue_release_tx(tx, r->id, NULL, &gone, &op->err) ? -1 : STORE_DONE;
 }
 
 /* The only message in quarantine. */

@@ -49,14 +49,18 @@ static size_t listed(struct bed *b, unsigned held, int64_t due, struct queue_ent
     return n;
 }
 
+static struct queue_gone gone;
+
 static int release_fn(struct store_tx *tx, void *ctx, struct err *err)
 {
-    return queue_release_tx(tx, *(uint64_t *)ctx, NULL, err);
+    gone = (struct queue_gone){.n = 0};
+    return queue_release_tx(tx, *(uint64_t *)ctx, NULL, &gone, err);
 }
 
 static int release_junk_fn(struct store_tx *tx, void *ctx, struct err *err)
 {
-    return queue_release_tx(tx, *(uint64_t *)ctx, "Junk", err);
+    gone = (struct queue_gone){.n = 0};
+    return queue_release_tx(tx, *(uint64_t *)ctx, "Junk", &gone, err);
 }
 
 static int remove_fn(struct store_tx *tx, void *ctx, struct err *err)
@@ -131,6 +135,64 @@ static void survives_a_restart_and_expires(void **state)
     bed_check(b);
 }
 
+/* ---- The account was removed meanwhile */
+
+static int detach_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    return account_detach_tx(tx, *(struct str *)ctx, err);
+}
+
+static int forget_ids_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    (void)ctx;
+    return sql_exec(tx->db, "UPDATE queue_rcpt SET account_id = 0", err);
+}
+
+static int open_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    uint64_t id;
+
+    return account_open_tx(tx, *(struct str *)ctx, &id, err);
+}
+
+static void nobody_inherits(struct bed *b, bool old_rows)
+{
+    struct str a = STR("a@x");
+    struct queue_entry *list;
+    uint64_t id = 11;
+
+    put(b, id, QUEUE_HELD, 5000);
+    if (old_rows)
+        bed_call(b, forget_ids_fn, NULL);
+    bed_call(b, detach_fn, &a);
+    bed_call(b, release_fn, &id);
+    assert_int_equal(gone.n, 1);
+    assert_int_equal(gone.id, id);
+    assert_int_equal(bed_mailbox(b, bed_account(b, "b@x"), "INBOX").messages, 1);
+    assert_int_equal(listed(b, QUEUE_QUARANTINE, 0, &list), 1);
+    assert_int_equal(list[0].n_rcpts, 1);
+    assert_true(str_starts(list[0].reason, STR("recipient is gone: a@x")));
+    assert_true(list[0].until_ms > clock_wall_ms());
+    bed_call(b, open_fn, &a); /* somebody new */
+    bed_call(b, release_fn, &id);
+    assert_int_equal(gone.n, 1);
+    assert_int_equal(bed_mailbox(b, bed_account(b, "a@x"), "INBOX").messages, 0);
+    assert_int_equal(listed(b, 0, 0, &list), 1);
+    bed_check(b);
+    bed_call(b, remove_fn, &id);
+    bed_check(b);
+}
+
+static void a_new_owner_of_the_name_gets_nothing(void **state)
+{
+    nobody_inherits(*state, false);
+}
+
+static void nor_of_what_older_versions_held(void **state)
+{
+    nobody_inherits(*state, true);
+}
+
 /* ---- With recipients here and elsewhere */
 
 static void put_both(struct bed *b, uint64_t id, bool here)
@@ -175,6 +237,27 @@ static void count_told(struct store_watch *w)
 {
     (void)w;
     told++;
+}
+
+static void what_leaves_does_so_when_the_others_are_gone(void **state)
+{
+    struct bed *b = *state;
+    struct str a = STR("a@x");
+    struct queue_entry *list;
+    struct queue_to *to;
+    uint64_t id = 11;
+
+    put_both(b, id, true);
+    bed_call(b, detach_fn, &a);
+    bed_call(b, release_fn, &id);
+    assert_int_equal(gone.n, 1);
+    assert_int_not_equal(gone.id, id);
+    assert_int_equal(waiting(b, INT64_MAX, &to), 2);
+    assert_int_equal(to[0].id, id);
+    assert_int_equal(listed(b, QUEUE_QUARANTINE, 0, &list), 1);
+    assert_int_equal(list[0].id, gone.id);
+    assert_int_equal(list[0].n_rcpts, 1);
+    bed_check(b);
 }
 
 static void released_it_leaves(void **state)
@@ -256,6 +339,7 @@ static void older_store(void **state)
                                        "DROP TABLE row_change",
                                        "DROP TABLE stage",
                                        "ALTER TABLE queue DROP COLUMN owner",
+                                       "ALTER TABLE queue_rcpt DROP COLUMN account_id",
                                        "DROP TABLE domain_quota",
                                        "DROP INDEX account_domain",
                                        "ALTER TABLE account DROP COLUMN domain",
@@ -267,10 +351,14 @@ static void older_store(void **state)
 
     bed_needs_sqlite(b);
     put(b, id, QUEUE_HELD, 5000);
+    put(b, 1ull << 61, QUEUE_QUARANTINE, 5000); /* younger than its accounts */
     bed_close(b);
     for (const char *const *text = back; *text; text++)
         bed_exec(b, *text);
     bed_open(b);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM queue_rcpt r JOIN account a ON a.id = "
+                                "r.account_id AND a.name = r.account"),
+                     2);
     assert_int_equal(listed(b, QUEUE_HELD, 0, &list), 1);
     bed_call(b, release_fn, &id);
     put_both(b, 12, true);
@@ -314,9 +402,15 @@ static void check_finds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BED_TEST(in_and_out),         BED_TEST(survives_a_restart_and_expires),
-        BED_TEST(released_it_leaves), BED_TEST(removed_with_all),
-        BED_TEST(older_store),        BED_TEST(check_finds),
+        BED_TEST(in_and_out),
+        BED_TEST(survives_a_restart_and_expires),
+        BED_TEST(released_it_leaves),
+        BED_TEST(removed_with_all),
+        BED_TEST(a_new_owner_of_the_name_gets_nothing),
+        BED_TEST(nor_of_what_older_versions_held),
+        BED_TEST(what_leaves_does_so_when_the_others_are_gone),
+        BED_TEST(older_store),
+        BED_TEST(check_finds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
