@@ -12,6 +12,7 @@
 #include "appliance/io/loop.h"
 #include "filters/registry.h"
 
+struct directory;
 struct resolver;
 struct runner;
 struct store;
@@ -26,8 +27,9 @@ struct filters_prober {
 };
 struct filters_env {
     struct loop *loop;
-    struct store *store;       /* of kv and verdicts; NULL (tests): nothing outlives the process */
-    struct resolver *resolver; /* NULL: every question of a stage fails */
+    struct store *store; /* of kv and verdicts; NULL (tests): nothing outlives the process */
+    struct directory *directory; /* of recipients that stages add to held mail; may be NULL */
+    struct resolver *resolver;   /* NULL: every question of a stage fails */
     struct filters_registry *registry;
     struct filters_config *config; /* takes a reference */
     bool sealed;                   /* stages that connect to other hosts refuse to be opened */

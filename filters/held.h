@@ -14,6 +14,10 @@ struct store_tx;
  * `held` is set. Strings are the chain's. */
 void held_fill(const struct chain *c, const struct ph_view *v, struct buf *view,
                struct queue_entry *e);
+/* One of its recipients, and who gets a copy for it: here, elsewhere. Appended to `view`: stages
+ * may yet remove it. */
+void held_recipient(struct buf *view, struct str address, const struct str *accounts,
+                    size_t n_accounts, const struct str *remotes, size_t n_remotes);
 /* Should it turn out to be junk, it goes into quarantine: appended to `view`, too. */
 void held_quarantine_junk(struct buf *view);
 

@@ -76,6 +76,23 @@ void held_fill(const struct chain *c, const struct ph_view *v, struct buf *out,
                                       : str_from(c->answer.reason);
 }
 
+static void put_str(struct buf *out, const char *key, struct str value)
+{
+    buf_add(out, key, strlen(key) + 1);
+    buf_add_str(out, value);
+    buf_add(out, "", 1);
+}
+
+void held_recipient(struct buf *view, struct str address, const struct str *accounts,
+                    size_t n_accounts, const struct str *remotes, size_t n_remotes)
+{
+    put_str(view, "for", address);
+    for (size_t i = 0; i < n_accounts; i++)
+        put_str(view, "here", accounts[i]);
+    for (size_t i = 0; i < n_remotes; i++)
+        put_str(view, "there", remotes[i]);
+}
+
 void held_quarantine_junk(struct buf *view)
 {
     put(view, "junk", "quarantine");

@@ -5,7 +5,7 @@
 #include "filters/held.h"
 #include "smtp/deliver.h"
 
-enum { VIEW_MAX = 1 << 20 };
+enum { VIEW_MAX = 3 << 19 };
 
 static void log_kept(struct smtp_session *s)
 {
@@ -49,6 +49,11 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     tx->put.entry.sender = tx->sender;
     buf_init(&view, VIEW_MAX);
     held_fill(s->chain, &v, &view, &tx->put.entry);
+    for (size_t i = 0; i < tx->n_list; i++) {
+        const struct smtp_recipient *r = &tx->list[i];
+        if (!r->deleted)
+            held_recipient(&view, r->address, r->accounts, r->n_accounts, r->remotes, r->n_remotes);
+    }
     if (smtp_junk_stays(s))
         held_quarantine_junk(&view);
     if (tx->hold == QUEUE_QUARANTINE && tx->leaves.n_to &&

@@ -2,6 +2,7 @@
 #include "smtp/trace.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/rand.h"
+#include "appliance/mail/delivered.h"
 #include "appliance/mail/header.h"
 #include <inttypes.h>
 #include <time.h>
@@ -50,23 +51,22 @@ void smtp_trace_received(struct buf *out, const struct smtp_trace *t)
     buf_add_z(out, "\r\n");
 }
 
-static void add_field(struct buf *out, const char *name, struct str value, bool brackets)
+static void add_field(struct buf *out, const char *name, struct str value)
 {
     buf_add_z(out, name);
-    buf_add_z(out, brackets ? ": <" : ": ");
+    buf_add_z(out, ": ");
     buf_add_str(out, value);
-    buf_add_z(out, brackets ? ">\r\n" : "\r\n");
+    buf_add_z(out, "\r\n");
 }
 
 void smtp_trace_prefix(struct buf *out, struct str sender, struct str account,
                        const struct str *captured, const struct str *routes, size_t n)
 {
-    add_field(out, "Return-Path", sender, true);
-    add_field(out, "Delivered-To", account, false);
+    delivered_prefix(out, sender, account);
     for (size_t i = 0; i < n; i++) {
-        add_field(out, "X-Posthouse-Captured-For", captured[i], false);
+        add_field(out, "X-Posthouse-Captured-For", captured[i]);
         if (routes)
-            add_field(out, "X-Posthouse-Route", routes[i], false);
+            add_field(out, "X-Posthouse-Route", routes[i]);
     }
 }
 
@@ -75,7 +75,7 @@ void smtp_trace_missing(struct buf *out, struct str head, struct str from, uint6
 {
     struct header_field f;
     if (from.n && !header_find(head, STR("From"), 0, &f))
-        add_field(out, "From", from, false);
+        add_field(out, "From", from);
     if (!header_find(head, STR("Date"), 0, &f)) {
         buf_add_z(out, "Date: ");
         date_format(now, out);

@@ -352,8 +352,8 @@ int appliance_start(struct appliance *a, struct err *err)
     a->misc = lane_new(a->loop, &misc, err);
     if (!a->misc)
         return -1;
-    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->resolver, a->runner, &a->filters,
-                    err))
+    if (stages_open(a->config, a->snapshot, a->loop, a->store, a->directory, a->resolver, a->runner,
+                    &a->filters, err))
         return -1;
     if (a->outgoing) {
         outgoing_set_filters(a->outgoing, a->filters);

@@ -113,13 +113,14 @@ void stages_check(const struct config *c, const char *path, struct buf *errors, 
 }
 
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
-                struct store *store, struct resolver *resolver, const struct runner *runner,
-                struct filters **out, struct err *err)
+                struct store *store, struct directory *directory, struct resolver *resolver,
+                const struct runner *runner, struct filters **out, struct err *err)
 {
     stages_declare();
     struct filters_config *config = over(c, snapshot);
     const struct filters_env env = {.loop = loop,
                                     .store = store,
+                                    .directory = directory,
                                     .resolver = resolver,
                                     .registry = stages,
                                     .config = config,

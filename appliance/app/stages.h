@@ -20,8 +20,9 @@ void stages_declare(void);
  * configuration lies, for as long as sessions use it; NULL: it lives as long as the program.
  * resolver NULL: what stages ask the DNS fails. */
 int stages_open(const struct config *c, struct snapshot *snapshot, struct loop *loop,
-                struct store *store, struct resolver *resolver, const struct runner *runner,
-                struct filters **out, struct err *err) __attribute__((warn_unused_result));
+                struct store *store, struct directory *directory, struct resolver *resolver,
+                const struct runner *runner, struct filters **out, struct err *err)
+    __attribute__((warn_unused_result));
 int stages_reload(struct filters *f, const struct config *c, struct snapshot *snapshot,
                   struct err *err) __attribute__((warn_unused_result));
 #endif

@@ -44,6 +44,16 @@ int queue_rcpts(struct store_reader *r, struct arena *a, uint64_t id,
                 struct message_recipient **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* Held for a stage and due (0: all), the oldest first. */
+struct queue_due_held {
+    uint64_t id;
+    int64_t next_ms;
+    struct str stage;
+};
+int queue_due_held(struct store_reader *r, struct arena *a, int64_t due_ms, size_t max,
+                   struct queue_due_held **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* Before it is judged, and in the operation that moves it: takes it for this node, as queue_claim
  * does. next_ms: as it was read. *taken false: another node has it or had it meanwhile. Always true
  * where the store isn't shared. */
@@ -74,6 +84,19 @@ int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_
     __attribute__((warn_unused_result));
 /* Another head for a message that is nowhere but in the queue. */
 int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct err *err)
+    __attribute__((warn_unused_result));
+/* Another body, and the head with it. The sink is flushed. eight_bit: octets over 127 in it. */
+int queue_set_body_tx(struct store_tx *tx, uint64_t id, struct body_sink *sink, bool eight_bit,
+                      struct err *err) __attribute__((warn_unused_result));
+/* Its recipients here, and others instead of them: the accounts with an id, or (0) by name. */
+int queue_rcpts_tx(struct store_tx *tx, uint64_t id, struct message_recipient **out, size_t *n_out,
+                   struct err *err) __attribute__((warn_unused_result));
+int queue_set_rcpts_tx(struct store_tx *tx, uint64_t id, const struct message_recipient *list,
+                       size_t n, struct err *err) __attribute__((warn_unused_result));
+/* One at another host gets no copy. */
+int queue_drop_to_tx(struct store_tx *tx, uint64_t id, uint32_t n, struct err *err)
+    __attribute__((warn_unused_result));
+int queue_set_sender_tx(struct store_tx *tx, uint64_t id, struct str sender, struct err *err)
     __attribute__((warn_unused_result));
 /* More header fields in front of the copies that leave, before those that are there. */
 int queue_add_prefix_tx(struct store_tx *tx, uint64_t id, struct str fields, struct err *err)

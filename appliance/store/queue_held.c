@@ -2,7 +2,7 @@
 /* queue_held.c - held mail and quarantine: into the queue, listed, changed, removed. */
 #include "appliance/store/queue_private.h"
 
-enum { EXPIRE_MAX = 100, PREFIX_MAX = 1 << 20 };
+enum { EXPIRE_MAX = 100 };
 
 /* ---- In */
 
@@ -32,27 +32,6 @@ static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
     return 0;
 }
 
-static int insert_rcpt(struct store_tx *tx, uint64_t id, size_t n,
-                       const struct message_recipient *r, struct err *err)
-{
-    struct sql_stmt *st;
-    uint64_t account;
-
-    if (account_open_tx(tx, r->account, &account, err) ||
-        sql_prepare(tx->db,
-                    "INSERT INTO queue_rcpt(queue, n, account, mailbox, prefix, account_id) VALUES "
-                    "(?, ?, ?, ?, ?, ?)",
-                    &st, err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)id);
-    sql_bind_int(st, 2, (int64_t)n);
-    sql_bind_text(st, 3, r->account);
-    sql_bind_text(st, 4, r->mailbox);
-    sql_bind_blob(st, 5, r->prefix.p ? r->prefix : STR(""));
-    sql_bind_int(st, 6, (int64_t)account);
-    return sql_run(st, err);
-}
-
 static int put_run(struct store_op *op, struct store_tx *tx)
 {
     struct queue_put *q = CONTAINER_OF(op, struct queue_put, op);
@@ -61,7 +40,7 @@ static int put_run(struct store_op *op, struct store_tx *tx)
         body_ref_tx(tx, q->entry.body, &op->err) || queue_insert_entry_tx(tx, &q->entry, &op->err))
         return -1;
     for (size_t i = 0; i < q->n_rcpts; i++)
-        if (insert_rcpt(tx, q->entry.id, i, &q->rcpts[i], &op->err))
+        if (queue_insert_rcpt_tx(tx, q->entry.id, i, &q->rcpts[i], &op->err))
             return -1;
     if (q->leaves && q->leaves->n_to && queue_insert_leaves_tx(tx, &q->entry, q->leaves, &op->err))
         return -1;
@@ -109,6 +88,30 @@ int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t d
     sql_bind_int(st, held ? 5 : 4, (int64_t)max);
     while (*n_out < max && (rc = sql_step(st, err)) == 1)
         queue_entry_read(st, a, &(*out)[(*n_out)++]);
+    sql_reset(st);
+    return rc < 0 ? -1 : 0;
+}
+
+int queue_due_held(struct store_reader *r, struct arena *a, int64_t due_ms, size_t max,
+                   struct queue_due_held **out, size_t *n_out, struct err *err)
+{
+    struct sql_stmt *st;
+    int rc = 0;
+
+    *n_out = 0;
+    *out = ARENA_ARRAY(a, struct queue_due_held, max);
+    if (sql_prepare(r->db,
+                    "SELECT id, next_try, stage FROM queue WHERE held = 1 AND (? = 0 OR next_try "
+                    "<= ?) ORDER BY id LIMIT ?",
+                    &st, err))
+        return -1;
+    sql_bind_int(st, 1, due_ms);
+    sql_bind_int(st, 2, due_ms);
+    sql_bind_int(st, 3, (int64_t)max);
+    while (*n_out < max && (rc = sql_step(st, err)) == 1)
+        (*out)[(*n_out)++] = (struct queue_due_held){.id = (uint64_t)sql_int(st, 0),
+                                                     .next_ms = sql_int(st, 1),
+                                                     .stage = arena_str(a, sql_text(st, 2))};
     sql_reset(st);
     return rc < 0 ? -1 : 0;
 }
@@ -218,61 +221,6 @@ int queue_keep_tx(struct store_tx *tx, uint64_t id, enum queue_held held, int64_
     if (sql_run(st, err))
         return -1;
     return sql_changes(tx->db) == 1 ? 0 : not_there(id, err);
-}
-
-int queue_set_head_tx(struct store_tx *tx, uint64_t id, struct str head, struct err *err)
-{
-    struct queue_entry e;
-    struct sql_stmt *st;
-
-    if (queue_held_get(tx->db, tx->arena, id, &e, err) ||
-        sql_prepare(tx->db, "UPDATE body_head SET head = ? WHERE id = ?", &st, err))
-        return -1;
-    sql_bind_blob(st, 1, head);
-    sql_bind_int(st, 2, (int64_t)e.body);
-    if (sql_run(st, err) ||
-        sql_prepare(tx->db, "UPDATE body SET size = data_size + ? WHERE id = ? AND refs = 1", &st,
-                    err))
-        return -1;
-    sql_bind_int(st, 1, (int64_t)head.n);
-    sql_bind_int(st, 2, (int64_t)e.body);
-    if (sql_run(st, err))
-        return -1;
-    if (sql_changes(tx->db) != 1)
-        return ERR(err, ERR_BUG, "the head of a message that is in mailboxes can't be changed");
-    /* Without meta the structure is scanned anew when it is asked for. */
-    if (sql_prepare(tx->db, "UPDATE body_meta SET meta = ? WHERE id = ?", &st, err))
-        return -1;
-    sql_bind_blob(st, 1, STR(""));
-    sql_bind_int(st, 2, (int64_t)e.body);
-    return sql_run(st, err);
-}
-
-int queue_add_prefix_tx(struct store_tx *tx, uint64_t id, struct str fields, struct err *err)
-{
-    struct sql_stmt *st;
-    struct buf all;
-    int rc;
-
-    if (sql_prepare(tx->db, "SELECT prefix FROM queue_out WHERE queue = ?", &st, err))
-        return -1;
-    buf_init(&all, PREFIX_MAX);
-    buf_add_str(&all, fields);
-    sql_bind_int(st, 1, (int64_t)id);
-    rc = sql_step(st, err);
-    if (rc == 1)
-        buf_add_str(&all, sql_blob(st, 0));
-    sql_reset(st);
-    if (rc == 1 && !buf_ok(&all))
-        rc = ERR_WHY(err, ERR_PERM, ERR_WHY_LIMIT, "too many header fields");
-    if (rc == 1 && (rc = sql_prepare(tx->db, "UPDATE queue_out SET prefix = ? WHERE queue = ?", &st,
-                                     err)) == 0) {
-        sql_bind_blob(st, 1, buf_str(&all));
-        sql_bind_int(st, 2, (int64_t)id);
-        rc = sql_run(st, err);
-    }
-    buf_fini(&all);
-    return rc;
 }
 
 int queue_expire_tx(struct store_tx *tx, int64_t now_ms, size_t *n_out, struct err *err)

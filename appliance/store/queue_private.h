@@ -19,6 +19,13 @@ int queue_held_rcpts(struct sql *db, struct arena *a, uint64_t id, size_t max,
                      struct message_recipient **out, size_t *n_out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* ---- queue_edit.c */
+
+/* For the account account_id; 0: for who has that name now. */
+int queue_insert_rcpt_tx(struct store_tx *tx, uint64_t id, size_t n,
+                         const struct message_recipient *r, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* ---- queue_rows.c */
 
 #define QUEUE_ENTRY_COLUMNS                                                                        \

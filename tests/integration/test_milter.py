@@ -234,6 +234,47 @@ def test_held_until_it_is_back(post):
         assert heard.heard[3][1][0] == b"<%s>" % SOMEONE.encode()
 
 
+def hold_one(post, m, to=(ANN,), on=None):
+    """What it does the next time it is asked about a message that it could not judge at first."""
+    m.misbehave = ("E", "close")
+    use(post, m, on_error="hold")
+    code, words = send(post, to=to)
+    assert code == 250
+    m.on["E"] = on
+    m.misbehave = None
+    return re.search(r"Kept as (\d+)", words)[1]
+
+
+def test_held_changes_count(post):
+    """Body, recipients and sender of held mail become what the milter says, as those of mail that comes in."""
+    with Milter("unix:%s/changes" % post.folder) as m:
+        hold_one(post, m, to=(ANN, BOB), on=[
+            milter.body(b"Replaced.\r\n"), milter.add("X-Held", "yes"), milter.rcpt_delete(ANN), milter.sender("new@example.com"),
+            milter.CONTINUE])
+        found, = wait_for(lambda: texts(post, "bob"), "the held message")
+        assert found.startswith("Return-Path: <new@example.com>\r\nDelivered-To: " + BOB)
+        assert found.endswith("\r\n\r\nReplaced.\r\n") and "X-Held: yes\r\n" in found and found.count("Return-Path") == 1
+        assert texts(post) == []
+        hold_one(post, m, on=[milter.rcpt_delete(ANN), milter.rcpt_add(BOB), milter.CONTINUE])
+        found, = wait_for(lambda: texts(post, "bob"), "for another one")
+        assert found.startswith("Return-Path: <%s>\r\nDelivered-To: %s\r\n" % (SOMEONE, BOB)) and found.endswith("Hello.\r\n")
+        ident = hold_one(post, m, on=[milter.rcpt_delete(ANN), milter.CONTINUE])
+        wait_for(lambda: post.command("queue", "list", "--json").json == [], "for nobody")
+        assert texts(post) == [] and texts(post, "bob") == []
+        told = wait_for(lambda: (lambda o: o if o["outcome"].startswith("disc") else None)(post.command("explain", ident, "--json").json),
+                        "it is said")
+        assert "removed all recipients" in told["outcome"]
+
+
+def test_held_changes_that_cannot_be_made(post):
+    with Milter("unix:%s/cannot" % post.folder) as m:
+        ident = hold_one(post, m, on=[milter.rcpt_add("far@elsewhere.example"), milter.body(b"Replaced.\r\n"), milter.CONTINUE])
+        kept, = wait_for(lambda: post.command("quarantine", "list", "--json").json, "in quarantine")
+        assert kept["id"] == ident and "elsewhere" in kept["reason"] and kept["stage"] == "milter"
+        assert texts(post) == []
+        post.command("quarantine", "delete", ident)
+
+
 def test_sealed():
     ended = subprocess.run([BINARY, "dev", "--port-base", "0", "--set", "milter.endpoints=unix:/run/x.sock"], capture_output=True,
                            text=True, timeout=WAIT)
