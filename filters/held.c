@@ -10,8 +10,8 @@
 enum {
     START_MS = 1000,
     EXPIRE_EVERY_MS = 600000,
-    AT_ONCE = 1,
-    OF_ONE_STAGE = 1,
+    AT_ONCE = 8,
+    OF_ONE_STAGE = 2,
     ROWS_MAX = 20000,
     FAILED_MAX = 16
 };
