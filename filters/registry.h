@@ -33,8 +33,8 @@ struct filters_conf {    /* section "filters" */
     uint64_t keep;       /* verdicts are kept so long */
     uint64_t keep_head;  /* and so much of the head of what was refused */
     uint64_t watchdog;   /* a stage that blocks the loop so long aborts the server */
-    int64_t hold_count;
-    uint64_t hold_bytes, hold_time, hold_retry, quarantine_time;
+    int64_t hold_count, quarantine_count;
+    uint64_t hold_bytes, quarantine_bytes, hold_time, hold_retry, quarantine_time;
 };
 enum filters_mode { FILTERS_ON, FILTERS_OFF, FILTERS_SHADOW };
 enum filters_on_error {

@@ -61,6 +61,20 @@ void smtp_count_memory_refusal(void)
     metric_inc(&memory_refusals, 0);
 }
 
+static const char *kept_name(size_t i)
+{
+    return i ? "held" : "quarantine";
+}
+
+METRIC(full, 2, .type = METRIC_COUNTER, .name = "posthouse_smtp_kept_full_total",
+       .help = "Messages deferred because the quarantine, or the room for held mail, is full.",
+       .labels = {{"what", kept_name, 2}});
+
+void smtp_count_full(bool held)
+{
+    metric_inc(&full, held);
+}
+
 void smtp_count_open(void)
 {
     metric_inc(&sessions, 0);

@@ -8,6 +8,7 @@
 enum smtp_login_result { SMTP_LOGIN_OK, SMTP_LOGIN_FAILED, SMTP_LOGIN_UNDECIDED };
 
 void smtp_count_open(void);
+void smtp_count_full(bool held); /* no room for held mail, or in quarantine */
 /* why: one of a few fixed words. */
 void smtp_count_end(const struct smtp_session *s, const char *why);
 void smtp_count_reply(const struct smtp_session *s, unsigned code); /* commands.c */

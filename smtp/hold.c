@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* hold.c - a message that goes into quarantine, or waits for a filter stage that can't judge it
  * yet: acknowledged, and kept in the store's queue instead of the mailboxes (DESIGN.md 4). */
+#include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "filters/held.h"
+#include "smtp/counts.h"
 #include "smtp/deliver.h"
 
-enum { VIEW_MAX = 3 << 19 };
+enum { VIEW_MAX = 3 << 19, SAY_EVERY_MS = 3600 * 1000 };
 
 static void log_kept(struct smtp_session *s)
 {
@@ -16,9 +18,26 @@ static void log_kept(struct smtp_session *s)
              L_STR("reason", tx->put.entry.reason));
 }
 
+/* Somebody has to look: from now on mail is deferred. */
+static void say_full(struct smtp_session *s, const struct err *err)
+{
+    bool held = s->tx.hold == QUEUE_HELD;
+    uint64_t *said = &s->server->full_said_ms[held], now = clock_mono_ms();
+    smtp_count_full(held);
+    if (*said && now - *said < SAY_EVERY_MS)
+        return;
+    *said = now;
+    log_warn(&s->log, held ? "hold_full" : "quarantine_full",
+             L_Z("settings", held ? "filters.hold_count, filters.hold_bytes"
+                                  : "filters.quarantine_count, filters.quarantine_bytes"),
+             L_Z("why", err->text));
+}
+
 static void on_kept(struct store_op *op)
 {
     struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.put.op);
+    if (op->failed && op->err.why == ERR_WHY_LIMIT && op->err.kind == ERR_TEMP)
+        say_full(s, &op->err);
     if (op->failed)
         smtp_store_failed(s, &op->err);
     else
@@ -42,8 +61,9 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     tx->put.rcpts = rcpts;
     tx->put.n_rcpts = n;
     tx->put.leaves = tx->leaves.n_to ? &tx->leaves : NULL;
-    tx->put.count_max = (uint64_t)conf->hold_count;
-    tx->put.bytes_max = conf->hold_bytes;
+    bool held = tx->hold == QUEUE_HELD;
+    tx->put.count_max = (uint64_t)(held ? conf->hold_count : conf->quarantine_count);
+    tx->put.bytes_max = held ? conf->hold_bytes : conf->quarantine_bytes;
     tx->put.entry.id = tx->id;
     tx->put.entry.held = tx->hold;
     tx->put.entry.sender = tx->sender;

@@ -178,6 +178,7 @@ struct smtp_server {
     struct map *rooms;       /* quota.c: what accounts have left */
     unsigned notices;        /* notice.c: under way */
     struct smtp_memory memory;
+    uint64_t full_said_ms[2]; /* hold.c: when it was said that quarantine, held mail is full */
     struct guard_watch watch;
     struct buf scratch;
     bool stopping, stopped;

@@ -166,19 +166,29 @@ int queue_cmd_show(struct admin_call *c)
 
 /* ---- totals */
 
+static json_t *kept_json(const struct queue_kept *k)
+{
+    return json_pack("{sI sI}", "messages", (json_int_t)k->messages, "octets",
+                     (json_int_t)k->bytes);
+}
+
 int queue_cmd_totals(struct admin_call *c)
 {
+    struct queue_kept held, quarantine;
     struct queue_totals t;
     struct store_reader *r;
     int rc;
 
     if (store_reader_open(c->store, &r, &c->err))
         return -1;
-    rc = queue_totals(r, &t, &c->err);
+    rc = queue_totals(r, &t, &c->err) || queue_kept(r, QUEUE_HELD, &held, &c->err) ||
+         queue_kept(r, QUEUE_QUARANTINE, &quarantine, &c->err);
     store_reader_close(&r);
     if (rc == 0)
-        c->result = json_pack("{sI sI sI sI so}", "messages", (json_int_t)t.messages, "recipients",
-                              (json_int_t)t.recipients, "on_hold", (json_int_t)t.on_hold, "octets",
-                              (json_int_t)t.bytes, "oldest", queue_time_text(t.oldest_ms));
-    return rc;
+        c->result =
+            json_pack("{sI sI sI sI so so so}", "messages", (json_int_t)t.messages, "recipients",
+                      (json_int_t)t.recipients, "on_hold", (json_int_t)t.on_hold, "octets",
+                      (json_int_t)t.bytes, "oldest", queue_time_text(t.oldest_ms), "held",
+                      kept_json(&held), "quarantine", kept_json(&quarantine));
+    return rc ? -1 : 0;
 }

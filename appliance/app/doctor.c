@@ -27,7 +27,7 @@ static const struct doctor_check {
     {"database", doctor_database, true, false}, {"disk", doctor_disk, false, false},
     {"flush", doctor_flush, false, false},      {"clock", doctor_clock, false, false},
     {"memory", doctor_memory, true, false},     {"names", doctor_names, true, true},
-    {"domains", doctor_domains, true, true},
+    {"domains", doctor_domains, true, true},    {"kept", doctor_kept, true, false},
 };
 
 void doctor_say(struct doctor *d, enum doctor_mark mark, const char *what_to_do, const char *says,

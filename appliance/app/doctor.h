@@ -38,6 +38,8 @@ void doctor_memory(struct doctor *d);
 void doctor_relay(struct doctor *d);
 void doctor_listeners(struct doctor *d);
 void doctor_database(struct doctor *d);
+/* doctor_kept.c */
+void doctor_kept(struct doctor *d);
 /* doctor_accounts.c */
 void doctor_accounts(struct doctor *d);
 /* doctor_dns.c */

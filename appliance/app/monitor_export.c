@@ -174,6 +174,10 @@ static void put_sizes(struct buf *out, const struct sample *last)
     GAUGE("posthouse_queue_on_hold_recipients", "Those that an administrator holds.",
           last->queue.on_hold);
     GAUGE("posthouse_queue_bytes", "Octets of the messages that wait.", last->queue.bytes);
+    GAUGE("posthouse_held_messages", "Messages held for a stage.", last->held.messages);
+    GAUGE("posthouse_held_bytes", "Their octets.", last->held.bytes);
+    GAUGE("posthouse_quarantine_messages", "Messages in quarantine.", last->quarantine.messages);
+    GAUGE("posthouse_quarantine_bytes", "Their octets.", last->quarantine.bytes);
     put(out, METRIC_GAUGE, "posthouse_queue_oldest_seconds", "Age of the oldest of them.",
         last->queue.oldest_ms && last->sized_ms > last->queue.oldest_ms
             ? (uint64_t)(last->sized_ms - last->queue.oldest_ms)

@@ -28,6 +28,7 @@ struct sample {
     uint64_t open_fds;
     struct store_sizes sizes;
     struct queue_totals queue;
+    struct queue_kept held, quarantine;
     int64_t sized_ms; /* wall clock; 0: not yet */
 };
 struct sampling *sampling_new(struct store *store, struct err *err);

@@ -27,6 +27,7 @@ struct sampling {
     bool size_it, failed;
     struct store_sizing sizing;
     struct queue_totals queue;
+    struct queue_kept held, quarantine;
     uint64_t open_fds, spent_us;
     struct err err;
 };
@@ -51,7 +52,12 @@ static int size_slice(struct sampling *s, struct store_reader *r)
 {
     if (!r || store_size_slice(r, &s->sizing, &s->err))
         return -1;
-    return s->sizing.done ? queue_totals(r, &s->queue, &s->err) : 0;
+    if (!s->sizing.done)
+        return 0;
+    return queue_totals(r, &s->queue, &s->err) || queue_kept(r, QUEUE_HELD, &s->held, &s->err) ||
+                   queue_kept(r, QUEUE_QUARANTINE, &s->quarantine, &s->err)
+               ? -1
+               : 0;
 }
 
 static void run(struct job *j, void *worker)
@@ -79,6 +85,8 @@ static void publish(struct sampling *s)
 
     s->last.sizes = s->sizing.sizes;
     s->last.queue = s->queue;
+    s->last.held = s->held;
+    s->last.quarantine = s->quarantine;
     s->last.sized_ms = clock_wall_ms();
     s->due_ms = now + (rest > EVERY_MS ? rest : EVERY_MS);
     s->sizing = (struct store_sizing){.done = false};

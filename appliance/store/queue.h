@@ -20,8 +20,8 @@ struct queue_entry {
     uint64_t size, body; /* out */
     uint64_t n_rcpts;    /* out */
 };
-/* Operation: the sink (flushed) into the queue. Fails with ERR_WHY_LIMIT when the queue holds that
- * much. */
+/* Operation: the sink (flushed) into the queue. Fails with ERR_WHY_LIMIT (and ERR_TEMP) when it
+ * holds that much already. */
 struct queue_put {
     struct store_op op;
     struct body_sink *sink;
@@ -29,7 +29,7 @@ struct queue_put {
     const struct message_recipient *rcpts;
     size_t n_rcpts;
     const struct queue_new *leaves; /* recipients elsewhere; its entry is `entry`. NULL: none */
-    uint64_t count_max, bytes_max;
+    uint64_t count_max, bytes_max;  /* of what is held, or in quarantine, as the entry says */
 };
 void queue_put_init(struct queue_put *q, void (*done)(struct store_op *));
 
@@ -285,4 +285,10 @@ struct queue_totals {
 };
 int queue_totals(struct store_reader *r, struct queue_totals *out, struct err *err)
     __attribute__((warn_unused_result));
+/* What is held, or in quarantine. */
+struct queue_kept {
+    uint64_t messages, bytes;
+};
+int queue_kept(struct store_reader *r, enum queue_held held, struct queue_kept *out,
+               struct err *err) __attribute__((warn_unused_result));
 #endif

@@ -6,29 +6,43 @@ enum { EXPIRE_MAX = 100 };
 
 /* ---- In */
 
-static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
+static int kept(struct sql *db, enum queue_held held, struct queue_kept *out, struct err *err)
 {
     struct sql_stmt *st;
-    uint64_t n = 0, bytes = 0;
     int rc;
 
-    if (sql_prepare(tx->db,
+    *out = (struct queue_kept){0};
+    if (sql_prepare(db,
                     "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM queue q JOIN body b ON b.id = "
-                    "q.body WHERE q.held IN (1, 2)",
+                    "q.body WHERE q.held = ?",
                     &st, err))
         return -1;
+    sql_bind_int(st, 1, held);
     rc = sql_step(st, err);
-    if (rc == 1) {
-        n = (uint64_t)sql_int(st, 0);
-        bytes = (uint64_t)sql_int(st, 1);
-    }
+    if (rc == 1)
+        *out = (struct queue_kept){(uint64_t)sql_int(st, 0), (uint64_t)sql_int(st, 1)};
     sql_reset(st);
-    if (rc < 0)
+    return rc < 0 ? -1 : 0;
+}
+
+int queue_kept(struct store_reader *r, enum queue_held held, struct queue_kept *out,
+               struct err *err)
+{
+    return kept(r->db, held, out, err);
+}
+
+/* Each has its own: what fills the quarantine leaves the room of held mail as it is. */
+static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
+{
+    struct queue_kept k;
+
+    if (kept(tx->db, q->entry.held, &k, err))
         return -1;
-    if (n >= q->count_max || bytes >= q->bytes_max)
+    if (k.messages >= q->count_max || k.bytes >= q->bytes_max)
         return ERR_WHY(err, ERR_TEMP, ERR_WHY_LIMIT,
-                       "%llu messages with %llu octets are held already", (unsigned long long)n,
-                       (unsigned long long)bytes);
+                       "%llu messages with %llu octets are %s already",
+                       (unsigned long long)k.messages, (unsigned long long)k.bytes,
+                       q->entry.held == QUEUE_HELD ? "held" : "in quarantine");
     return 0;
 }
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -105,3 +106,22 @@ def test_dns(serve, folder):
         assert f.of("domains", "elsewhere.com: SPF record with an error") == ["bad"]
         assert f.of("domains", "elsewhere.com: 0 DMARC records") == ["warn"]
         assert f.of("domains", "elsewhere.com: mail isn't signed") == ["warn"]
+
+
+def test_room_for_what_is_kept(serve):
+    """A quarantine that is nearly full is told before mail is deferred."""
+    serve.start("filters { quarantine_count = 5 }\n")
+    serve.seed()
+    assert Findings("--config", serve.path, "--no-dns").of("kept", "there is room") == ["ok"]
+    with serve.smtp() as client:
+        client.sendmail("a@example.org", ["ann@example.com"], "Subject: x\r\n\r\nx\r\n")
+    db = sqlite3.connect(serve.data / "store.db", timeout=10)
+    with db:
+        body, = db.execute("SELECT MIN(id) FROM body").fetchone()
+        db.execute("UPDATE body SET refs = refs + 5 WHERE id = ?", (body,))
+        for ident in range(1000, 1005):
+            db.execute("INSERT INTO queue(id, body, held, since, until, next_try, sender, stage, reason, info) VALUES "
+                       "(?, ?, 2, 0, ?, 0, ?, 'clamav', ?, ?)", (ident, body, 1 << 50, b"a@example.org", b"", b""))
+    db.close()
+    f = Findings("--config", serve.path, "--no-dns")
+    assert f.of("kept", "5 messages are in quarantine: 100 % of filters.quarantine_count") == ["warn"] and not f.of("kept", "held")

@@ -322,7 +322,7 @@ def test_blocked_loop_ends_the_server(run):
 def queue(server, *words, data=None):
     done = posthouse("queue", *words, *([] if words[0] in ("release", "remove") else ["--json"]), data=data or server.data)
     assert done.code == 0, done.err + done.out
-    return done.json if words[0] in ("list", "show") else None
+    return done.json if words[0] in ("list", "show", "totals") else None
 
 
 def no_problems(server):
@@ -362,9 +362,16 @@ def test_quarantine(run, size):
 
 
 def test_quarantine_is_bounded(run):
-    server = run("subject", settings=("subject.word=gold", "subject.then=quarantine", "filters.hold_count=2"))
-    assert [send(server, "Subject: gold\r\n\r\nx\r\n")[0] for _ in range(3)] == [250, 250, 451]
+    """Held mail has room of its own; that there is none for more is said once, with the setting."""
+    server = run("every", "subject", settings=(
+        "subject.word=gold", "subject.then=quarantine", "filters.quarantine_count=2", "filters.hold_count=1", "every.how=never",
+        "every.deadline=50ms", "every.on_error=pass"), trouble=True)
+    assert [send(server, "Subject: gold\r\n\r\nx\r\n")[0] for _ in range(4)] == [250, 250, 451, 451]
     assert send(server)[0] == 250
+    full = [line for line in server.log().splitlines() if "quarantine_full" in line]
+    assert len(full) == 1 and " warn " in full[0] and "filters.quarantine_count" in full[0] and "hold_full" not in server.log()
+    totals = queue(server, "totals")
+    assert totals["quarantine"]["messages"] == 2 and totals["held"] == {"messages": 0, "octets": 0}
 
 
 @pytest.mark.parametrize("verdict,folder_name,act", (("pass", "INBOX", "tag=late;insert=X-Late|1"), ("junk", "Junk", ""), ("discard", None, ""),

@@ -89,8 +89,6 @@ static void in_and_out(void **state)
 
     for (int i = 0; i < 3; i++)
         put(b, ids[i], i ? QUEUE_QUARANTINE : QUEUE_HELD, 5000);
-    assert_int_equal(try_put(b, 14, QUEUE_HELD, 5000, &err), -1); /* count_max */
-    assert_int_equal(err.why, ERR_WHY_LIMIT);
     assert_int_equal(listed(b, 0, 0, &list), 3);
     assert_int_equal(listed(b, QUEUE_HELD, 99, &list), 0);
     assert_int_equal(listed(b, QUEUE_HELD, 100, &list), 1);
@@ -115,6 +113,26 @@ static void in_and_out(void **state)
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM body WHERE refs = 2"), 2);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM body WHERE refs = 0"), 1);
     assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM body_head WHERE LENGTH(head) = 18"), 1);
+    bed_check(b);
+}
+
+/* Quarantine may be as full as it likes: there is room for held mail, and the other way round. */
+static void each_has_its_room(void **state)
+{
+    struct bed *b = *state;
+    struct queue_kept k;
+    struct err err;
+
+    for (unsigned held = QUEUE_HELD; held <= QUEUE_QUARANTINE; held++) {
+        for (uint64_t i = 0; i < 3; i++)
+            put(b, 10 * held + i, held, 5000);
+        assert_int_equal(try_put(b, 10 * held + 4, held, 5000, &err), -1); /* count_max */
+        assert_int_equal(err.why, ERR_WHY_LIMIT);
+        assert_int_equal(err.kind, ERR_TEMP);
+        assert_int_equal(queue_kept(b->reader, held, &k, &err), 0);
+        assert_int_equal(k.messages, 3);
+        assert_int_equal(k.bytes, 3 * TEXT.n);
+    }
     bed_check(b);
 }
 
@@ -403,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BED_TEST(in_and_out),
+        BED_TEST(each_has_its_room),
         BED_TEST(survives_a_restart_and_expires),
         BED_TEST(released_it_leaves),
         BED_TEST(removed_with_all),
