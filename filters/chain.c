@@ -166,7 +166,8 @@ static void record(struct chain *c, const struct turn *t, const struct ph_acts *
                               : arena_str(s->arena, str_take(str_from(reply), 512)),
         .reason = arena_str(s->arena, str_take(str_from(reason), 512)),
         .facts = acts ? acts->facts : NULL,
-        .actions = acts ? acts->n : 0};
+        .acts = acts ? acts->actions : NULL,
+        .actions = acts && acts->actions ? acts->n : 0};
     *s->last_record = r;
     s->last_record = (struct chain_record **)(void *)&r->next;
 }

@@ -137,7 +137,8 @@ struct chain_record {
     uint64_t us;
     double score;
     struct str reply, reason;
-    const struct chain_fact *facts; /* that it set */
+    const struct chain_fact *facts;  /* that it set */
+    const struct chain_action *acts; /* so many of them are its own */
     unsigned actions;
 };
 const struct chain_record *chain_records(const struct chain *c,
@@ -146,6 +147,11 @@ const struct chain_record *chain_records(const struct chain *c,
 /* The newest of that name, in the transaction and the session; .p NULL: none. */
 struct str chain_fact(const struct chain *c, struct str name);
 bool chain_repeats(enum ph_point p); /* as often as the client likes */
+
+/* actions_text.c: one in words. */
+void chain_action_text(const struct chain_action *a, struct buf *out);
+/* The stages that removed recipients of the transaction, "a, b". Returns out. */
+const char *chain_removers(const struct chain *c, char *out, size_t size);
 
 /* The head with all header actions applied: `out` gets the new one. False: there was nothing to do.
  * tag and score too. */

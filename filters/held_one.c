@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+enum { REMOVERS_MAX = 200 };
+
 /* ---- Its end. */
 
 static void dispose(struct held_one *o)
@@ -247,7 +249,10 @@ static void on_applied(struct held_one *o)
 {
     if (!o->change.impossible && o->plan.release && held_nobody_left(o)) {
         o->plan.release = false;
-        o->plan.outcome = "discarded: the stages removed all recipients";
+        char removers[REMOVERS_MAX];
+        o->plan.outcome = arena_printf(o->arena, "discarded: all recipients were removed by %s",
+                                       chain_removers(o->chain, removers, sizeof removers))
+                              .p;
         move_it(o);
     } else if (!o->change.impossible && stages_see_it_leave(o)) {
         leave(o);

@@ -8,7 +8,14 @@
 #include "appliance/store/store.h"
 #include "filters/private.h"
 
-enum { WRITE_AFTER_MS = 50, PENDING_MAX = 8000, DETAIL_MAX = 384 << 10, STAGES_MAX = 256 << 10 };
+enum {
+    WRITE_AFTER_MS = 50,
+    PENDING_MAX = 8000,
+    DETAIL_MAX = 384 << 10,
+    STAGES_MAX = 256 << 10,
+    ACTION_MAX = 2048,
+    ACTIONS_TOLD = 20
+};
 #define LEFT_OUT ",\"left_out\":"
 
 struct row {
@@ -60,6 +67,28 @@ static void put_member(struct buf *out, const char *name, struct str value)
     put_string(out, value);
 }
 
+/* In words; what a stage does very often isn't told in full. */
+static void put_actions(struct buf *out, const struct chain_record *r)
+{
+    const struct chain_action *a = r->acts;
+    struct buf text;
+
+    if (!r->actions)
+        return;
+    buf_init(&text, ACTION_MAX);
+    buf_add_z(out, ",\"did\":[");
+    for (unsigned i = 0; i < r->actions && i < ACTIONS_TOLD && a; i++, a = a->next) {
+        buf_clear(&text);
+        chain_action_text(a, &text);
+        buf_add_z(out, i ? "," : "");
+        put_string(out, buf_str(&text));
+    }
+    if (r->actions > ACTIONS_TOLD)
+        buf_printf(out, ",\"and %u more\"", r->actions - ACTIONS_TOLD);
+    buf_add_char(out, ']');
+    buf_fini(&text);
+}
+
 static void put_record(struct buf *out, const struct chain_record *r)
 {
     buf_printf(out, "{\"stage\":\"%s\",\"point\":\"%s\",\"verdict\":\"%s\",\"us\":%llu", r->stage,
@@ -76,8 +105,7 @@ static void put_record(struct buf *out, const struct chain_record *r)
         buf_add_z(out, ",\"overridden\":true");
     if (r->score != 0)
         buf_printf(out, ",\"score\":%.6g", r->score);
-    if (r->actions)
-        buf_printf(out, ",\"actions\":%u", r->actions);
+    put_actions(out, r);
     put_member(out, "recipient", r->rcpt);
     put_member(out, "reply", r->reply);
     put_member(out, "reason", r->reason);

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { FIELDS_MAX = 8192, PREFIX_MAX = 512 << 10 };
+enum { FIELDS_MAX = 8192, PREFIX_MAX = 512 << 10, REMOVERS_MAX = 200 };
 
 enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const char *status,
                                 const char *text)
@@ -230,13 +230,22 @@ static struct str prefix_for(struct smtp_session *s, struct str account)
 static bool drop(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
+    char removers[REMOVERS_MAX] = "";
     if (!tx->discard && (tx->accounts.n || tx->leaves.n_to))
         return false;
+    if (!tx->discard && s->chain)
+        (void)chain_removers(s->chain, removers, sizeof removers);
     tx->discard = true;
+    const char *by = removers[0] ? removers : s->chain ? chain_answer(s->chain)->stage : "";
+    const char *reason = removers[0] ? "all recipients were removed"
+                         : s->chain  ? chain_answer(s->chain)->reason
+                                     : "";
     log_info(&s->log, "discarded", L_STR("from", tx->sender), L_STR("to", tx->first_rcpt),
-             L_UINT("rcpts", tx->rcpts), L_UINT("size", body_sink_size(tx->sink)),
-             L_Z("by", s->chain ? chain_answer(s->chain)->stage : ""),
-             L_Z("reason", s->chain ? chain_answer(s->chain)->reason : ""));
+             L_UINT("rcpts", tx->rcpts), L_UINT("size", body_sink_size(tx->sink)), L_Z("by", by),
+             L_Z("reason", reason));
+    if (removers[0])
+        snprintf(tx->outcome, sizeof tx->outcome, "discarded: all recipients were removed by %s",
+                 removers);
     return true;
 }
 
@@ -275,7 +284,7 @@ static void note_outcome(struct smtp_session *s)
     if (why->code)
         snprintf(s->tx.outcome, sizeof s->tx.outcome, "refused: %u %s %s", why->code, why->status,
                  why->text);
-    else
+    else if (!s->tx.discard || !str_starts(str_from(s->tx.outcome), STR("discarded: ")))
         snprintf(s->tx.outcome, sizeof s->tx.outcome, "%s",
                  s->tx.discard                    ? "discarded"
                  : s->tx.hold == QUEUE_HELD       ? "held until it can be judged"

@@ -31,8 +31,9 @@ static void put_verdict(const json_t *o, struct buf *scratch, struct buf *out)
 static void put_stage(const json_t *v, struct buf *scratch, struct buf *out)
 {
     static const char *const more[] = {"effect", "recipient", "reason", "reply"};
-    json_t *facts = json_object_get(v, "facts"), *value;
+    json_t *facts = json_object_get(v, "facts"), *did = json_object_get(v, "did"), *value;
     const char *name;
+    size_t n;
 
     buf_printf(out, "  %-8s %-16s %-10s %6.1f ms", json_string_value(json_object_get(v, "point")),
                json_string_value(json_object_get(v, "stage")),
@@ -53,6 +54,12 @@ static void put_stage(const json_t *v, struct buf *scratch, struct buf *out)
             buf_add_str(out, admin_cell(value, scratch));
             buf_add_char(out, '\n');
         }
+    json_array_foreach(did, n, value)
+    {
+        buf_add_z(out, "           ");
+        buf_add_str(out, admin_cell(value, scratch));
+        buf_add_char(out, '\n');
+    }
     json_object_foreach(facts, name, value)
     {
         struct str text = admin_cell(value, scratch);

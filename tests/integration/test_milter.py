@@ -263,7 +263,8 @@ def test_held_changes_count(post):
         assert texts(post) == [] and texts(post, "bob") == []
         told = wait_for(lambda: (lambda o: o if o["outcome"].startswith("disc") else None)(post.command("explain", ident, "--json").json),
                         "it is said")
-        assert "removed all recipients" in told["outcome"]
+        assert told["outcome"] == "discarded: all recipients were removed by milter"
+        assert [s["did"] for s in told["stages"] if "did" in s] == [["removes the recipient " + ANN]]
 
 
 def test_held_changes_that_cannot_be_made(post):

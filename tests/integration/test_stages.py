@@ -329,6 +329,25 @@ def no_problems(server):
     assert posthouse("mailbox", "check", data=server.data).code == 0
 
 
+def test_explain_says_what_was_done(run):
+    act = "insert=X-Top|1;norcpt=%s;rcpt=%s;sender=new@example.com;tag=seen;body=72" % (XANDROS, VIVITA)
+    server = run("every", settings=("every.act=" + act,), trouble=True)
+    assert send(server)[0] == 250
+    told, = [s["did"] for s in explain(server, last_id(server))["stages"] if s["point"] == "message" and s["stage"] == "every"]
+    assert told[0] == "adds the field X-Top: 1" and "removes the recipient " + XANDROS in told and "adds the recipient " + VIVITA in told
+    assert "changes the sender to <new@example.com>" in told and "tags it seen" in told and "replaces the body by " in told[-1]
+    text = posthouse("explain", last_id(server), data=server.data).out
+    assert "           removes the recipient %s\n" % XANDROS in text
+
+
+def test_discarded_because_nobody_is_left(run):
+    server = run("every", settings=("every.act=norcpt=" + XANDROS,), trouble=True)
+    assert send(server)[0] == 250
+    assert explain(server, last_id(server))["outcome"] == "discarded: all recipients were removed by every"
+    line, = [line for line in server.log().splitlines() if " discarded " in line]
+    assert "by=every" in line and "all recipients were removed" in line
+
+
 @pytest.mark.parametrize("size", (100, 200_000))
 def test_quarantine(run, size):
     server = run("subject", settings=("subject.word=gold", "subject.then=quarantine"))
