@@ -104,6 +104,18 @@ def test_own_mail_passes(post):
     assert found(post) == "dmarc=none header.from=nobody.test"
 
 
+@contextlib.contextmanager
+def also(post, settings):
+    """With these, too."""
+    try:
+        post.write(STAGES % "" + settings)
+        post.hup()
+        yield
+    finally:
+        post.write(STAGES % "")
+        post.hup()
+
+
 def test_signed_mail_passes(post, world):
     text = signed(world, TEXT % "a@news.bank.test")
     send_text(post, "a@other.test", text)
@@ -118,14 +130,9 @@ def test_the_last_of_many_signatures(post, world):
     text = others + signed(world, TEXT % "a@bank.test")
     with pytest.raises(smtplib.SMTPDataError):  # there are eight
         send_text(post, "a@other.test", text)
-    try:
-        post.write(STAGES % "" + "dkim {\nsignatures = 20\n}\n")
-        post.hup()
+    with also(post, "dkim {\nsignatures = 20\n}\n"):
         send_text(post, "a@other.test", text)
         assert found(post).startswith("dmarc=pass")
-    finally:
-        post.write(STAGES % "")
-        post.hup()
 
 
 def test_keys_for_tests(post, world):
@@ -133,14 +140,9 @@ def test_keys_for_tests(post, world):
     text = signed(world, TEXT % "a@bank.test", "t")
     with pytest.raises(smtplib.SMTPDataError):
         send_text(post, "a@other.test", text)
-    try:
-        post.write(STAGES % "" + "dkim {\ntest_keys = yes\n}\n")
-        post.hup()
+    with also(post, "dkim {\ntest_keys = yes\n}\n"):
         send_text(post, "a@other.test", text)
         assert found(post).startswith("dmarc=pass")
-    finally:
-        post.write(STAGES % "")
-        post.hup()
 
 
 def test_policies(post):

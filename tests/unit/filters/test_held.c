@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Held mail: several messages are judged at once, few for the same stage, so that one that hangs
  * keeps nobody else's. */
-#include "world.h"
-
-#include "appliance/store/queue.h"
-#include "filters/held.h"
+#include "held_world.h"
 
 enum { OF_SLOW = 11, OF_QUICK = 5, AT_ONCE_MAX = 20 };
-
-static struct world w;
-static struct arena *arena;
-static struct store_reader *reader;
 
 /* The stages of this test: one that answers when the test says so, one that does at once. */
 static struct {
@@ -50,8 +43,6 @@ static void work_quick(void *inst, const void *conf, enum ph_point at, const str
 
 static void start(void)
 {
-    struct err err = {0};
-
     memset(&slow, 0, sizeof slow);
     world_init(&w);
     world_add(&w, (struct ph_stage){.name = "slow",
@@ -60,26 +51,9 @@ static void start(void)
                                     .on_point = on_slow});
     world_add(&w,
               (struct ph_stage){.name = "quick", .points = PH_AT(PH_MESSAGE), .work = work_quick});
-    world_set(&w, "filters.hold_retry=1h");
     world_set(&w, "slow.on_error=hold");
     world_set(&w, "slow.deadline=30min");
-    world_store(&w);
-    world_open(&w);
-    arena = arena_new(0);
-    assert_int_equal(store_reader_open(w.store, &reader, &err), 0);
-}
-
-static void finish(void)
-{
-    store_reader_close(&reader);
-    arena_free(&arena);
-    world_fini(&w);
-}
-
-static void on_flushed(void *ctx, const struct err *failed)
-{
-    assert_null(failed);
-    *(bool *)ctx = true;
+    held_world_open();
 }
 
 static void put(uint64_t id, const char *stage)
@@ -87,15 +61,9 @@ static void put(uint64_t id, const char *stage)
     const struct message_recipient rcpt = {.account = STR("a@x"), .mailbox = STR("INBOX")};
     const int64_t now = clock_wall_ms();
     struct queue_put q;
-    bool flushed = false;
 
     queue_put_init(&q, NULL);
-    q.sink = body_sink_new(w.store, 1000, NULL, NULL);
-    assert_int_not_equal(body_sink_put(q.sink, STR("Subject: x\r\n\r\nHello\r\n")), BODY_FAIL);
-    body_sink_end(q.sink);
-    body_sink_flush(q.sink, on_flushed, &flushed);
-    while (!flushed)
-        world_turn(&w);
+    q.sink = held_text();
     q.rcpts = &rcpt;
     q.n_rcpts = 1;
     q.count_max = 100;

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Mail in quarantine that a command releases: what leaves of it is shown to the stages at
  * PH_OUTBOUND first, once, and what they say counts. */
-#include "world.h"
-
-#include "appliance/store/queue.h"
-#include "filters/held.h"
-
-static struct world w;
-static struct arena *arena;
-static struct store_reader *reader;
+#include "held_world.h"
 
 /* The stage of this test. */
 static struct {
@@ -44,8 +37,6 @@ static void work(void *inst, const void *conf, enum ph_point at, const struct ph
 
 static void start(bool with_stage)
 {
-    struct err err = {0};
-
     memset(&stage, 0, sizeof stage);
     world_init(&w);
     if (with_stage)
@@ -53,24 +44,7 @@ static void start(bool with_stage)
                                         .points = PH_AT(PH_OUTBOUND),
                                         .open = open_stage,
                                         .work = work});
-    world_set(&w, "filters.hold_retry=1h");
-    world_store(&w);
-    world_open(&w);
-    arena = arena_new(0);
-    assert_int_equal(store_reader_open(w.store, &reader, &err), 0);
-}
-
-static void finish(void)
-{
-    store_reader_close(&reader);
-    arena_free(&arena);
-    world_fini(&w);
-}
-
-static void on_flushed(void *ctx, const struct err *failed)
-{
-    assert_null(failed);
-    *(bool *)ctx = true;
+    held_world_open();
 }
 
 /* In quarantine, with one recipient elsewhere. */
@@ -93,15 +67,9 @@ static void put(uint64_t id, struct str view)
                                      .out = {.prefix = STR("Delivered-To: b@example.com\r\n")},
                                      .to = &to,
                                      .n_to = 1};
-    struct body_sink *sink = body_sink_new(w.store, 1000, NULL, NULL);
+    struct body_sink *sink = held_text();
     struct message_delivery d;
-    bool flushed = false;
 
-    assert_int_not_equal(body_sink_put(sink, STR("Subject: x\r\n\r\nHello\r\n")), BODY_FAIL);
-    body_sink_end(sink);
-    body_sink_flush(sink, on_flushed, &flushed);
-    while (!flushed)
-        world_turn(&w);
     message_delivery_init(&d, NULL);
     d.sink = sink;
     d.leaves = &leaves;
