@@ -235,7 +235,9 @@ class Mover(ImapWorker):
     def step(self, client):
         if self.source is None or self.rng.random() < 0.3:
             self.source = self.rng.choice(("INBOX", "INBOX", "Archive", "Trash"))
-            client.select(self.source)
+            status, data = client.select(self.source)
+            if status != "OK":
+                self.refused("SELECT", data)
             self.known = numbers_of(client)
         else:
             first = max(self.known, default=0) + 1
@@ -272,7 +274,9 @@ class Mover(ImapWorker):
 
     def scratch(self, client, uids, text):
         """A mailbox that comes and goes: its rows, and bodies that were only in it, are swept soon after."""
-        client.create("Scratch")  # NO when the last one was cut off before its DELETE
+        status, data = client.create("Scratch")
+        if status != "OK" and b"ALREADYEXISTS" not in data[0]:  # there when the last one was cut off before its DELETE
+            self.refused("CREATE", data)
         for status, data in (client.uid("COPY", text, "Scratch"), client.delete("Scratch")):
             if status != "OK":
                 self.refused("scratch", data)
