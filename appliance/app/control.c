@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/app/control.h"
 #include "appliance/app/admin.h"
+#include "appliance/app/admin_words.h"
 #include "appliance/app/import_server.h"
+#include "appliance/app/revoked.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
@@ -126,6 +128,11 @@ json_t *control_answer(const char *dir, const struct directory_conf *directory, 
 
     if (call.reports)
         answer = answer_nobody(answer, "posthouse isn't running: nobody would send them");
+    if (call.revoked && revoked_tell_wait(store, str_from(call.revoked), &call.err)) {
+        json_decref(answer);
+        (void)err_context(&call.err, "it is done, but sessions at other nodes may go on");
+        answer = answer_error(admin_exit_code(&call.err), &call.err);
+    }
     mem_free(call.revoked);
     mem_free(call.queue.of);
     return answer;

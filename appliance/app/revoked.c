@@ -53,6 +53,23 @@ void revoked_tell(struct revoked *r, struct str account)
     }
 }
 
+int revoked_tell_wait(struct store *s, struct str account, struct err *err)
+{
+    struct telling t = {.op = {.run = tell_run, .cls = STORE_INTERACTIVE}};
+    int rc;
+
+    if (account.n > NEWS_KEY_MAX)
+        return 0;
+    t.account = str_dup_z(account);
+    rc = store_submit_wait(s, &t.op);
+    if (rc || t.op.failed) {
+        *err = t.op.err;
+        rc = -1;
+    }
+    mem_free(t.account);
+    return rc;
+}
+
 /* ---- Hearing. */
 
 static int read_key(struct sql *db, const struct news_ask *ask, struct news_rows *out,

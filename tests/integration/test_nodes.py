@@ -201,6 +201,28 @@ def test_a_login_that_holds_no_more_ends_at_the_other(both):
         here.imap("vivita@example.com")
 
 
+def test_a_command_without_a_server_ends_logins_too(nodes, tmp_path):
+    """Given from another machine, which has the same database and folder of bodies."""
+    node = nodes.start()
+    (tmp_path / "data").mkdir(mode=0o700)
+    config = tmp_path / "posthouse.conf"
+    config.write_text('main { data = "%s" }\ndatabase { url = "%s"\nunsafe = yes }\nstore { bodies = "%s" }\n' % (
+        tmp_path / "data", nodes.url, nodes.bodies))
+
+    def command(*words, stdin=""):
+        done = posthouse(*words, "--config", str(config), stdin=stdin)
+        assert done.code == 0, done.err
+    idle = Idle(node)
+    with node.imap("vivita@example.com") as other:
+        command("password", "set", "xandros@example.com", stdin="changed\n")
+        idle.wait(b"* BYE")
+        assert ok(other.noop())
+        command("user", "disable", "vivita@example.com")
+        wait_for(lambda: is_over(other), "the end of the session")
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        node.imap()
+
+
 def work(server, name, rounds=25):
     """Copies and moves between folders that the other one works in, too."""
     with server.imap("xandros") as client:
