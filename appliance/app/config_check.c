@@ -40,6 +40,32 @@ static int check_postmaster(const char *value, struct err *err)
     return 0;
 }
 
+/* Whatever writes lines names itself by one of these (struct log_ctx). */
+static const char *const log_modules[] = {
+    "app",  "control", "database", "directory", "dns", "filters", "guard", "helper", "http",
+    "imap", "import",  "io",       "monitor",   "pam", "runner",  "smtp",  "store",  NULL};
+
+static int check_debug(const char *modules, struct err *err)
+{
+    struct str rest = str_from(modules), word;
+    struct buf known;
+    int rc = 0;
+
+    buf_init(&known, 1024);
+    for (size_t i = 0; log_modules[i]; i++)
+        buf_printf(&known, "%s%s", i ? ", " : "", log_modules[i]);
+    while (rc == 0 && settings_list_next(&rest, &word)) {
+        size_t i = 0;
+        while (log_modules[i] && !str_eq(word, str_from(log_modules[i])))
+            i++;
+        if (!log_modules[i])
+            rc = ERR(err, ERR_PROTO, "log.debug: '%.*s' is no module; there are %s",
+                     (int)(word.n < 40 ? word.n : 40), word.p, buf_z(&known));
+    }
+    buf_fini(&known);
+    return rc;
+}
+
 static void note(struct buf *errors, const char *path, const struct err *one, struct err *err)
 {
     if (!errors->n)
@@ -129,6 +155,8 @@ bool config_settle(struct config *c, const char *path, struct buf *errors, struc
         cidr_set_free(&trusted);
     }
     if (oauth_check(&c->oauth, &one)) /* its texts begin with the setting */
+        note(errors, path, &one, err);
+    if (check_debug(c->log.debug, &one)) /* its text begins with the setting */
         note(errors, path, &one, err);
     if (check_domain(c->main.origin, "main.origin", &one) ||
         check_postmaster(c->main.postmaster, &one))

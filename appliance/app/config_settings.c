@@ -64,7 +64,8 @@ const struct ph_setting log_settings[] = {
     PH_SETTING_ENUM(log_conf, format, PH_RELOAD, "logfmt", format_names,
         "How a line looks."),
     PH_SETTING(TEXT, log_conf, debug, PH_RELOAD | PH_LIST, "", 0, 0,
-        "Modules that write debug lines whatever the level: smtp, imap, store, directory, io, app."),
+        "Modules that write debug lines whatever the level: app, control, database, directory, dns, filters, guard, helper, http, imap, "
+        "import, io, monitor, pam, runner, smtp, store."),
     PH_SETTING_END};
 
 const struct ph_setting port_settings[] = {

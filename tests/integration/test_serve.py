@@ -195,6 +195,7 @@ def test_all_errors_with_their_lines(appliance):
     ("main { origin = 'a b' }", "'a b' is not a domain name"),
     ("main { postmaster = ann }", "'ann' is not an address"),
     ("smtp { banner = \"a\\nb\" }", "only printable ASCII"),
+    ("log { debug = {smtp, spf} }", "log.debug: 'spf' is no module; there are app, control, "),
     # what stages say of their settings, without being opened
     ('milter { endpoints = "inet:host:99999" }', "milter: endpoints: "),
     ("rewrite { rules = foo }", "rewrite: 'foo' is none of: "),
