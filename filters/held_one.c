@@ -157,7 +157,7 @@ static void on_moved(struct store_op *op)
                  L_Z("reason",
                      o->change.impossible ? o->change.impossible : chain_answer(o->chain)->reason));
     if (!op->failed && o->gone.n)
-        log_warn(&ctx, "recipient_gone", L_UINT("rcpts", o->gone.n), L_UINT("kept_as", o->gone.id));
+        log_warn(&ctx, "recipient_gone", L_UINT("rcpts", o->gone.n), L_ID("kept_as", o->gone.id));
     if (what && !op->failed)
         keep(o, what);
     held_one_over(o, o->plan.held == QUEUE_HELD);
@@ -367,7 +367,7 @@ static void on_loaded(struct job *j)
     if (!back(o))
         return;
     if (!o->loaded && o->err.why != ERR_WHY_NOT_FOUND)
-        log_warn(&(struct log_ctx){.module = "filters"}, "held_unreadable", L_UINT("id", o->id),
+        log_warn(&(struct log_ctx){.module = "filters"}, "held_unreadable", L_ID("id", o->id),
                  L_Z("why", o->err.text));
     if (!o->loaded || o->entry.held != QUEUE_HELD || o->entry.next_ms != o->next_ms)
         held_one_over(o, false);

@@ -289,7 +289,7 @@ static void ignored(struct stage *s, ph_turn turn, bool work)
 {
     s->stats.late++;
     log_warn(&(struct log_ctx){.module = "filters"}, "answer_ignored",
-             L_Z("stage", stage_def(s)->name), L_UINT("turn", turn.id),
+             L_Z("stage", stage_def(s)->name), L_ID("turn", turn.id),
              L_Z("reason", work ? "work() answers by its result"
                                 : "this turn is over: a late or second answer"));
 }

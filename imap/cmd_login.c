@@ -59,7 +59,7 @@ static void failed(struct imap_session *s, struct str user)
     s->failed_logins++;
     imap_count_login(IMAP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port->name));
+             L_Z("listener", s->port->name));
     imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
     uint64_t mine = s->conf->login_delay << doublings, theirs = guard_login_failed(&s->guard, user);
     uint64_t delay = mine > theirs ? mine : theirs;

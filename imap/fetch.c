@@ -98,8 +98,8 @@ static void note_damaged(struct imap_command *cmd, struct fetch *f, struct err *
 {
     static const struct log_ctx log_imap = {.module = "imap"};
     log_error(cmd->session ? &cmd->session->log : &log_imap, "message_damaged",
-              L_UINT("mailbox", cmd->view->mailbox), L_UINT("uid", f->msg->uid),
-              L_UINT("body", f->msg->body), L_Z("error", err->text));
+              L_ID("mailbox", cmd->view->mailbox), L_UINT("uid", f->msg->uid),
+              L_ID("body", f->msg->body), L_Z("error", err->text));
     if (f->n_damaged++ == 0)
         f->damaged_uid = f->msg->uid;
     err_clear(err);

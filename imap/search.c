@@ -120,8 +120,8 @@ static int gone(struct imap_command *cmd, struct search *s)
     static const struct log_ctx log_imap = {.module = "imap"};
     if (cmd->err.why == ERR_WHY_DAMAGED)
         log_error(cmd->session ? &cmd->session->log : &log_imap, "message_damaged",
-                  L_UINT("mailbox", cmd->view->mailbox), L_UINT("uid", s->m.uid),
-                  L_UINT("body", s->body_id), L_Z("error", cmd->err.text));
+                  L_ID("mailbox", cmd->view->mailbox), L_UINT("uid", s->m.uid),
+                  L_ID("body", s->body_id), L_Z("error", cmd->err.text));
     else if (cmd->err.why != ERR_WHY_NOT_FOUND)
         return -1;
     s->scanning = false;

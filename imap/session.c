@@ -33,7 +33,7 @@ void imap_session_unref(struct imap_session **sp)
 static void log_closed(struct imap_session *s)
 {
     log_info(&s->log, "closed", L_Z("why", s->why), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port->name), L_Z("account", s->account),
+             L_Z("listener", s->port->name), L_Z("account", s->account),
              L_UINT("commands", s->commands), L_Z("during", s->cmd ? s->cmd->def->name : NULL));
 }
 
@@ -131,7 +131,7 @@ void imap_session_login(struct imap_session *s, struct str account, uint64_t id)
     timer_free(&s->deadline);
     imap_count_login(IMAP_LOGIN_OK);
     log_info(&s->log, "login", L_Z("account", s->account), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("port", s->port->name));
+             L_Z("listener", s->port->name));
 }
 
 void imap_session_on_change(struct store_watch *w)

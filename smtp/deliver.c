@@ -184,7 +184,7 @@ static void log_accepted(struct smtp_session *s)
              L_UINT("rcpts", tx->rcpts), L_UINT("copies", tx->accounts.n),
              L_UINT("captured", s->server->conf.capture_account ? tx->remotes.n : 0),
              L_UINT("queued", tx->leaves.n_to), L_UINT("size", body_sink_size(tx->sink)),
-             L_Z("folder", tx->junk ? "Junk" : "INBOX"), L_UINT("body", tx->delivery.body),
+             L_Z("folder", tx->junk ? "Junk" : "INBOX"), L_ID("body", tx->delivery.body),
              L_Z("account", s->account ? s->account : ""),
              L_UINT("ms", (clock_mono_us() - tx->began_us) / 1000));
 }

@@ -82,7 +82,7 @@ static void on_committed(struct store_op *op)
         return;
     }
     log_info(&s->log, "notice", L_Z("what", s->n.what), L_STR("to", s->n.to),
-             L_UINT("notice", s->n.id));
+             L_ID("notice", s->n.id));
     for (size_t i = 0; conf->on_queued && i < s->leaves.n_to; i++)
         conf->on_queued(conf->ctx, s->to[i].site);
     finish(s, NULL);

@@ -130,7 +130,7 @@ void smtp_session_close(struct smtp_session *s, const char *why)
 {
     if (!s->conn)
         return;
-    log_info(&s->log, "closed", L_Z("why", why), L_Z("port", s->port->name),
+    log_info(&s->log, "closed", L_Z("why", why), L_Z("listener", s->port->name),
              L_Z("ip", conn_peer(s->conn)->ip), L_Z("account", s->account ? s->account : ""),
              L_Z("tls", s->tls), L_UINT("messages", s->messages), L_UINT("errors", s->errors),
              L_Z("state", smtp_state_name(s->state)),

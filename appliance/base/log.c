@@ -210,7 +210,10 @@ static void put_pair(struct line *l, const struct log_kv *kv, bool json)
         put_char(l, '-');
         v = 0 - v;
     }
+    bool quoted = json && kv->type == LOG_KV_ID;
+    put_z(l, quoted ? "\"" : "");
     put_u64(l, v);
+    put_z(l, quoted ? "\"" : "");
 }
 
 static const char *const level_words[] = {"error", "warn", "info", "debug"};

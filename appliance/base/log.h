@@ -19,7 +19,7 @@ struct log_ctx {        /* inherited session -> transaction -> job; by value, pl
 };
 struct log_kv {
     const char *key; /* NULL ends the list */
-    enum { LOG_KV_STR, LOG_KV_INT, LOG_KV_UINT } type;
+    enum { LOG_KV_STR, LOG_KV_INT, LOG_KV_UINT, LOG_KV_ID } type;
     struct str s;
     int64_t i;
 };
@@ -39,9 +39,15 @@ struct log_kv {
     {                                                                                              \
         .key = (k), .type = LOG_KV_UINT, .i = (int64_t)(uint64_t)(v)                               \
     }
+/* A 64-bit id: more than JSON's numbers hold everywhere, so there it is a string. */
+#define L_ID(k, v)                                                                                 \
+    {                                                                                              \
+        .key = (k), .type = LOG_KV_ID, .i = (int64_t)(uint64_t)(v)                                 \
+    }
 
 /* log_info(&s->log, "accepted", L_STR("from", from), L_UINT("size", n)); event names are fixed
- * words. */
+ * words. A key is text, a number or an id wherever it is used, for whoever keeps the lines as
+ * columns. */
 #define log_error(ctx, ev, ...) log_at(LOG_LEVEL_ERROR, ctx, ev, __VA_ARGS__)
 #define log_warn(ctx, ev, ...) log_at(LOG_LEVEL_WARN, ctx, ev, __VA_ARGS__)
 #define log_info(ctx, ev, ...) log_at(LOG_LEVEL_INFO, ctx, ev, __VA_ARGS__)

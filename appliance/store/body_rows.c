@@ -152,7 +152,7 @@ int body_unref_tx(struct store_tx *tx, uint64_t id, struct err *err)
     if (rc < 0)
         return -1;
     if (rc == 0 || refs <= 0) { /* damage; expunging must still work. `mailbox check` names it */
-        log_warn(&store_log, "body-refs", L_UINT("body", id), L_INT("refs", refs));
+        log_warn(&store_log, "body-refs", L_ID("body", id), L_INT("refs", refs));
         return 0;
     }
     if (sql_prepare(tx->db, "UPDATE body SET refs = refs - 1 WHERE id = ?", &st, err) != 0)

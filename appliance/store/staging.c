@@ -361,7 +361,7 @@ int staging_recover(struct store *s, struct sql *db, struct err *err)
         uint64_t mailbox;
         bool more = true;
         memcpy(&mailbox, list.p + i, sizeof mailbox);
-        log_info(&store_log, "staging-recovered", L_UINT("mailbox", mailbox));
+        log_info(&store_log, "staging-recovered", L_ID("mailbox", mailbox));
         while (rc == 0 && more)
             rc = recover_slice(&tx, mailbox, &more, err);
     }

@@ -162,7 +162,7 @@ static bool may_go(struct stray_scan *scan)
     if (scan->strays <= FEW || scan->strays <= scan->files / 2 ||
         faccessat(scan->store->bodies_fd, WANTED_FILE, F_OK, 0) == 0)
         return true;
-    log_error(&store_log, "strays-kept", L_UINT("files", scan->strays), L_UINT("of", scan->files),
+    log_error(&store_log, "strays-kept", L_UINT("files", scan->strays), L_UINT("all", scan->files),
               L_Z("means",
                   "the database knows less than half of the files in the folder of bodies: "
                   "is it the right one, and not an old backup? If they may all go, make a "

@@ -106,7 +106,7 @@ static void on_sent(void *ctx, const struct err *failed)
     } else {
         o->a->n_sent++;
         log_info(&o->a->log, "report", L_Z("of", o->kind->name), L_STR("domain", o->day.domain),
-                 L_INT("day", o->day.day), L_STR("to", o->to[0]), L_UINT("notice", o->id),
+                 L_INT("day", o->day.day), L_STR("to", o->to[0]), L_ID("notice", o->id),
                  L_UINT("rows", o->told), L_UINT("left_out", o->day.rows - o->told));
         end(o);
     }

@@ -738,6 +738,7 @@ def test_json_log_ties_session_and_message(appliance):
     with_message = [line for line in lines if "mid" in line]
     assert with_message and len({(line["sid"], line["mid"]) for line in with_message}) == 1
     assert any(line["event"] == "closed" and line["sid"] == with_message[0]["sid"] for line in lines)
+    assert [type(line["body"]) for line in with_message if line["event"] == "accepted"] == [str]  # beyond 2^53
 
 
 def test_level_and_debug_of_a_module(appliance):

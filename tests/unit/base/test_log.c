@@ -73,12 +73,12 @@ static void json_lines(void **state)
     (void)state;
     log_set_json(true);
     log_info(&both_ids, "accepted", L_Z("from", "a \"b\" \\\n\x01"), L_INT("size", -5),
-             L_STR("to", str_of("\xff", 1)), L_Z("name", "\xc3\xa9"));
+             L_STR("to", str_of("\xff", 1)), L_Z("name", "\xc3\xa9"), L_ID("body", INT64_MAX));
     assert_string_equal(
         logged(), "{\"ts\":\"2024-02-29T12:34:56.007Z\",\"level\":\"info\",\"module\":\"smtp\","
                   "\"event\":\"accepted\",\"sid\":\"12\",\"mid\":\"18446744073709551615\","
                   "\"from\":\"a \\\"b\\\" \\\\\\u000a\\u0001\",\"size\":-5,\"to\":\"\\ufffd\","
-                  "\"name\":\"\xc3\xa9\"}\n");
+                  "\"name\":\"\xc3\xa9\",\"body\":\"9223372036854775807\"}\n");
     log_info(NULL, "nothing");
     log_set_json(false);
     assert_string_equal(logged(),
