@@ -225,13 +225,15 @@ static void put_head(struct line *l, enum log_level level, const char *module, c
     if (journal) {
         put_z(l, priorities[level]);
     } else {
+        put_z(l, "ts=");
         put_time(l, clock_wall_ms());
         put_char(l, ' ');
     }
+    put_z(l, "level=");
     put_z(l, level_words[level]);
-    put_char(l, ' ');
+    put_z(l, " module=");
     put_z(l, module);
-    put_char(l, ' ');
+    put_z(l, " event=");
     put_z(l, event);
 }
 

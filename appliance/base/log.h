@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* log.h - one line, one fact: `ts level module event key=value ...` (logfmt) on stderr, or the same
- * as JSON. Floor 0 (base). Threads: any; a line is written whole by one write(2), before the call
- * returns. Once log_start_thread() was called nobody waits for whoever reads the log: lines that
- * the descriptor doesn't take just now are written later, in order, by a thread, and beyond 1 MB of
- * them counted ("lines_lost n=", posthouse_log_lines_lost_total). Client text is quoted and capped
- * at 200 bytes. Never: passwords, bodies, secrets. */
+/* log.h - one line, one fact: `ts=... level=... module=... event=... key=value ...` (logfmt) on
+ * stderr, or the same as JSON. Floor 0 (base). Threads: any; a line is written whole by one
+ * write(2), before the call returns. Once log_start_thread() was called nobody waits for whoever
+ * reads the log: lines that the descriptor doesn't take just now are written later, in order, by a
+ * thread, and beyond 1 MB of them counted ("lines_lost n=", posthouse_log_lines_lost_total). Client
+ * text is quoted and capped at 200 bytes. Never: passwords, bodies, secrets. */
 #ifndef PH_BASE_LOG_H
 #define PH_BASE_LOG_H
 #include "appliance/base/str.h"

@@ -114,7 +114,7 @@ def measure(o, server, signatures):
             time.sleep(2)
     finally:
         traffic.stop()
-    wait_for(lambda: server.log().count("held_judged") == server.log().count(" smtp held "), "held mail is judged", 300)
+    wait_for(lambda: server.log().count("held_judged") == server.log().count(" module=smtp event=held "), "held mail is judged", 300)
     box = folder_of(server)
     names = sorted(re.search(r"Message-ID: <(\S+)@x>", text)[1] for text in box)
     passed = sum("X-Bad" in text for text in box + folder_of(server, "Junk"))

@@ -168,7 +168,7 @@ def test_exchanges_that_end_early(start, how):
             if how == "bad line":
                 assert c.docmd("half\0of")[0] == 500
             c.close()
-        wait_for(lambda: server.log().count(" closed ") >= i + 2, "the end of the connection")
+        wait_for(lambda: server.log().count(" event=closed ") >= i + 2, "the end of the connection")
     with server.smtp("submission") as c:
         scram.smtp(c, PLAIN_SCRAM, client_of(server))
     with server.imap(login=False) as c:

@@ -741,11 +741,21 @@ def test_json_log_ties_session_and_message(appliance):
     assert [type(line["body"]) for line in with_message if line["event"] == "accepted"] == [str]  # beyond 2^53
 
 
+def test_log_is_logfmt(appliance):
+    """key=value throughout, as tools read it."""
+    appliance.start()
+    appliance.seed()
+    appliance.deliver()
+    lines = wait_for(lambda: " event=closed " in appliance.log() and appliance.log(), "the end of the session").splitlines()
+    for line in lines:
+        assert re.fullmatch(r'ts=[-0-9T:.]+Z level=[a-z]+ module=[a-z]+ event=[a-z_-]+( [a-z0-9_]+=([^ "=\\]+|"([^"\\]|\\.)*"))*', line), line
+
+
 def test_level_and_debug_of_a_module(appliance):
     appliance.start("log { level = warn\n debug = {smtp} }")
     appliance.smtp().quit()
-    wait_for(lambda: " debug smtp state " in appliance.log(), "a debug line")
-    assert " app " not in appliance.log()
+    wait_for(lambda: " level=debug module=smtp event=state " in appliance.log(), "a debug line")
+    assert " module=app " not in appliance.log()
     appliance.write("log { level = error }")
     os.kill(appliance.pid, signal.SIGHUP)
 
@@ -761,7 +771,7 @@ def test_journal_prefix(appliance):
     appliance.log_path.touch()
     st = appliance.log_path.stat()
     appliance.start(env={"JOURNAL_STREAM": "%d:%d" % (st.st_dev, st.st_ino)})
-    assert all(line.startswith("<6>info ") for line in appliance.log().splitlines())
+    assert all(line.startswith("<6>level=info module=") for line in appliance.log().splitlines())
 
 
 def test_proxy(appliance):

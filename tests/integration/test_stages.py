@@ -344,7 +344,7 @@ def test_discarded_because_nobody_is_left(run):
     server = run("every", settings=("every.act=norcpt=" + XANDROS,), trouble=True)
     assert send(server)[0] == 250
     assert explain(server, last_id(server))["outcome"] == "discarded: all recipients were removed by every"
-    line, = [line for line in server.log().splitlines() if " discarded " in line]
+    line, = [line for line in server.log().splitlines() if " event=discarded " in line]
     assert "by=every" in line and "all recipients were removed" in line
 
 
@@ -388,7 +388,7 @@ def test_quarantine_is_bounded(run):
     assert [send(server, "Subject: gold\r\n\r\nx\r\n")[0] for _ in range(4)] == [250, 250, 451, 451]
     assert send(server)[0] == 250
     full = [line for line in server.log().splitlines() if "quarantine_full" in line]
-    assert len(full) == 1 and " warn " in full[0] and "filters.quarantine_count" in full[0] and "hold_full" not in server.log()
+    assert len(full) == 1 and " level=warn " in full[0] and "filters.quarantine_count" in full[0] and "hold_full" not in server.log()
     totals = queue(server, "totals")
     assert totals["quarantine"]["messages"] == 2 and totals["held"] == {"messages": 0, "octets": 0}
 

@@ -110,8 +110,9 @@ static void journal_lines(void **state)
     log_warn(&ctx, "b");
     log_info(&ctx, "c", L_INT("n", 1));
     log_set_journal(false);
-    assert_string_equal(
-        logged(), "<3>error smtp a sid=12\n<4>warn smtp b sid=12\n<6>info smtp c sid=12 n=1\n");
+    assert_string_equal(logged(),
+                        "<3>level=error module=smtp event=a sid=12\n<4>level=warn module=smtp "
+                        "event=b sid=12\n<6>level=info module=smtp event=c sid=12 n=1\n");
 }
 
 static void debug_of_some_modules(void **state)
@@ -125,8 +126,9 @@ static void debug_of_some_modules(void **state)
     log_debug(NULL, "no");
     log_set_debug(STR_NULL);
     log_debug(&ctx, "no");
-    assert_string_equal(logged(), "2024-02-29T12:34:56.007Z debug smtp one sid=12\n"
-                                  "2024-02-29T12:34:56.007Z debug imap two\n");
+    assert_string_equal(logged(),
+                        "ts=2024-02-29T12:34:56.007Z level=debug module=smtp event=one sid=12\n"
+                        "ts=2024-02-29T12:34:56.007Z level=debug module=imap event=two\n");
 }
 
 static void one_line_one_fact(void **state)
@@ -134,14 +136,16 @@ static void one_line_one_fact(void **state)
     (void)state;
     log_info(&ctx, "accepted", L_Z("from", "a@example.com"), L_UINT("size", UINT64_MAX),
              L_INT("left", INT64_MIN));
-    assert_string_equal(logged(), "2024-02-29T12:34:56.007Z info smtp accepted sid=12 "
-                                  "from=a@example.com size=18446744073709551615 "
-                                  "left=-9223372036854775808\n");
+    assert_string_equal(logged(),
+                        "ts=2024-02-29T12:34:56.007Z level=info module=smtp event=accepted sid=12 "
+                        "from=a@example.com size=18446744073709551615 "
+                        "left=-9223372036854775808\n");
     struct log_ctx both = {"store", 1, 2};
     log_error(&both, "disk");
-    assert_string_equal(logged(), "2024-02-29T12:34:56.007Z error store disk sid=1 mid=2\n");
+    assert_string_equal(
+        logged(), "ts=2024-02-29T12:34:56.007Z level=error module=store event=disk sid=1 mid=2\n");
     log_warn(NULL, "odd");
-    assert_string_equal(logged(), "2024-02-29T12:34:56.007Z warn - odd\n");
+    assert_string_equal(logged(), "ts=2024-02-29T12:34:56.007Z level=warn module=- event=odd\n");
 }
 
 static void levels(void **state)
@@ -228,7 +232,7 @@ static void dates_agree_with_libc(void **state)
         time_t t = (time_t)(wall_now / 1000);
         struct tm tm;
         char want[64];
-        strftime(want, sizeof want, "%Y-%m-%dT%H:%M:%S.", gmtime_r(&t, &tm));
+        strftime(want, sizeof want, "ts=%Y-%m-%dT%H:%M:%S.", gmtime_r(&t, &tm));
         log_info(&ctx, "x");
         assert_memory_equal(logged(), want, strlen(want));
     }
@@ -256,7 +260,8 @@ static void threads_do_not_mix_lines(void **state)
     struct str rest = str_of(all, (size_t)n), line;
     int lines = 0;
     while (str_cut(rest, '\n', &line, &rest)) {
-        assert_true(str_starts(line, STR("2024-02-29T12:34:56.007Z info t line sid=")));
+        assert_true(str_starts(
+            line, STR("ts=2024-02-29T12:34:56.007Z level=info module=t event=line sid=")));
         assert_true(str_ends(line, STR(" text=\"some text with blanks\"")));
         lines++;
     }

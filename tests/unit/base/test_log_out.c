@@ -57,9 +57,9 @@ static uint64_t read_all(FILE *from)
     static char line[8192];
     uint64_t next = 0, lost = 0;
     while (fgets(line, sizeof line, from)) {
-        const char *i = strstr(line, " i="), *n = strstr(line, "log lines_lost n=");
+        const char *i = strstr(line, " i="), *n = strstr(line, "module=log event=lines_lost n=");
         if (n) {
-            uint64_t more = strtoull(n + 17, NULL, 10);
+            uint64_t more = strtoull(n + strlen("module=log event=lines_lost n="), NULL, 10);
             assert_true(more > 0);
             lost += more;
             next += more;
@@ -67,7 +67,7 @@ static uint64_t read_all(FILE *from)
             assert_int_equal(strtoull(i + 3, NULL, 10), next);
             next++;
         }
-        if (strstr(line, " last"))
+        if (strstr(line, " event=last"))
             break;
     }
     assert_int_equal(next, MANY);
@@ -132,7 +132,7 @@ static void lines_are_there_at_once(void **state)
             ssize_t n = read(from[i], text, sizeof text - 1);
             assert_true(n > 0);
             text[n] = '\0';
-            assert_non_null(strstr(text, " info test line k="));
+            assert_non_null(strstr(text, " level=info module=test event=line k="));
         }
         assert_true(log_stop_thread(0));
     }
@@ -265,7 +265,7 @@ static void children_write_for_themselves(void **state)
     ssize_t n = read(ends[0], text, sizeof text - 1);
     assert_true(n > 0);
     text[n] = '\0';
-    assert_non_null(strstr(text, " info test child\n"));
+    assert_non_null(strstr(text, " level=info module=test event=child\n"));
     assert_true(log_stop_thread(0));
 }
 

@@ -185,11 +185,11 @@ static void entering_and_leaving_is_told(void **state)
         disk_world.size = 64 * MB + (i % 2 ? MB : -MB);
         assert_int_equal(store_low_on_space(b->store), i % 2 == 0);
     }
-    assert_int_equal(lines_of(fileno(log), "warn store low_on_space free="), 1);
+    assert_int_equal(lines_of(fileno(log), "level=warn module=store event=low_on_space free="), 1);
     assert_int_equal(lines_of(fileno(log), "space_again"), 0);
     fake_ms += 10000;
     assert_false(store_low_on_space(b->store));
-    assert_int_equal(lines_of(fileno(log), "warn store space_again free="), 1);
+    assert_int_equal(lines_of(fileno(log), "level=warn module=store event=space_again free="), 1);
     log_set_fd(-1);
     clock_replace(NULL);
     fclose(log);
