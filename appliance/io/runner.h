@@ -2,9 +2,9 @@
 /* runner.h - programs run for a server that may not run any itself: a small process, the runner,
  * starts them and tells how they ended. It is made by a supervisor, forked before the sandbox is
  * closed, which kills what it ran and makes another when it has died: at once nearly, later and
- * later if it doesn't live. Requests wait meanwhile. Floor 1 (io).
- * Threads: runner_start before any other exists, runner_stop after all; the rest: any, several at
- * once. Blocks only where a timeout says so, and for the moment a request takes.
+ * later if it doesn't live. One that hangs is killed, after some 12 s. Requests wait meanwhile.
+ * Floor 1 (io). Threads: runner_start before any other exists, runner_stop after all; the rest:
+ * any, several at once. Blocks only where a timeout says so, and for the moment a request takes.
  * Each program has a report of its own, a descriptor that can be polled: what has become of it is
  * read there with runner_next(); closing it kills the program and whatever it has started (its
  * process group, with SIGKILL). All are killed when the server ends, however it does. */

@@ -209,7 +209,7 @@ static void child(const struct state *s, const struct runner_program *p, _Atomic
 /* Each program has one; the one that begins, too. */
 static _Atomic(pid_t) *free_group(const struct state *s)
 {
-    _Atomic(pid_t) *g = s->work->groups;
+    _Atomic(pid_t) *g = s->work->shared->groups;
 
     while (atomic_load(g))
         g++;
@@ -338,6 +338,7 @@ static void run(struct state *s)
 
     while (go_on) {
         const size_t n = s->n;
+        atomic_store(&s->work->shared->answered, atomic_load(&s->work->shared->asked));
         s->polled[0] = (struct pollfd){.fd = RUNNER_SOCKET, .events = POLLIN};
         s->polled[1] = (struct pollfd){.fd = s->signals, .events = POLLIN};
         for (size_t i = 0; i < n; i++)

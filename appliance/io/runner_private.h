@@ -19,13 +19,17 @@ struct runner_head {
     gid_t gid;
     struct runner_limits limits;
 };
+struct runner_shared { /* memory of the supervisor and the runner */
+    /* Of the programs that run, 0 where there is none: the supervisor kills them when the runner
+     * couldn't. */
+    _Atomic(pid_t) groups[RUNNER_PROGRAMS];
+    atomic_uint asked, answered; /* how often it was asked for a sign of life, by SIGCHLD */
+};
 struct runner_work {
     const struct runner_conf *conf;
     pid_t supervisor;
     sigset_t before; /* what programs begin with */
-    /* Of the programs that run, 0 where there is none: shared with the supervisor, which kills them
-     * when the runner couldn't. */
-    _Atomic(pid_t) *groups; /* RUNNER_PROGRAMS */
+    struct runner_shared *shared;
 };
 bool runner_server_gone(void); /* in the supervisor and the runner */
 /* Never returns; the socket becomes RUNNER_SOCKET. */

@@ -2,7 +2,7 @@
 /* runner_supervisor.c - the process that the server forks: it has a runner (runner_main.c) at work,
  * and another when that one has died. It reads no request: what nobody has taken waits in the
  * socket for the next runner; what the dead one had taken has ended with its reports. What that one
- * ran is killed before the next begins. */
+ * ran is killed before the next begins. One that lives but gives no sign of it is killed. */
 #include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
@@ -22,15 +22,18 @@
 enum {
     PAUSE_MS = 100, /* before another runner, then twice as long each time */
     PAUSE_MAX_MS = 10000,
-    LIVED_MS = 60000 /* so long: its death was a chance one */
+    LIVED_MS = 60000, /* so long: its death was a chance one */
+    LOOK_MS = 2000,   /* it is looked after so often, by a clock that stops when all else does */
+    LOOKS = 6         /* without an answer: it hangs. RUNNER_START_MS is longer */
 };
 
 struct supervisor {
     struct runner_work work;
     int signals;
-    pid_t runner; /* 0: there is none */
-    uint64_t began_ms, next_ms, pause_ms;
-    bool again; /* one has died */
+    pid_t runner;                         /* 0: there is none */
+    uint64_t began_ms, next_ms, pause_ms; /* next: another runner, or a look after this one */
+    unsigned silent;                      /* looks in a row */
+    bool again;                           /* one has died */
 };
 
 static const struct log_ctx log_runner = {.module = "runner"};
@@ -48,7 +51,7 @@ bool runner_server_gone(void)
 static void kill_programs(struct supervisor *s)
 {
     for (size_t i = 0; i < RUNNER_PROGRAMS; i++) {
-        pid_t group = atomic_exchange(&s->work.groups[i], 0);
+        pid_t group = atomic_exchange(&s->work.shared->groups[i], 0);
         if (group > 1)
             (void)kill(-group, SIGKILL);
     }
@@ -88,6 +91,10 @@ static void begin(struct supervisor *s)
 
     s->began_ms = clock_mono_ms();
     s->work.supervisor = getpid();
+    s->next_ms = s->began_ms + LOOK_MS;
+    s->silent = 0;
+    atomic_store(&s->work.shared->asked, 0);
+    atomic_store(&s->work.shared->answered, 0);
     /* Without the handlers of pthread_atfork(): libuv's closes what it takes for its own here. */
     s->runner = _Fork();
     if (s->runner == 0)
@@ -114,6 +121,24 @@ static void lost(struct supervisor *s)
         pause_for(s, why);
 }
 
+/* Both are awake once a while for this; what it takes is a signal that it knows. Late looks count
+ * as one: a machine that stood still says nothing about the runner. */
+static void look(struct supervisor *s)
+{
+    struct runner_shared *shared = s->work.shared;
+
+    if (atomic_load(&shared->answered) == atomic_load(&shared->asked)) {
+        s->silent = 0;
+        atomic_fetch_add(&shared->asked, 1);
+        (void)kill(s->runner, SIGCHLD);
+    } else if (++s->silent >= LOOKS) {
+        (void)kill_runner(s);
+        pause_for(s, "it hung and was killed");
+        return;
+    }
+    s->next_ms = clock_mono_ms() + LOOK_MS;
+}
+
 /* Only looks. 0: none has ended. */
 static pid_t ended(idtype_t of, pid_t pid)
 {
@@ -126,7 +151,7 @@ static pid_t ended(idtype_t of, pid_t pid)
 static void forget(struct supervisor *s, pid_t pid)
 {
     for (size_t i = 0; i < RUNNER_PROGRAMS; i++)
-        (void)atomic_compare_exchange_strong(&s->work.groups[i], &(pid_t){pid}, 0);
+        (void)atomic_compare_exchange_strong(&s->work.shared->groups[i], &(pid_t){pid}, 0);
 }
 
 /* Programs become children of this process at the moment the runner is dead; what they leave behind
@@ -158,13 +183,10 @@ static bool take_signals(struct supervisor *s)
     return !over;
 }
 
-/* -1: for as long as it takes. */
 static int time_left(const struct supervisor *s)
 {
     const uint64_t now = clock_mono_ms();
 
-    if (s->runner)
-        return -1;
     return now < s->next_ms ? (int)(s->next_ms - now) : 0;
 }
 
@@ -174,7 +196,9 @@ static void supervise(struct supervisor *s)
 
     for (;;) {
         int ms = time_left(s);
-        if (ms == 0)
+        if (ms == 0 && s->runner)
+            look(s);
+        else if (ms == 0)
             begin(s);
         else if (poll(p, 2, ms) > 0 && (p[1].revents || !take_signals(s)))
             break;
@@ -187,7 +211,6 @@ static void supervise(struct supervisor *s)
 static bool prepare(struct supervisor *s, int socket, pid_t server)
 {
     static const int passed_over[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
-    const size_t size = RUNNER_PROGRAMS * sizeof *s->work.groups;
     sigset_t mine;
 
     /* Sockets and the lock of the data folder must not outlive the server in it. */
@@ -201,10 +224,11 @@ static bool prepare(struct supervisor *s, int socket, pid_t server)
     sigaddset(&mine, RUNNER_PARENT_DIED);
     sigprocmask(SIG_BLOCK, &mine, &s->work.before);
     s->signals = signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
-    void *groups = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (groups == MAP_FAILED)
+    void *shared = mmap(NULL, sizeof *s->work.shared, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
         return false;
-    s->work.groups = groups;
+    s->work.shared = shared;
     prctl(PR_SET_NAME, "posthouse-run", 0, 0, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, RUNNER_PARENT_DIED, 0, 0, 0);

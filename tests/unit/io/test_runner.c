@@ -265,6 +265,21 @@ static void the_runner_hangs(void **state)
     close(report);
 }
 
+/* What it ran ends, and what it hasn't taken is for the next one. */
+static void another_follows_one_that_hangs(void **state)
+{
+    char text[20];
+    int out, report, next;
+
+    (void)state;
+    assert_int_equal(kill(runner_of("sleep 1000 & wait", &report, &out), SIGSTOP), 0);
+    next = sh("exit 5", NULL);
+    assert_int_equal(runner_next(report, -1).what, RUNNER_GONE);
+    close(report);
+    read_all(out, text, sizeof text);
+    ends_with_code(next, 5);
+}
+
 static void the_supervisor_dies(void **state)
 {
     char text[20];
@@ -368,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_runner_dies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_runner_hangs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_follows_one_that_hangs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_supervisor_dies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(confined, set_up, tear_down),
         cmocka_unit_test(the_server_dies),
