@@ -13,7 +13,8 @@ enum {
     AT_ONCE = 8,
     OF_ONE_STAGE = 2,
     ROWS_MAX = 20000,
-    FAILED_MAX = 16
+    FAILED_MAX = 16,
+    SAY_EVERY_MS = 3600 * 1000
 };
 
 struct held {
@@ -24,6 +25,7 @@ struct held {
     bool busy, again;   /* it is looking what there is; it shall look again */
     bool all, all_next; /* whatever next_ms says: this time, the next one */
     int64_t expired_ms;
+    uint64_t full_said_ms;                   /* monotonic; 0: never */
     char failed[FAILED_MAX][HELD_STAGE_MAX]; /* stages that could not judge the last one */
     unsigned n_failed;
     /* what there is */
@@ -128,6 +130,18 @@ void held_one_over(struct held_one *o, bool again)
         note_stage(h, o->by, again);
     held_one_free(&o);
     start_some(h);
+}
+
+void held_say_full(struct held *h, const struct err *why)
+{
+    const uint64_t now = clock_mono_ms();
+
+    if (h->full_said_ms && now - h->full_said_ms < SAY_EVERY_MS)
+        return;
+    h->full_said_ms = now;
+    log_warn(&(struct log_ctx){.module = "filters"}, "quarantine_full",
+             L_Z("settings", "filters.quarantine_count, filters.quarantine_bytes"),
+             L_Z("why", why->text));
 }
 
 /* ---- What there is. */

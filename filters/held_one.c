@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { REMOVERS_MAX = 200 };
+enum { REMOVERS_MAX = 200, FULL_RETRIES = 10 /* times hold_retry, as somebody has to make room */ };
 
 /* ---- Its end. */
 
@@ -62,12 +62,18 @@ static void submit(struct held_one *o, int (*run)(struct store_op *, struct stor
 
 static void plan_quarantine(struct held_one *o, const char *stage, struct str reason)
 {
-    o->plan = (struct held_plan){
-        .held = QUEUE_QUARANTINE,
-        .until_ms = clock_wall_ms() + (int64_t)filters_settings(o->filters)->quarantine_time,
-        .stage = stage[0] ? arena_str(o->arena, str_from(stage)) : o->entry.stage,
-        .reason = arena_str(o->arena, reason),
-        .outcome = "in quarantine"};
+    const struct filters_conf *conf = filters_settings(o->filters);
+    const int64_t now = clock_wall_ms();
+
+    o->plan = (struct held_plan){.held = QUEUE_QUARANTINE,
+                                 .until_ms = now + (int64_t)conf->quarantine_time,
+                                 .count_max = (uint64_t)conf->quarantine_count,
+                                 .bytes_max = conf->quarantine_bytes,
+                                 .full_next_ms = now + FULL_RETRIES * (int64_t)conf->hold_retry,
+                                 .stage = stage[0] ? arena_str(o->arena, str_from(stage))
+                                                   : o->entry.stage,
+                                 .reason = arena_str(o->arena, reason),
+                                 .outcome = "in quarantine"};
 }
 
 static void plan(struct held_one *o)
@@ -98,9 +104,18 @@ static void plan(struct held_one *o)
     }
 }
 
+/* Mail that arrives is put off then; this was acknowledged and waits, in the room of held mail. */
+static int keep_waiting(struct held_one *o, struct store_tx *tx, struct err *err)
+{
+    o->plan.full = true;
+    o->err = *err;
+    return queue_keep_tx(tx, o->id, QUEUE_HELD, o->entry.until_ms, o->plan.full_next_ms,
+                         o->entry.stage, o->entry.reason, err);
+}
+
 static int move(struct held_one *o, struct store_tx *tx, struct err *err) /* commit thread */
 {
-    const struct held_plan *p = &o->plan;
+    struct held_plan *p = &o->plan;
     const uint64_t id = o->id;
     struct queue_entry now;
     bool mine;
@@ -115,6 +130,10 @@ static int move(struct held_one *o, struct store_tx *tx, struct err *err) /* com
         return ERR(err, ERR_TEMP, "it was released meanwhile");
     if (!p->held && !p->release)
         return queue_remove_tx(tx, id, err);
+    p->full = false;
+    if (p->held == QUEUE_QUARANTINE &&
+        queue_room_tx(tx, QUEUE_QUARANTINE, p->count_max, p->bytes_max, err))
+        return err->why == ERR_WHY_LIMIT ? keep_waiting(o, tx, err) : -1;
     if (p->held != QUEUE_HELD && held_apply_tx(o, tx, err))
         return -1;
     if (p->held)
@@ -150,8 +169,12 @@ static void on_moved(struct store_op *op)
         return;
     const struct log_ctx ctx = {.module = "filters", .sid = o->chain->session, .mid = o->id};
     const char *what = o->gone.n ? "in quarantine: a recipient is gone" : o->plan.outcome;
+    if (o->plan.full) /* what it would be isn't told as what became of it */
+        what = NULL;
     if (op->failed)
         log_warn(&ctx, "held_not_moved", L_Z("why", op->err.text));
+    else if (o->plan.full)
+        held_say_full(o->held, &o->err);
     else if (what)
         log_info(&ctx, "held_judged", L_Z("outcome", what), L_STR("from", o->entry.sender),
                  L_Z("reason",

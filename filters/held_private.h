@@ -16,7 +16,10 @@ struct held_plan {        /* what becomes of it; the commit thread's while it mo
     const char *mailbox;
     int64_t until_ms, next_ms;
     struct str stage, reason;
-    const char *outcome; /* NULL: it waits on */
+    const char *outcome;           /* NULL: it waits on */
+    uint64_t count_max, bytes_max; /* of the quarantine, when it goes there */
+    int64_t full_next_ms;          /* when it is full: it is judged again then */
+    bool full;                     /* out: it was */
 };
 struct held_rcpt { /* as it was accepted at RCPT */
     struct str address;
@@ -74,6 +77,8 @@ struct held_one *held_one_start(struct held *h, const struct queue_due_held *row
 void held_one_free(struct held_one **o);
 /* held.c: `again`: its stage could not judge it. Frees it. */
 void held_one_over(struct held_one *o, bool again);
+/* held.c: there was no room in quarantine: said once an hour, which settings it is about. */
+void held_say_full(struct held *h, const struct err *why);
 struct filters *held_filters(const struct held *h);
 
 /* held_apply.c: head, recipients and sender as the stages want them; `then` comes later or at

@@ -63,7 +63,7 @@ static const struct ph_setting general_settings[] = {
     PH_SETTING(TIME, filters_conf, hold_retry, PH_RELOAD, "30s", 10, 3600 * SECOND,
                "How often a held message is given back to the stage that holds it."),
     PH_SETTING(INT, filters_conf, quarantine_count, PH_RELOAD, "10000", 0, 1000000,
-               "Most messages in quarantine, where held mail comes in any case. When it is reached, mail that would be put there gets 451: "
+               "Most messages in quarantine. When it is reached, mail that would be put there gets 451, and held mail waits on: "
                "nothing that was acknowledged is removed before quarantine_time to make room."),
     PH_SETTING(SIZE, filters_conf, quarantine_bytes, PH_RELOAD, "1G", 0, 1LL << 40,
                "Most octets in quarantine."),

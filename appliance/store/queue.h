@@ -33,6 +33,10 @@ struct queue_put {
 };
 void queue_put_init(struct queue_put *q, void (*done)(struct store_op *));
 
+/* -1 ERR_WHY_LIMIT (and ERR_TEMP): so much is held, or in quarantine, already. */
+int queue_room_tx(struct store_tx *tx, enum queue_held held, uint64_t count_max, uint64_t bytes_max,
+                  struct err *err) __attribute__((warn_unused_result));
+
 /* Oldest first, at most max, with id > after; held 0: all; due_ms: only those whose next_ms is
  * past, 0: all. In arena. */
 int queue_list(struct store_reader *r, struct arena *a, unsigned held, int64_t due_ms,

@@ -32,17 +32,18 @@ int queue_kept(struct store_reader *r, enum queue_held held, struct queue_kept *
 }
 
 /* Each has its own: what fills the quarantine leaves the room of held mail as it is. */
-static int check_room(struct store_tx *tx, struct queue_put *q, struct err *err)
+int queue_room_tx(struct store_tx *tx, enum queue_held held, uint64_t count_max, uint64_t bytes_max,
+                  struct err *err)
 {
     struct queue_kept k;
 
-    if (kept(tx->db, q->entry.held, &k, err))
+    if (kept(tx->db, held, &k, err))
         return -1;
-    if (k.messages >= q->count_max || k.bytes >= q->bytes_max)
+    if (k.messages >= count_max || k.bytes >= bytes_max)
         return ERR_WHY(err, ERR_TEMP, ERR_WHY_LIMIT,
                        "%llu messages with %llu octets are %s already",
                        (unsigned long long)k.messages, (unsigned long long)k.bytes,
-                       q->entry.held == QUEUE_HELD ? "held" : "in quarantine");
+                       held == QUEUE_HELD ? "held" : "in quarantine");
     return 0;
 }
 
@@ -50,7 +51,8 @@ static int put_run(struct store_op *op, struct store_tx *tx)
 {
     struct queue_put *q = CONTAINER_OF(op, struct queue_put, op);
 
-    if (check_room(tx, q, &op->err) || body_insert_tx(tx, q->sink, &q->entry.body, &op->err) ||
+    if (queue_room_tx(tx, q->entry.held, q->count_max, q->bytes_max, &op->err) ||
+        body_insert_tx(tx, q->sink, &q->entry.body, &op->err) ||
         body_ref_tx(tx, q->entry.body, &op->err) || queue_insert_entry_tx(tx, &q->entry, &op->err))
         return -1;
     for (size_t i = 0; i < q->n_rcpts; i++)

@@ -430,6 +430,24 @@ def test_held(run, folder, verdict, folder_name, act):
     no_problems(server)
 
 
+def test_held_mail_waits_for_room_in_quarantine(run, folder):
+    """It was acknowledged: where mail that comes in is put off, it waits on."""
+    held = ("every.deadline=50ms", "every.on_error=hold", "filters.hold_retry=50ms", "filters.quarantine_count=1")
+    server = run("every", settings=held + ("every.how=never",), trouble=True, data=folder)
+    idents = [re.search(r"Kept as (\d+)", send(server)[1]).group(1) for _ in range(2)]
+    server.stop()
+    server = run("every", settings=held + ("every.verdict=reject",), trouble=True, data=folder)
+    wait_for(lambda: "quarantine_full" in server.log(), "no room for both")
+    listed = {e["id"]: e["state"] for e in queue(server, "list")}
+    assert set(listed) == set(idents) and sorted(listed.values()) == ["held", "quarantine"]
+    first, = [ident for ident in listed if listed[ident] == "quarantine"]
+    queue(server, "remove", first)
+    wait_for(lambda: [e["state"] for e in queue(server, "list")] == ["quarantine"], "there is room now")
+    assert server.log().count("quarantine_full") == 1
+    assert texts(server) == []
+    no_problems(server)
+
+
 def test_held_too_long(run):
     server = run("every", settings=("every.deadline=20ms", "every.on_error=hold", "filters.hold_retry=50ms", "filters.hold_time=1s",
                                     "every.how=never"), trouble=True)
