@@ -5,6 +5,7 @@
 #include "appliance/app/serve.h"
 #include "appliance/app/stages.h"
 #include "appliance/base/log.h"
+#include "filters/registry.h"
 #include <stdio.h>
 
 static const struct log_ctx log_reload = {.module = "app"};
@@ -18,6 +19,37 @@ struct reload {
     struct err err;
 };
 
+static bool has_word(const char *list, struct str wanted)
+{
+    struct str rest = str_from(list), word;
+
+    while (settings_list_next(&rest, &word))
+        if (str_eq(word, wanted))
+            return true;
+    return false;
+}
+
+/* Plug-ins are loaded at the start only: a file that names another one has sections and settings
+ * that aren't known here. */
+static void tell_plugins(struct reload *r)
+{
+    const struct filters_conf *boot = config_extra(r->serve->boot, "filters");
+    const char *path = r->serve->config_path;
+    struct str rest, word;
+    struct buf names;
+
+    buf_init(&names, 1 << 16);
+    conf_peek(path, "filters", "plugins", &names);
+    rest = buf_str(&names);
+    while (settings_list_next(&rest, &word))
+        if (!boot || !has_word(boot->plugins, word))
+            buf_printf(&r->errors,
+                       "%s: filters.plugins: " STR_FMT " is new: that needs a restart, until then "
+                       "the running settings stay\n",
+                       path, STR_ARG(word));
+    buf_fini(&names);
+}
+
 static void read_all(struct job *j, void *worker)
 {
     struct reload *r = CONTAINER_OF(j, struct reload, job);
@@ -28,6 +60,8 @@ static void read_all(struct job *j, void *worker)
         keys_load(r->config, &r->serve->helper, &r->tls, &r->err) == 0)
         return;
     config_unref(&r->config);
+    if (r->errors.n)
+        tell_plugins(r);
 }
 
 /* ---- what waits for a restart */
