@@ -18,8 +18,8 @@ import time
 
 import pytest
 from conftest import FAST, ROOT, Server, ok, posthouse, wait_for
-from outgoing import ELSEWHERE, Post, a_world, host, message  # noqa: F401 (fixture)
-from peer import HANG
+from outgoing import ADDRESS, ELSEWHERE, Post, a_world, host, message  # noqa: F401 (fixture)
+from peer import HANG, Peer
 from test_serve import USER
 
 import mariadb  # tests/lib, which outgoing names
@@ -322,10 +322,26 @@ def test_the_database_restarts(both, database):
 
 # ---- What leaves: one of them sends it, and its rows are the other's when it was killed.
 
+ASKING = ["d%d.asking.test" % i for i in range(20)]  # for reports about mail in their name
+
+
+def zones(world):
+    world.zone("asking.test", "mx A %s\n" % (ADDRESS % 60) + "".join(
+        'd%d MX 10 mx\n_dmarc.d%d TXT "v=DMARC1; p=none; rua=mailto:r@%s"\n' % (i, i, name) for i, name in enumerate(ASKING)))
+
+
 @pytest.fixture(scope="module")
 def world():
-    with a_world() as w:
+    with a_world(zones) as w:
         yield w
+
+
+@pytest.fixture
+def asking(world):
+    p = Peer(ADDRESS % 60, name="mx.asking.test")
+    yield p
+    p.stop()
+    assert p.violations == []
 
 
 @contextlib.contextmanager
@@ -336,6 +352,7 @@ def two_posts(world, database, more=""):
     more += 'database {\n    url = "mysql://root@/%s?socket=%s"\n    unsafe = yes\n}\nstore {\n    bodies = "%s"\n}\n' % (
         name, database.socket, bodies)
     both = [Post(world, more=more) for _ in range(2)]
+    both[0].database = name
     try:
         both[0].begin()
         both[1].start()
@@ -382,6 +399,30 @@ def test_each_is_sent_once(posts, host):  # noqa: F811
     p.wait(30, 60)
     wait_for(lambda: not first.waiting(), "an empty queue", 60)
     assert sorted(to for m in p.mail for to in m.to) == sorted("u%d-%d@%s" % (i, k, name) for i in range(2) for k in range(15))
+
+
+def test_each_report_is_sent_once(world, database, asking):
+    """About a day that is over, when both make them at the same time."""
+    with two_posts(world, database, "spf {\n    skip = {127.0.0.1}\n}\ndmarc {\n    skip = {127.0.0.1}\n}\n") as posts:
+        for post, names_ in ((posts[0], ASKING), (posts[1], ASKING[5:15])):
+            with post.client(port=25, user=None, source=ELSEWHERE) as client:
+                for name in names_:
+                    client.sendmail("a@" + name, ["ann@example.com"], message(sender="a@" + name))
+        for post in posts:
+            post.end()  # which writes what it has counted
+        counted = database.sql("SELECT domain, SUM(messages) FROM dmarc_result GROUP BY domain ORDER BY domain", posts[0].database)
+        assert {d: int(n) for d, n in counted} == {name: 2 if name in ASKING[5:15] else 1 for name in ASKING}
+        database.sql("UPDATE dmarc_result SET day = day - 2", posts[0].database)
+        for post in posts:
+            post.start()
+        together(*(lambda p=p: p.command("report", "send") for p in posts))
+
+        def all_are_sent():
+            return posts[0].command("report", "send").code == 0 and not [r for r in posts[0].json("report", "list") if r["over"]]
+        wait_for(all_are_sent, "reports about all domains", 60)
+        for post in posts:
+            post.idle()
+        assert sorted(to for m in asking.mail for to in m.to) == sorted("r@" + name for name in ASKING)
 
 
 # ---- What filters remember: one writes it, the other hears of it.
