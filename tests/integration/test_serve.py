@@ -746,9 +746,9 @@ def test_log_is_logfmt(appliance):
     appliance.start()
     appliance.seed()
     appliance.deliver()
-    lines = wait_for(lambda: " event=closed " in appliance.log() and appliance.log(), "the end of the session").splitlines()
-    for line in lines:
-        assert re.fullmatch(r'ts=[-0-9T:.]+Z level=[a-z]+ module=[a-z]+ event=[a-z_-]+( [a-z0-9_]+=([^ "=\\]+|"([^"\\]|\\.)*"))*', line), line
+    log = wait_for(lambda: " event=closed " in appliance.log() and appliance.log(), "the end of the session")
+    for line in log.rpartition("\n")[0].splitlines():
+        assert re.fullmatch(r'ts=[-0-9T:.]+Z level=[a-z]+ module=[a-z]+ event=[a-z0-9_-]+( [a-z0-9_]+=([^ "=\\]+|"([^"\\]|\\.)*"))*', line), line
 
 
 def test_level_and_debug_of_a_module(appliance):
