@@ -250,7 +250,7 @@ bool clamav_status(const struct filters *f, struct clamav_status *out)
     out->deaths = c->deaths;
     if (c->engine && c->engine->child) {
         out->pid = clamav_child_pid(c->engine->child);
-        out->memory = clamav_memory_of(out->pid);
+        out->memory = machine_memory_of(out->pid);
     }
     return true;
 }

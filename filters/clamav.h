@@ -8,10 +8,10 @@
 #define PH_FILTERS_CLAMAV_H
 #include "appliance/base/list.h"
 #include "appliance/io/lanes.h"
+#include "appliance/io/machine.h"
 #include "filters/clamav_child.h"
 #include "filters/clamav_database.h"
 #include "filters/clamav_engine.h"
-#include "filters/clamav_memory.h"
 #include <stdatomic.h>
 
 struct clamav_conf {

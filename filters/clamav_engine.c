@@ -2,7 +2,7 @@
 #include "filters/clamav_engine.h"
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
-#include "filters/clamav_memory.h"
+#include "appliance/io/machine.h"
 #include <stdio.h>
 
 #ifdef PH_CLAMAV
@@ -86,7 +86,7 @@ struct loading {
 
 static void measure(struct loading *l)
 {
-    uint64_t now = clamav_memory_own();
+    uint64_t now = machine_memory_own();
 
     if (now > l->peak)
         l->peak = now;
@@ -176,7 +176,7 @@ static cl_error_t fill(struct cl_engine *cl, struct loading *l)
 
 int clamav_engine_load(struct clamav_load *load)
 {
-    struct loading l = {.load = load, .before = clamav_memory_own()};
+    struct loading l = {.load = load, .before = machine_memory_own()};
     struct clamav_engine *e = MEM_NEW(struct clamav_engine);
 
     said = (struct said){0};

@@ -31,7 +31,7 @@ struct task {
     char *folder, *temporary;
     int error; /* of a look: errno */
     struct clamav_database database;
-    struct clamav_memory memory;
+    struct machine_memory memory;
     uint64_t need, mark, reserve, ms;
     bool tight; /* memory ran short */
     bool process, died;
@@ -107,11 +107,11 @@ void clamav_held_unref(struct clamav_held **ep)
 static bool go_on(void *ctx)
 {
     struct task *t = ctx;
-    struct clamav_memory m;
+    struct machine_memory m;
 
     if (atomic_load(&t->of->closing))
         return false;
-    t->tight = clamav_memory_read("", &m) && m.left < t->reserve / 2;
+    t->tight = machine_memory_read("", &m) && m.left < t->reserve / 2;
     return !t->tight;
 }
 
@@ -122,7 +122,7 @@ static void run_load(struct task *t)
                                    .limits = t->load.limits,
                                    .go_on = go_on,
                                    .ctx = t};
-    (void)clamav_memory_read("", &t->memory);
+    (void)machine_memory_read("", &t->memory);
     t->tight = t->memory.left < t->need || t->memory.left - t->need < t->reserve;
     if (t->tight)
         return;
@@ -144,7 +144,7 @@ static void run_task(struct job *j, void *worker)
         return;
     }
     t->error = clamav_database_look(t->folder, &t->database) ? errno : 0;
-    (void)clamav_memory_read("", &t->memory);
+    (void)machine_memory_read("", &t->memory);
 }
 
 static void on_task(struct job *j);
@@ -241,7 +241,7 @@ static unsigned long long mb(uint64_t n)
     return n == UINT64_MAX ? 0 : (n + MEGABYTE - 1) / MEGABYTE;
 }
 
-static void no_room(struct clamav *c, uint64_t need, const struct clamav_memory *m)
+static void no_room(struct clamav *c, uint64_t need, const struct machine_memory *m)
 {
     char group[80] = "";
     bool known = c->short_of_memory;

@@ -3,7 +3,7 @@
  * file), all sessions together. Anybody may begin as many messages as connections are let in, and
  * finish none: over a share of the machine's memory the largest one of a stranger gives way, so
  * that mail goes on beside those who only take room. */
-#include "filters/clamav_memory.h"
+#include "appliance/io/machine.h"
 #include "smtp/commands.h"
 #include "smtp/counts.h"
 
@@ -12,9 +12,9 @@ enum { SHARE = 8, WARN_EVERY_MS = 60000 };
 void smtp_memory_init(struct smtp_server *s)
 {
     const uint64_t unknown = (uint64_t)1 << 30;
-    struct clamav_memory m;
+    struct machine_memory m;
     s->memory.limit =
-        (clamav_memory_read("", &m) && m.total < UINT64_MAX / 2 ? m.total : unknown) / SHARE;
+        (machine_memory_read("", &m) && m.total < UINT64_MAX / 2 ? m.total : unknown) / SHARE;
 }
 
 /* Those that do nothing but wait are given less time; twice as far down again, all of it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* clamav_memory.c - control groups of version 2 (one tree) and 1 (a tree for memory). A limit binds
- * all groups below it, so the way up to the root is walked. */
-#include "filters/clamav_memory.h"
+/* machine.c - control groups of version 2 (one tree) and 1 (a tree for memory). A limit binds all
+ * groups below it, so the way up to the root is walked. */
+#include "appliance/io/machine.h"
 #include "appliance/base/buf.h"
 #include "appliance/base/mem.h"
 #include <fcntl.h>
@@ -179,13 +179,13 @@ static uint64_t groups_left(const char *root, uint64_t swap, uint64_t *limit)
     return left;
 }
 
-bool clamav_memory_read(const char *root, struct clamav_memory *out)
+bool machine_memory_read(const char *root, struct machine_memory *out)
 {
     struct buf text;
     char name[PATH_ROOM];
     uint64_t available, swap = 0, total = NO_LIMIT / 1024;
 
-    *out = (struct clamav_memory){NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT};
+    *out = (struct machine_memory){NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT};
     buf_init(&text, FILE_MAX);
     snprintf(name, sizeof name, "%s/proc/meminfo", root);
     bool known = read_file(name, &text) && field(buf_str(&text), "MemAvailable:", &available);
@@ -216,12 +216,12 @@ static uint64_t memory_of(const char *status)
     return (anonymous + swapped) * 1024;
 }
 
-uint64_t clamav_memory_own(void)
+uint64_t machine_memory_own(void)
 {
     return memory_of("/proc/self/status");
 }
 
-uint64_t clamav_memory_of(pid_t pid)
+uint64_t machine_memory_of(pid_t pid)
 {
     char name[40];
 
