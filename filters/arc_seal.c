@@ -94,21 +94,17 @@ static const char *status(const struct arc_chain *c, const char *found, const ch
     return c->result == ARC_PASS ? found : "fail"; /* it may have been altered since */
 }
 
-/* RSA where there is one: some verifiers know nothing else (RFC 8617 has no algorithms of its own).
- */
 static const struct dkim_signer *find_signer(const struct sealing *g, const char *name)
 {
-    const struct dkim_signer *first, *s;
+    const struct dkim_signer *first;
     struct buf domain;
 
     buf_init(&domain, DOMAIN_ROOM);
     if (text_domain(str_from(name), &domain))
         buf_clear(&domain);
-    first = s = dkim_ring_find(dkim_keys_ring(g->keys), buf_str(&domain));
+    first = dkim_ring_find(dkim_keys_ring(g->keys), buf_str(&domain));
     buf_fini(&domain);
-    while (s && dkim_key_type(s->key) != DKIM_KEY_RSA)
-        s = s->next;
-    return s ? s : first;
+    return signing_rsa(first);
 }
 
 /* -1: it would be longer than anybody reads. */
@@ -186,6 +182,11 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 }
 
 /* ---- The stage */
+
+const struct dkim_keys *arc_seal_keys(const void *inst)
+{
+    return ((const struct sealing *)inst)->keys;
+}
 
 static int check(const void *conf, struct ph_err *err)
 {

@@ -102,6 +102,11 @@ static void on_point(void *inst, const void *conf, ph_turn turn, enum ph_point a
 
 /* ---- The stage */
 
+const struct dkim_keys *dkim_sign_keys(const void *inst)
+{
+    return ((const struct signing *)inst)->keys;
+}
+
 static struct dkim_rotate_conf rotate_conf(const struct dkim_sign_conf *c)
 {
     return (struct dkim_rotate_conf){

@@ -1,7 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "filters/signing.h"
 #include "appliance/base/mem.h"
+#include "filters/builtin.h"
 #include <stdio.h>
+
+struct dkim_ring *signing_ring(const struct filters *f)
+{
+    const void *sign = builtin_instance(f, &dkim_sign_stage);
+    const void *seal = builtin_instance(f, &arc_seal_stage);
+
+    if (sign)
+        return dkim_keys_ring(dkim_sign_keys(sign));
+    return seal ? dkim_keys_ring(arc_seal_keys(seal)) : NULL;
+}
+
+const struct dkim_signer *signing_rsa(const struct dkim_signer *first)
+{
+    const struct dkim_signer *s = first;
+
+    while (s && dkim_key_type(s->key) != DKIM_KEY_RSA)
+        s = s->next;
+    return s ? s : first;
+}
 
 void signing_work_free(void *work)
 {

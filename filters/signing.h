@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
-/* signing.h - what the stages that sign have in common: the job's keys and memory, and what becomes
- * of mail that can't be signed. Floor 4 (filters). Threads: the job owns its work from
+/* signing.h - what the stages that sign have in common: the keys, the job's memory, and what
+ * becomes of mail that can't be signed. Floor 4 (filters). Threads: the job owns its work from
  * ph_host.job() until it is answered; the rest on the loop. */
 #ifndef PH_FILTERS_SIGNING_H
 #define PH_FILTERS_SIGNING_H
@@ -16,6 +16,15 @@ struct signing_work {
     struct err err; /* why it failed */
     bool failed;
 };
+
+struct filters;
+/* The keys of now, whichever stage has them open. NULL: none. Who keeps it takes a reference. */
+struct dkim_ring *signing_ring(const struct filters *f);
+const struct dkim_keys *dkim_sign_keys(const void *inst); /* of those stages */
+const struct dkim_keys *arc_seal_keys(const void *inst);
+/* Of a domain's signers the one for ARC: RSA where there is one, as some verifiers know nothing
+ * else (RFC 8617 has no algorithms of its own). */
+const struct dkim_signer *signing_rsa(const struct dkim_signer *first);
 
 void signing_work_free(void *work); /* the whole of it: for ph_host.job() */
 

@@ -2,11 +2,14 @@
 /* hop_send.c - one mail over an open connection, and what its host said to it. */
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
+#include "filters/resign.h"
 #include "smtp/queue/delivery_private.h"
 #include "smtp/queue/downgrade.h"
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
+
+enum { SIGNATURES_MAX = 128 << 10 };
 
 static void on_sent(void *ctx, struct smtp_client_mail *m);
 
@@ -50,9 +53,16 @@ struct convert {
     struct hop *hop; /* NULL: it ended meanwhile */
     struct mail *mail;
     struct buf file;
+    struct resign *resign;
     int rc;
     struct err err;
 };
+
+static void convert_free(struct convert *c)
+{
+    resign_free(&c->resign);
+    mem_free(c);
+}
 
 static int read_data(struct convert *c, struct str *out)
 {
@@ -77,19 +87,37 @@ static int read_data(struct convert *c, struct str *out)
     return 0;
 }
 
+/* What was signed here is signed again as it leaves (RFC 6376 5.3). */
+static int make_seven(struct convert *c, struct str data)
+{
+    struct mail *m = c->mail;
+    struct buf head, text;
+
+    buf_init(&head, m->head.n);
+    resign_take_off(c->resign, m->head, m->out.prefix.n, &head);
+    buf_init(&text, downgrade_room(head.n, data.n));
+    int rc = downgrade_message(buf_str(&head), data, &text, &c->err);
+    buf_init(&m->seven, SIGNATURES_MAX + text.n);
+    if (rc == 0)
+        rc = resign_make(c->resign, buf_str(&text), &m->seven, &c->err);
+    buf_add_str(&m->seven, buf_str(&text));
+    if (rc == 0 && !buf_ok(&m->seven))
+        rc = ERR(&c->err, ERR_PERM, "it is too large to be converted");
+    buf_fini(&head);
+    buf_fini(&text);
+    return rc;
+}
+
 static void convert_run(struct job *j, void *worker)
 {
     struct convert *c = CONTAINER_OF(j, struct convert, job);
-    struct mail *m = c->mail;
     struct str data;
 
     (void)worker;
     buf_init(&c->file, DOWNGRADE_MAX);
     c->rc = read_data(c, &data);
-    if (c->rc == 0) {
-        buf_init(&m->seven, downgrade_room(m->head.n, data.n));
-        c->rc = downgrade_message(m->head, data, &m->seven, &c->err);
-    }
+    if (c->rc == 0)
+        c->rc = make_seven(c, data);
     buf_fini(&c->file);
 }
 
@@ -114,7 +142,7 @@ static void convert_done(struct job *j)
     struct err err = c->err;
     int rc = c->rc;
 
-    mem_free(c);
+    convert_free(c);
     m->busy = false;
     m->converted = rc == 0;
     if (!h) {
@@ -145,8 +173,9 @@ static void convert_start(struct hop *h)
     c->job = (struct job){.run = convert_run, .done = convert_done};
     c->hop = h;
     c->mail = h->mail;
+    c->resign = resign_new(h->d->filters);
     if (lane_submit(h->d->files, &c->job)) {
-        mem_free(c);
+        convert_free(c);
         (void)ERR(&err, ERR_TEMP, "too much is being converted");
         not_converted(h, &err);
         return;

@@ -10,7 +10,7 @@ import types
 import pytest
 from conftest import wait_for
 from test_dkim import BODIES, HEAD, WAIT, Key, World, a_post, a_world, alter, dkim, publish, states, txt
-from test_dkim import far, host  # noqa: F401  fixtures
+from test_dkim import far, host, narrow  # noqa: F401  fixtures
 
 LISTS, OTHERS = ["a.lists.test", "b.lists.test"], ["c.others.test", "d.others.test"]
 STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\nforwarders = {lists.test}\n}\n'
@@ -177,6 +177,19 @@ def test_sealed_for_dkimpy(world, post, host, key):
         assert world.judged(data + b"More\r\n") == "fail"
         assert world.judged(data.replace(b"From: Joe", b"From: Jim")) == "fail"
         assert world.judged(data.replace(b"dmarc=none", b"dmarc=pass")) == "fail"
+
+
+def test_sealed_again_as_7_bit(world, post, narrow, key):
+    assert post.command("alias", "add", "narrow@example.com", "x@p2.test").code == 0
+    head = HEAD.replace(b"\r\nCc:", b"\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8")
+    message = head % 9 + "Grüße\r\n".encode()
+    for sets, one in enumerate((message, world.seal(message, LISTS[0], first=True)), 1):
+        send(post, [one], to="narrow@example.com")
+        data = narrow.wait(sets)[-1].data
+        assert data.isascii() and data.count(b"\r\nARC-Seal: ") + data.startswith(b"ARC-Seal: ") == sets
+        result, each, why = dkim.arc_verify(data, dnsfunc=world.look_up)
+        assert result == b"pass" and len(each) == sets, (result, why, data)
+        assert newest(data, b"Seal").startswith("i=%d; a=rsa-sha256; cv=%s; d=example.com;" % (sets, "pass" if sets > 1 else "none"))
 
 
 def test_broken_chains_are_sealed_as_such(world, post, host, key):

@@ -28,7 +28,7 @@ dkim = pytest.importorskip("dkim", reason="dkimpy is not installed (python3-dkim
 pytest.importorskip("nacl", reason="PyNaCl is not installed (python3-nacl)")
 
 WAIT = 60
-HOME, NAMES, ELSEWHERE, CLIENT = "10.25.0.1", "10.25.0.53", "10.25.0.20", "10.25.1.9"
+HOME, NAMES, ELSEWHERE, NARROW, CLIENT = "10.25.0.1", "10.25.0.53", "10.25.0.20", "10.25.0.21", "10.25.1.9"
 
 
 def openssl(*words):
@@ -79,7 +79,7 @@ class World:
         """more: name -> record, in example.com."""
         self.names.zone("example.com", "\n".join(["@ MX 10 mail", "mail A " + HOME] + [txt(name + ".", r) for name, r in more.items()]),
                         ttl=1)
-        self.names.zone("test", "p1 MX 10 mx.p1\nmx.p1 A %s\n" % ELSEWHERE)
+        self.names.zone("test", "p1 MX 10 mx.p1\nmx.p1 A %s\np2 MX 10 mx.p2\nmx.p2 A %s\n" % (ELSEWHERE, NARROW))
         own = [txt(name + ".", r) for name, r in self.records.items() if name.endswith(".sender.test")]
         self.names.zone("sender.test", "\n".join(own) + "\nbogus._domainkey A " + HOME)
         self.records.update(more)
@@ -153,8 +153,14 @@ class Post(Appliance):
             client.logout()
 
     def heads(self):
+        return self.parts("HEADER")
+
+    def texts(self):
+        return self.parts("TEXT")
+
+    def parts(self, name):
         with self.mailboxes() as each:
-            return [part[1] for client in each for part in client.fetch("1:*", "(BODY.PEEK[HEADER])")[1] if isinstance(part, tuple)]
+            return [part[1] for client in each for part in client.fetch("1:*", "(BODY.PEEK[%s])" % name)[1] if isinstance(part, tuple)]
 
     def clear(self):
         with self.mailboxes() as each:
@@ -193,6 +199,14 @@ def host(far):
     far.reset()
     yield far
     assert not far.violations
+
+
+@pytest.fixture
+def narrow(world):
+    """The mail host of p2.test, without 8BITMIME."""
+    with peer.Peer(NARROW, offers=("PIPELINING",)) as host:
+        yield host
+        assert not host.violations
 
 
 # ---- What comes in
@@ -322,10 +336,10 @@ def publish(world, post):
     world.names.restart()
 
 
-def submit(post, *messages):
+def submit(post, *messages, to="x@p1.test"):
     with post.submitter() as client:
         for message in messages:
-            client.sendmail("ann@example.com", ["x@p1.test"], message, ["BODY=8BITMIME"])
+            client.sendmail("ann@example.com", [to], message, ["BODY=8BITMIME"])
 
 
 def sent(world, post, host):
@@ -354,6 +368,19 @@ def test_what_leaves(world, post, host):
         assert sorted(signatures(world, mail.data)) == ["one", "one-ed25519"], mail.data[:3000]
         assert not dkim.verify(mail.data + b"More\r\n", dnsfunc=world.look_up)
         assert not dkim.verify(b"Subject: added\r\n" + mail.data, dnsfunc=world.look_up)
+
+
+def test_signed_again_as_7_bit(world, post, narrow):
+    """RFC 6376 5.3: the host gets another text than the one that was signed first."""
+    submit(post, HEADS[1] + "Grüße\r\n".encode() * 3, to="x@p2.test")
+    data = narrow.wait(1)[0].data
+    assert data.isascii() and b"Gr=C3=BC=C3=9Fe\r\n" in data
+    assert sorted(signatures(world, data)) == ["one", "one-ed25519"], data
+    # Somebody else's signature would be lost.
+    theirs = world.keys[0].sign(HEADS[1] + "Grüße\r\n".encode())
+    submit(post, theirs, to="x@p2.test")
+    wait_for(lambda: any(b"it is signed" in text for text in post.texts()), "the report", WAIT)
+    assert len(narrow.mail) == 1
 
 
 def test_rotation(world, post, host):

@@ -3,6 +3,7 @@
  * verified, what is forwarded leaves with a set of ours. */
 #include "appliance/mail/header.h"
 #include "filters/arc_chain.h"
+#include "filters/resign.h"
 #include "tests/unit/filters/arc_vector.h"
 #include "tests/unit/filters/names.h"
 #include "tests/unit/filters/signing.h"
@@ -162,6 +163,36 @@ static void verify_left(const char *ours, size_t sets)
     arena_free(&a);
 }
 
+/* h: what `left` was made of; nothing is taken off that isn't among what was put before it. */
+static void seal_again(const char *ours, struct str h, size_t sets)
+{
+    struct resign *r = resign_new(w.filters), *none = resign_new(NULL);
+    const struct str before = body, text = str_from(left);
+    struct buf rest, fields;
+    struct err err;
+
+    buf_init(&rest, ROOM);
+    buf_init(&fields, ROOM);
+    resign_take_off(none, text, text.n - h.n, &rest);
+    assert_true(str_eq(buf_str(&rest), text));
+    buf_clear(&rest);
+    resign_take_off(r, text, 0, &rest);
+    assert_true(str_eq(buf_str(&rest), text));
+    buf_clear(&rest);
+    resign_take_off(r, text, text.n - h.n, &rest);
+    assert_true(str_eq(buf_str(&rest), h));
+    body = STR("Jello\r\n");
+    buf_add_str(&rest, body);
+    assert_int_equal(resign_make(r, buf_str(&rest), &fields, &err), 0);
+    put(left, STR_FMT STR_FMT, STR_ARG(buf_str(&fields)), STR_ARG(h));
+    verify_left(ours, sets);
+    body = before;
+    buf_fini(&rest);
+    buf_fini(&fields);
+    resign_free(&r);
+    resign_free(&none);
+}
+
 static void needs_key(void)
 {
     comes(plain);
@@ -195,6 +226,7 @@ static void seals(void **state)
         strstr(left, "ARC-Authentication-Results: i=1; mail.example.org;\r\n\tnone\r\n"));
     assert_true(str_starts(str_from(left), STR("ARC-Seal: i=1; a=rsa-sha256; cv=none;")));
     verify_left(ours, 1);
+    seal_again(ours, plain, 1);
     comes(plain);
     assert_int_equal(leaves(plain, "submission", "not forwarded"), 0);
     /* A chain that is in order. */
@@ -207,6 +239,7 @@ static void seals(void **state)
     assert_int_equal(leaves(str_from(head), "forward", "i=4, cv=pass"), 3);
     assert_non_null(strstr(left, "i=4; mail.example.org;\r\n\tarc=pass (i=3)"));
     verify_left(ours, 4);
+    seal_again(ours, str_from(head), 4);
     mem_free(ours);
     end();
 }
