@@ -21,13 +21,10 @@ void held_recipient(struct buf *view, struct str address, const struct str *acco
 /* Should it turn out to be junk, it goes into quarantine: appended to `view`, too. */
 void held_quarantine_junk(struct buf *view);
 
-/* Its copies that leave have passed PH_OUTBOUND already, or were about to: appended to `view`. */
-void held_seen_leaving(struct buf *view);
-
 /* Somebody has looked at it and lets it go (commands): into its mailboxes at once. Copies that
- * leave pass PH_OUTBOUND first, if they haven't yet: *later_out, they stay held until the server of
- * this store has looked (held_wake), which needs no command. What those stages refuse comes back
- * into quarantine. On the commit thread. */
+ * leave pass PH_OUTBOUND first: *later_out, they stay held until the server of this store has
+ * looked (held_wake), which needs no command. What those stages refuse comes back into quarantine.
+ * On the commit thread. */
 int held_release_tx(struct store_tx *tx, uint64_t id, const char *mailbox, bool *later_out,
                     struct queue_gone *gone, struct err *err) __attribute__((warn_unused_result));
 

@@ -17,6 +17,8 @@ enum smtp_step smtp_step_refuse(struct smtp_session *s, unsigned code, const cha
 /* hold.c: into the queue instead of these mailboxes. */
 enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recipient *rcpts,
                               size_t n);
+/* hold.c: only the copies that leave, of junk. */
+void smtp_hold_leaving(struct smtp_session *s, struct queue_entry *e);
 enum smtp_step smtp_step_from(struct smtp_session *s); /* from.c */
 /* The store said no: tx->refused accordingly. */
 void smtp_store_failed(struct smtp_session *s, const struct err *err);

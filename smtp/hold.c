@@ -47,15 +47,34 @@ static void on_kept(struct store_op *op)
     smtp_session_unref(&s);
 }
 
+/* What the stages are told when it is judged or released. */
+static void fill(struct smtp_session *s, struct buf *view, struct queue_entry *e)
+{
+    struct ph_view v;
+    smtp_filter_view(s, PH_MESSAGE, &v);
+    v.route = smtp_filter_route(s);
+    held_fill(s->chain, &v, view, e);
+}
+
+void smtp_hold_leaving(struct smtp_session *s, struct queue_entry *e)
+{
+    struct arena *a = s->tx.arena;
+    struct buf view;
+    e->held = QUEUE_QUARANTINE;
+    buf_init(&view, VIEW_MAX);
+    fill(s, &view, e);
+    e->view = arena_str(a, buf_str(&view));
+    e->stage = arena_str(a, e->stage);
+    e->reason = arena_printf(a, "junk isn't forwarded: " STR_FMT, STR_ARG(e->reason));
+    buf_fini(&view);
+}
+
 enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recipient *rcpts,
                               size_t n)
 {
     struct smtp_transaction *tx = &s->tx;
     const struct filters_conf *conf = filters_settings(s->server->conf.filters);
-    struct ph_view v;
     struct buf view;
-    smtp_filter_view(s, PH_MESSAGE, &v);
-    v.route = smtp_filter_route(s); /* for the time when it is released */
     queue_put_init(&tx->put, on_kept);
     tx->put.sink = tx->sink;
     tx->put.rcpts = rcpts;
@@ -68,7 +87,7 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     tx->put.entry.held = tx->hold;
     tx->put.entry.sender = tx->sender;
     buf_init(&view, VIEW_MAX);
-    held_fill(s->chain, &v, &view, &tx->put.entry);
+    fill(s, &view, &tx->put.entry);
     for (size_t i = 0; i < tx->n_list; i++) {
         const struct smtp_recipient *r = &tx->list[i];
         if (!r->deleted)
@@ -76,9 +95,6 @@ enum smtp_step smtp_step_hold(struct smtp_session *s, const struct message_recip
     }
     if (smtp_junk_stays(s))
         held_quarantine_junk(&view);
-    if (tx->hold == QUEUE_QUARANTINE && tx->leaves.n_to &&
-        filters_at(s->server->conf.filters, PH_OUTBOUND))
-        held_seen_leaving(&view); /* in smtp_step_outbound() */
     tx->put.entry.view = arena_str(tx->arena, buf_str(&view));
     buf_fini(&view);
     if (store_submit(s->server->conf.store, &tx->put.op)) {

@@ -6,12 +6,9 @@
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "appliance/base/text.h"
-#include "filters/held.h"
 #include "smtp/client/route.h"
 #include "smtp/deliver.h"
 #include "smtp/queue/srs.h"
-
-enum { VIEW_MAX = 256 };
 
 static bool leaves(const struct smtp_session *s)
 {
@@ -35,23 +32,6 @@ enum smtp_step smtp_step_junk(struct smtp_session *s)
                                 "The message looks like junk, which isn't forwarded from here");
     tx->withhold = true;
     return SMTP_STEP_NEXT;
-}
-
-static void withhold(struct smtp_session *s, struct queue_entry *e)
-{
-    const struct chain_answer *a = chain_answer(s->chain);
-    const struct filters_conf *conf = filters_settings(s->server->conf.filters);
-    struct buf view;
-    e->held = QUEUE_QUARANTINE;
-    e->until_ms = e->since_ms + (int64_t)conf->quarantine_time;
-    e->stage = arena_str(s->tx.arena, str_from(a->stage));
-    e->reason = arena_printf(s->tx.arena, "junk isn't forwarded: %s", a->reason);
-    if (!filters_at(s->server->conf.filters, PH_OUTBOUND))
-        return;
-    buf_init(&view, VIEW_MAX);
-    held_seen_leaving(&view); /* in the next steps */
-    e->view = arena_str(s->tx.arena, buf_str(&view));
-    buf_fini(&view);
 }
 
 /* ---- Loops: RFC 9228, a forwarder's mark in the header */
@@ -263,7 +243,7 @@ enum smtp_step smtp_step_leave(struct smtp_session *s)
                 add_row(s, &to[tx->leaves.n_to], r, r->remotes[k]);
     }
     if (tx->withhold)
-        withhold(s, &tx->leaves.entry);
+        smtp_hold_leaving(s, &tx->leaves.entry);
     return SMTP_STEP_NEXT;
 }
 

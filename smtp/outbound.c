@@ -6,10 +6,11 @@
 #include "appliance/base/mem.h"
 #include "smtp/deliver.h"
 
-/* What a stage holds is shown to the others when that one has judged it. */
+/* What stays here for now is shown to them when it is released or judged: signatures are of that
+ * day, then, and by keys of that day. */
 static bool wanted(const struct smtp_session *s)
 {
-    return s->tx.leaves.n_to && s->tx.hold != QUEUE_HELD &&
+    return s->tx.leaves.n_to && !s->tx.hold && !s->tx.withhold &&
            filters_at(s->server->conf.filters, PH_OUTBOUND);
 }
 
@@ -37,7 +38,8 @@ static enum smtp_step apply(struct smtp_session *s)
         tx->leaves.n_to = 0;
     if (a->verdict == PH_QUARANTINE)
         tx->hold = QUEUE_QUARANTINE;
-    collect(s);
+    else
+        collect(s);
     return SMTP_STEP_NEXT;
 }
 

@@ -33,17 +33,25 @@ def a_signing_post(world, judge, **filters):
     return a_post(world, more='filters {%s }\nmilter { endpoints = {"%s"} on_error = hold }\n' % (settings, judge.endpoint))
 
 
-def make_key(post, p, name):
-    record = post.json("dkim", "create", "example.com", "--selector=one", "--algorithm=rsa", "--now")["records"][0]["value"].encode()
+def make_key(post, p, name, selector="one"):
+    made = post.json("dkim", "create", "example.com", "--selector=" + selector, "--algorithm=rsa", "--now")["records"]
+    record, = [r["value"].encode() for r in made if r["name"].startswith(selector + ".")]
     # The server sees the new key a moment after the command has ended.
-    wait_for(lambda: [post.submit("x@" + name), p.wait(), p.mail.pop().data.startswith(b"DKIM-Signature:")][-1], "signed mail")
+    wait_for(lambda: b" s=%s;" % selector.encode() in sent(post, p, name), "signed mail")
     return record
 
 
-def signed_once(data, record):
+def sent(post, p, name):
+    known = p.answered
+    post.submit("x@" + name)
+    return p.wait(known + 1)[-1].data
+
+
+def signed_once(data, record, selector="one"):
     dkim = pytest.importorskip("dkim")
     assert data.startswith(b"DKIM-Signature:") and data.partition(b"\r\n\r\n")[0].count(b"DKIM-Signature:") == 1
-    assert dkim.verify(data, dnsfunc=lambda asked, timeout=5: record if asked == b"one._domainkey.example.com." else None)
+    name = b"%s._domainkey.example.com." % selector.encode()
+    assert dkim.verify(data, dnsfunc=lambda asked, timeout=5: record if asked == name else None)
 
 
 def states(post):
@@ -107,13 +115,12 @@ def test_held_mail_released_by_a_command(post, ready, judge, record):
 
 
 def test_quarantine_released_by_a_command(post, ready, judge, record):
-    """What came into quarantine at once had passed those stages before: it is signed once."""
     p, name = ready
     known = p.answered
     judge.on["E"] = [quarantine("looks odd"), CONTINUE]
     post.submit("x@" + name, message("the odd one"))
     ident, = [m["id"] for m in post.json("quarantine", "list")]
-    assert post.json("quarantine", "release", ident) == {"messages": 1, "recipients": 1, "changed": True}
+    assert post.json("quarantine", "release", ident)["messages"] == 1
     data = p.wait(known + 1)[-1].data
     assert b"the odd one" in data
     signed_once(data, record[0])
@@ -152,4 +159,23 @@ def test_quarantine_of_what_was_held_for_too_long(world, judge, host):
         data = p.wait(known + 1)[-1].data
         assert b"judged too late" in data
         signed_once(data, record)
+        post.idle()
+
+
+def test_quarantine_outlives_a_key(world, judge, host):
+    """Signed by the key of the day on which it leaves."""
+    p, name = host()
+    with a_signing_post(world, judge) as post:
+        make_key(post, p, name)
+        judge.on["E"] = [quarantine("looks odd"), CONTINUE]
+        post.submit("x@" + name, message("the old one"))
+        kept, = post.json("quarantine", "list")
+        judge.on["E"] = [CONTINUE]
+        post.json("dkim", "retire", "example.com", "one", "--now")
+        record = make_key(post, p, name, "two")
+        known = p.answered
+        assert post.json("quarantine", "release", kept["id"])["messages"] == 1
+        data = p.wait(known + 1)[-1].data
+        assert b"the old one" in data
+        signed_once(data, record, "two")
         post.idle()

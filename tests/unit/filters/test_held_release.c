@@ -139,8 +139,6 @@ static void let_leave(uint64_t id, const char *prefix)
 
 static void shown_once(void **state)
 {
-    struct buf view;
-
     (void)state;
     start(true);
     put(1, STR("session\0007\0auth\0a@example.com\0"));
@@ -153,14 +151,6 @@ static void shown_once(void **state)
     assert_string_equal(stage.route, "submission");
     assert_string_equal(stage.rcpt, "x@elsewhere.example");
     assert_string_equal(stage.head, "Subject: x\r\n\r\n");
-
-    buf_init(&view, 100);
-    held_seen_leaving(&view);
-    put(2, buf_str(&view));
-    buf_fini(&view);
-    assert_false(release(2));
-    let_leave(2, "Delivered-To: b@example.com\r\n");
-    assert_int_equal(stage.turns, 1);
     finish();
 }
 
