@@ -276,3 +276,13 @@ void acts_host(struct ph_host *h)
     h->fact_set = fact_set;
     h->fact_get = fact_get;
 }
+
+const struct chain_action *chain_new_body(const struct chain *c)
+{
+    const struct chain_action *found = NULL;
+
+    for (const struct chain_action *a = chain_actions(c); a; a = a->next)
+        if (a->kind == CHAIN_BODY)
+            found = a;
+    return found;
+}

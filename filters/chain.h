@@ -117,6 +117,8 @@ struct chain_action { /* in the order of stages, points in theirs */
         value; /* name: of the field; value: field value (with its folds), body, address, word */
 };
 const struct chain_action *chain_actions(const struct chain *c);
+/* The new body, of several the last one. NULL: it stays. */
+const struct chain_action *chain_new_body(const struct chain *c);
 
 /* The verdicts given in the session and the transaction, in order: all but those of RCPT, HELO and
  * AUTH that come after the first 2000. */

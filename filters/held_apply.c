@@ -9,7 +9,7 @@
 #include "appliance/mail/header.h"
 #include "filters/held_private.h"
 
-enum { PUT = 64 << 10, PREFIX_MAX = 512 << 10, LIST_MAX = 2000 };
+enum { PREFIX_MAX = 512 << 10, LIST_MAX = 2000 };
 
 struct held_asking {
     struct held_one *one; /* NULL: gone */
@@ -234,13 +234,8 @@ static void put_more(void *ctx)
 {
     struct held_one *o = ctx;
     struct body_sink *sink = o->change.body;
-    enum body_put put = BODY_MORE;
+    enum body_put put = body_sink_put_pieces(sink, &o->putting);
 
-    while (o->putting.n && put == BODY_MORE) {
-        struct str piece = str_take(o->putting, PUT);
-        o->putting = str_skip(o->putting, piece.n);
-        put = body_sink_put(sink, piece);
-    }
     if (put == BODY_WAIT)
         return;
     if (put == BODY_FAIL) {
@@ -254,12 +249,9 @@ static void put_more(void *ctx)
 
 void held_apply_body(struct held_one *o, void (*then)(struct held_one *o))
 {
-    const struct chain_action *body = NULL;
+    const struct chain_action *body = chain_new_body(o->chain);
     struct str head = o->head.n ? buf_str(&o->head) : o->message.head;
 
-    for (const struct chain_action *a = chain_actions(o->chain); a; a = a->next)
-        if (a->kind == CHAIN_BODY)
-            body = a;
     o->then = then;
     if (!body || o->change.impossible || o->released || o->plan.held == QUEUE_HELD) {
         then(o);

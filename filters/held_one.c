@@ -226,27 +226,17 @@ static void on_leaving(void *ctx)
     held_apply_body(o, on_body);
 }
 
-static struct str new_body(const struct held_one *o)
-{
-    struct str found = STR_NULL;
-
-    for (const struct chain_action *a = chain_actions(o->chain); a; a = a->next)
-        if (a->kind == CHAIN_BODY)
-            found = a->value;
-    return found;
-}
-
 static void leave(struct held_one *o)
 {
     struct chain_message m = o->message;
     const char **names = ARENA_ARRAY(o->arena, const char *, o->n_to + 1);
-    struct str body = new_body(o);
+    const struct chain_action *body = chain_new_body(o->chain);
 
     if (o->head.n)
         m.head = buf_str(&o->head);
-    if (body.p) {
-        m.data = body;
-        m.data_size = body.n;
+    if (body) {
+        m.data = body->value;
+        m.data_size = body->value.n;
         m.fd = -1;
     }
     o->view.n_rcpts = 0;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = BODY_HEAD_MAX + (256 << 10), PUT = 64 << 10 };
+enum { HEAD_MAX = BODY_HEAD_MAX + (256 << 10) };
 
 /* A chain that isn't there has nothing to say; one that is may have decided something before. */
 static bool wanted(const struct smtp_session *s)
@@ -99,15 +99,6 @@ static bool edit_head(struct smtp_session *s)
     return ok;
 }
 
-static const struct chain_action *last_body(const struct smtp_session *s)
-{
-    const struct chain_action *found = NULL;
-    for (const struct chain_action *a = chain_actions(s->chain); a; a = a->next)
-        if (a->kind == CHAIN_BODY)
-            found = a;
-    return found;
-}
-
 enum smtp_step smtp_step_edit(struct smtp_session *s)
 {
     if (s->chain && !s->tx.discard && !edit_head(s))
@@ -127,18 +118,16 @@ static void on_room_for_more(void *ctx)
 static enum smtp_step put_some(struct smtp_session *s, struct str data)
 {
     struct smtp_transaction *tx = &s->tx;
-    while (tx->replaced_n < data.n) {
-        struct str piece = str_take(str_skip(data, tx->replaced_n), PUT);
-        tx->replaced_n += piece.n;
-        enum body_put put = body_sink_put(tx->replaced, piece);
-        if (put == BODY_FAIL) {
-            smtp_store_failed(s, body_sink_error(tx->replaced));
-            return SMTP_STEP_REFUSE;
-        }
-        if (put == BODY_WAIT) {
-            smtp_session_wait(s, SMTP_WAIT_WORK);
-            return SMTP_STEP_ASKED;
-        }
+    struct str rest = str_skip(data, tx->replaced_n);
+    enum body_put put = body_sink_put_pieces(tx->replaced, &rest);
+    tx->replaced_n = data.n - rest.n;
+    if (put == BODY_FAIL) {
+        smtp_store_failed(s, body_sink_error(tx->replaced));
+        return SMTP_STEP_REFUSE;
+    }
+    if (put == BODY_WAIT) {
+        smtp_session_wait(s, SMTP_WAIT_WORK);
+        return SMTP_STEP_ASKED;
     }
     body_sink_end(tx->replaced);
     body_sink_free(&tx->sink);
@@ -152,7 +141,7 @@ static enum smtp_step put_some(struct smtp_session *s, struct str data)
 enum smtp_step smtp_step_body(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
-    const struct chain_action *body = s->chain && !tx->discard ? last_body(s) : NULL;
+    const struct chain_action *body = s->chain && !tx->discard ? chain_new_body(s->chain) : NULL;
     if (!body)
         return SMTP_STEP_NEXT;
     if (!tx->replaced) {

@@ -27,6 +27,8 @@ struct body_sink *body_sink_new(struct store *s, uint64_t limit, void (*on_ready
  * put. */
 void body_sink_announce(struct body_sink *b, uint64_t size);
 enum body_put body_sink_put(struct body_sink *b, struct str bytes);
+/* As much of *rest as it takes, in pieces: *rest is what is left. MORE: nothing is. */
+enum body_put body_sink_put_pieces(struct body_sink *b, struct str *rest);
 const struct err *body_sink_error(const struct body_sink *b);
 uint64_t body_sink_size(const struct body_sink *b); /* bytes received */
 size_t body_sink_memory(const struct body_sink *b); /* bytes of memory that it holds */

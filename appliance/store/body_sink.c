@@ -3,7 +3,7 @@
  * keeps small data in memory and hands large data to its file. */
 #include "appliance/store/store_private.h"
 
-enum { META_MAX = 1 << 20, HEAD_EDIT_ROOM = 256 << 10 };
+enum { META_MAX = 1 << 20, HEAD_EDIT_ROOM = 256 << 10, PIECE = 64 << 10 };
 
 struct body_sink *body_sink_new(struct store *s, uint64_t limit, void (*on_ready)(void *ctx),
                                 void *ctx)
@@ -129,6 +129,17 @@ enum body_put body_sink_put(struct body_sink *b, struct str bytes)
     if (b->state == SINK_DATA && bytes.n && put != BODY_FAIL)
         put = data_put(b, bytes);
     b->waiting = put == BODY_WAIT;
+    return put;
+}
+
+enum body_put body_sink_put_pieces(struct body_sink *b, struct str *rest)
+{
+    enum body_put put = BODY_MORE;
+
+    while (rest->n && put == BODY_MORE) {
+        put = body_sink_put(b, str_take(*rest, PIECE));
+        *rest = str_skip(*rest, PIECE);
+    }
     return put;
 }
 
