@@ -2,7 +2,6 @@
 /* files_world.h - a folder of files that a test writes, gone after it. */
 #ifndef PH_TESTS_FILES_WORLD_H
 #define PH_TESTS_FILES_WORLD_H
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +12,8 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
+
+#include "tests/unit/folder.h"
 
 static char files_root[64];
 
@@ -32,14 +33,6 @@ static inline void files_put(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-static int files_remove(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static inline int files_set_up(void **state)
 {
     (void)state;
@@ -50,6 +43,6 @@ static inline int files_set_up(void **state)
 static inline int files_tear_down(void **state)
 {
     (void)state;
-    return nftw(files_root, files_remove, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(files_root);
 }
 #endif

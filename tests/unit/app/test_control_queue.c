@@ -11,8 +11,8 @@
 #include "appliance/base/log.h"
 #include "appliance/base/mem.h"
 #include "appliance/store/queue.h"
+#include "tests/unit/folder.h"
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,14 +34,6 @@ struct fixture {
     bool flush, on_main, done;
     char of[100];
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static void on_tick(void *ctx)
 {
@@ -109,7 +101,7 @@ static int teardown(void **state)
     timer_free(&f->tick);
     loop_free(&f->loop);
     close(f->dirfd);
-    nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(f->dir);
     settings_free(store_settings, &f->conf);
     mem_free(f);
     return 0;

@@ -108,7 +108,7 @@ static int teardown(void **state)
     close_node(&b);
     close_node(&a);
     sql_world_close(&place.sql);
-    nftw(place.dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(place.dir);
     return 0;
 }
 

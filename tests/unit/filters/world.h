@@ -14,8 +14,8 @@
 #include "appliance/base/mem.h"
 #include "appliance/store/store.h"
 #include "filters/private.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -130,14 +130,6 @@ static inline void world_store(struct world *w)
         fail_msg("%s", err.text);
 }
 
-static inline int world_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void world_fini(struct world *w)
 {
     filters_close(&w->filters);
@@ -152,7 +144,7 @@ static inline void world_fini(struct world *w)
     filters_registry_free(&w->registry);
     sql_world_close(&w->sql);
     if (w->dir[0])
-        nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
+        folder_remove(w->dir);
 }
 
 static inline void world_on_answer(void *ctx)

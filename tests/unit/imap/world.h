@@ -11,7 +11,6 @@
 #include "imap/session.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +23,7 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
 
 enum { WORLD_PATIENCE_S = 20 };
@@ -130,12 +130,6 @@ static inline void world_turn(struct world *w)
     loop_turn(w->loop, true);
 }
 
-static inline int world_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static inline int world_tear_down(void **state)
 {
     struct world *w = *state;
@@ -155,7 +149,7 @@ static inline int world_tear_down(void **state)
     settings_free(store_settings, &w->store_conf);
     settings_free(directory_settings, &w->directory_conf);
     sql_world_close(&w->sql);
-    nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(w->dir);
     mem_free(w);
     clock_replace(NULL);
     return 0;

@@ -14,8 +14,8 @@
 #include "appliance/sql/sql.h"
 #include "delivery_peer.h"
 #include "smtp/queue/delivery.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
-#include <ftw.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -185,14 +185,6 @@ static inline struct bed *bed_new(void)
     return b;
 }
 
-static inline int bed_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void bed_free(struct bed **bp)
 {
     struct bed *b = *bp;
@@ -213,7 +205,7 @@ static inline void bed_free(struct bed **bp)
     settings_free(store_settings, &b->store_conf);
     settings_free(directory_settings, &b->directory_conf);
     sql_world_close(&b->sql);
-    nftw(b->dir, bed_remove, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(b->dir);
     clock_replace(NULL);
     mem_free(b);
     *bp = NULL;

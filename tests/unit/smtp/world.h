@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +27,7 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
 
 enum { PATIENCE_MS = 20000 };
@@ -184,14 +184,6 @@ static inline void world_stop(struct world *w, uint64_t drain_ms)
     smtp_server_stop(w->server, drain_ms, world_on_stopped, w);
 }
 
-static inline int world_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void world_end(struct world *w)
 {
     if (!w->stopped) {
@@ -215,7 +207,7 @@ static inline void world_end(struct world *w)
     settings_free(store_settings, &w->store_conf);
     settings_free(directory_settings, &w->directory_conf);
     sql_world_close(&w->sql);
-    nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(w->dir);
 }
 
 /* ---- Clients */

@@ -15,8 +15,8 @@
 #include "appliance/base/log.h"
 #include "appliance/base/settings.h"
 #include "appliance/store/store_private.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,19 +32,6 @@ struct bed {
     struct arena *arena;
     unsigned pending, problems;
 };
-
-static inline int bed_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static inline void bed_remove_dir(const char *dir)
-{
-    nftw(dir, bed_remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static inline void bed_tick(void *ctx)
 {
@@ -159,7 +146,7 @@ static inline void bed_free(struct bed **bp)
 
     bed_close(b);
     sql_world_close(&b->world);
-    bed_remove_dir(b->dir);
+    folder_remove(b->dir);
     arena_free(&b->arena);
     settings_free(store_settings, &b->conf);
     mem_free(b);

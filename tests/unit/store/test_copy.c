@@ -410,7 +410,7 @@ static void end_crash(struct bed *after)
     bed_check(after);
     bed_close(after);
     arena_free(&after->arena);
-    bed_remove_dir(after->dir);
+    folder_remove(after->dir);
 }
 
 static void a_crash_undoes_what_was_staged(void **state)
