@@ -16,19 +16,13 @@ import threading
 import pytest
 from traffic import message, wait_for
 from disk import NoDisk, disk
-from outgoing import ADDRESS, Post, a_world, domain, repeated
+from outgoing import ADDRESS, Post, domain, repeated, world  # noqa: F401 (fixture)
 from peer import Peer, refuse
 
 MESSAGES = int(os.environ.get("OUTGOING_MESSAGES", "1200"))
 FRIEND = "10.25.3.%d"
 SEED = 20262
 WAIT = 120 + MESSAGES // 20
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 """The world in which outgoing mail is tested: a network of its own with a name server, an authority for certificates, hosts that
 do as they are told (lib/peer.py), real ones (lib/mta.py), and a `posthouse serve` for example.com at mail.example.com.
 
-Domain pNN.test has one mail host, mx.pNN.test, at 10.25.0.NN: a test takes an address with the fixture `host` and so a domain.
+Domain pNN.test has one mail host, mx.pNN.test, at 10.25.0.NN: a test takes an address with the fixture `host` and so a domain. Its module
+imports the fixtures it uses; `zones(world)` in it adds names.
 """
 import contextlib
 import email
@@ -96,6 +97,13 @@ def a_world(zones=None):
             yield world.start()
         finally:
             world.stop()
+
+
+@pytest.fixture(scope="module")
+def world(request):
+    """With what zones(world) of the test's module adds, where it has such a function."""
+    with a_world(getattr(request.module, "zones", None)) as w:
+        yield w
 
 
 class Post(Appliance):

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from outgoing import ELSEWHERE, WAIT, a_post, a_world, wait_for
+from outgoing import ELSEWHERE, WAIT, a_post, wait_for, world  # noqa: F401 (fixture)
 
 STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\n%s}\n'
 REPORTS = "rua=mailto:reports@bank.test"
@@ -45,12 +45,6 @@ def zones(world):
     world.zone("other.test", spf)
     world.zone("forged.test", '_dmarc TXT "v=DMARC1; p=reject"\n', signed=True, forged=("TXT",))
     world.zone("broken.test", None)
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import smtplib
 import time
 
 import pytest
-from outgoing import WAIT, a_post, a_world, message, wait_for
+from outgoing import WAIT, a_post, message, wait_for, world  # noqa: F401 (fixture)
 
 FRIEND, NAMELESS, LISTED, LIAR, CIRCLE, SILENT = ["10.25.1.%d" % n for n in (9, 10, 66, 67, 68, 69)]
 LATE = 1  # seconds that each stage may ask
@@ -45,12 +45,6 @@ def zones(world):
     world.zone("refuses.test", "* A 127.255.255.254")
     world.zone("nothing.test", "www A 10.0.0.1")
     world.zone("names.test", "test A 127.0.0.2\nevil.test A 127.0.0.2")
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,13 @@ import re
 import smtplib
 
 import pytest
-from outgoing import ELSEWHERE, WAIT, a_post, a_world, message, wait_for
+from outgoing import ELSEWHERE, WAIT, a_post, message, wait_for, world  # noqa: F401 (fixture)
 
 STRANGER = "stranger@elsewhere.test"
 
 
 def settings(delay, clients="all"):
     return "spf { mode = off }\ngreylist {\n    clients = %s\n    delay = %s\n    skip = {}\n}\n" % (clients, delay)
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture

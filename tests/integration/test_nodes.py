@@ -18,7 +18,7 @@ import time
 
 import pytest
 from conftest import FAST, ROOT, Server, ok, posthouse, wait_for
-from outgoing import ADDRESS, ELSEWHERE, Post, a_world, host, message  # noqa: F401 (fixture)
+from outgoing import ADDRESS, ELSEWHERE, Post, host, message, world  # noqa: F401 (fixture)
 from peer import HANG, Peer
 from test_serve import USER
 
@@ -328,12 +328,6 @@ ASKING = ["d%d.asking.test" % i for i in range(20)]  # for reports about mail in
 def zones(world):
     world.zone("asking.test", "mx A %s\n" % (ADDRESS % 60) + "".join(
         'd%d MX 10 mx\n_dmarc.d%d TXT "v=DMARC1; p=none; rua=mailto:r@%s"\n' % (i, i, name) for i, name in enumerate(ASKING)))
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture

@@ -5,14 +5,8 @@ import re
 import socket
 
 import pytest
-from outgoing import a_post, a_world, host, message, unchanged, wait_for  # noqa: F401 (fixture)
+from outgoing import a_post, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import ALL, DROP, HANG, chain, refuse
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,10 @@ import sys
 
 import pytest
 from conftest import ROOT, wait_for
-from outgoing import a_post, a_world, host, message  # noqa: F401 (fixture)
+from outgoing import a_post, host, message, world  # noqa: F401 (fixture)
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 from milter import CONTINUE, Milter, insert, quarantine  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

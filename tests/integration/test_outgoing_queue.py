@@ -5,16 +5,10 @@ import signal
 import threading
 
 import pytest
-from outgoing import ADDRESS, a_post, a_world, host, message, repeated, wait_for  # noqa: F401 (fixture)
+from outgoing import ADDRESS, a_post, host, message, repeated, wait_for, world  # noqa: F401 (fixture)
 from peer import Peer, refuse
 
 SLOW = {"min_backoff": "1h", "max_backoff": "1h"}  # only what is told to goes
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

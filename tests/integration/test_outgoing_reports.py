@@ -5,7 +5,7 @@ import re
 import smtplib
 
 import pytest
-from outgoing import ADDRESS, ELSEWHERE, Report, a_post, a_world, host, message, unchanged, wait_for  # noqa: F401 (fixture)
+from outgoing import ADDRESS, ELSEWHERE, Report, a_post, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import Peer, refuse
 
 NOWHERE = 29  # the domain of forwarded mail's sender
@@ -14,12 +14,6 @@ OFFERS_NO_DSN = ("PIPELINING", "8BITMIME", "SIZE 1000000")
 
 def zones(world):
     world.zone("sender.test", "@ MX 10 mx\nmx A %s\n" % (ADDRESS % NOWHERE), signed=True)
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import smtplib
 
 import pytest
-from outgoing import ADDRESS, ELSEWHERE, a_post, a_world, message, unchanged, wait_for
+from outgoing import ADDRESS, ELSEWHERE, a_post, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import Peer, refuse
 
 # Hosts whose addresses the zone names.
@@ -39,12 +39,6 @@ def zones(world):
     world.zone("broken.test", None)
     world.zone("forged.test", "@ MX 10 mx\nmx A %s\n" % (ADDRESS % BEST), signed=True, forged=("MX",))
     world.zone("stale.test", "@ MX 10 mx\nmx A %s\n" % (ADDRESS % BEST), signed=True, expired=True)
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,10 @@ import subprocess
 
 import pytest
 from conftest import BINARY
-from outgoing import a_post, a_world, host, message, unchanged, wait_for  # noqa: F401 (fixture)
+from outgoing import a_post, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import refuse
 
 TEXT = "Subject: from a program\n\nfirst\n.\nlast\n"
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from outgoing import ADDRESS, WEB, Report, a_post, a_world, host, unchanged, wait_for  # noqa: F401 (fixture)
+from outgoing import ADDRESS, WEB, Report, a_post, host, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import ALL, Peer
 from policy import Policies
 
@@ -35,12 +35,6 @@ def zones(world):
                    forged=("TLSA",) if name == "forged" else ())
     for name, (n, _, _) in STS_DOMAINS.items():
         world.zone(name, '@ MX 10 mx\nmx A %s\n_mta-sts TXT "v=STSv1; id=20261120;"\nmta-sts A %s\n' % (ADDRESS % n, WEB))
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from conftest import ROOT
-from outgoing import ADDRESS, ELSEWHERE, a_post, a_world, domain, host, message, unchanged, wait_for  # noqa: F401 (fixture)
+from outgoing import ADDRESS, ELSEWHERE, a_post, domain, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import DROP, refuse
 
 MORE = """
@@ -17,12 +17,6 @@ policy { dkim_required = {"junk.test"} dkim_missing = junk }
 rewrite { rules = {"ann@example.com->ann.b@example.com"} }
 """
 
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world() as w:
-        yield w
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from outgoing import ELSEWHERE, a_post, a_world
+from outgoing import ELSEWHERE, a_post, world  # noqa: F401 (fixture)
 
 FORGED = ("DKIM-Signature: v=1; a=rsa-sha256; d=bank.test; s=s; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=aaaa\r\n"
           "From: a@bank.test\r\nSubject: x\r\n\r\nHello\r\n")
@@ -23,12 +23,6 @@ greylist {
 
 def zones(world):
     world.zone("bank.test", '_dmarc TXT "v=DMARC1; p=reject"\n')
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 def begin(client):

@@ -11,7 +11,7 @@ import sqlite3
 import xml.etree.ElementTree
 
 import pytest
-from outgoing import ADDRESS, ELSEWHERE, WAIT, a_post, a_world, wait_for
+from outgoing import ADDRESS, ELSEWHERE, WAIT, a_post, wait_for, world  # noqa: F401 (fixture)
 from peer import ALL, Peer
 
 BANK, COLLECTOR, VICTIM, PLAIN, DANE = range(60, 65)
@@ -40,12 +40,6 @@ def zones(world):
     world.zone("plain.test", mail_host("plain.test") + '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@plain.test,https://plain.test/"\n')
     world.zone("dane.test", mail_host("dane.test") + '_25._tcp.mx TLSA %s\n' % world.ca.certificate("else.test").tlsa()
                + '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:tls@dane.test"\n', signed=True)
-
-
-@pytest.fixture(scope="module")
-def world():
-    with a_world(zones) as w:
-        yield w
 
 
 @pytest.fixture(scope="module")
