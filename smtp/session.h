@@ -205,8 +205,8 @@ void smtp_session_close_421(struct smtp_session *s, const char *status, const ch
 void smtp_session_forget_client(struct smtp_session *s); /* RFC 3207 4.2: after STARTTLS */
 bool smtp_session_in_message(const struct smtp_session *s);
 
-/* Queues one reply; a command gets exactly one. 5xx counts as an error: from soft_errors on replies
- * come later and later, at hard_errors the connection ends. */
+/* session_reply.c. Queues one reply; a command gets exactly one. 5xx counts as an error: from
+ * soft_errors on replies come later and later, at hard_errors the connection ends. */
 void smtp_reply(struct smtp_session *s, unsigned code, const char *status, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void smtp_reply_after(struct smtp_session *s, uint64_t ms, unsigned code, const char *status,
