@@ -108,7 +108,8 @@ enum ph_point {
     PH_MAIL,     /* MAIL FROM */
     PH_RCPT,     /* RCPT TO, once for each recipient that the server itself would take */
     PH_MESSAGE,  /* the whole message is here; before it is acknowledged */
-    PH_OUTBOUND, /* mail that leaves: once for each message and kind of route */
+    PH_OUTBOUND, /* mail that leaves: once for each message and kind of route; what went into
+                    quarantine here, again when it is released */
     PH_POINTS
 };
 #define PH_AT(point) (1u << (point))
