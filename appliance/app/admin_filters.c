@@ -3,11 +3,12 @@
 #include "appliance/app/admin.h"
 #include "appliance/app/admin_explain.h"
 #include "appliance/app/admin_queue.h"
+#include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
 #include "appliance/sql/sql.h"
 #include <time.h>
 
-enum { TRIES = 10, PAUSE_MS = 50 };
+enum { PAUSE_MS = 50, PATIENCE_MS = 500, PATIENCE_NEW_MS = 5000, NEW_MS = 60000 };
 
 static int read_detail(struct admin_call *c, uint64_t id, json_t **out)
 {
@@ -31,10 +32,24 @@ static int read_detail(struct admin_call *c, uint64_t id, json_t **out)
     return rc < 0 ? -1 : 0;
 }
 
-/* A message that was answered just now: its verdicts are written behind. */
-static void wait_a_moment(void)
+/* Verdicts are written behind: those of a message that was answered just now are on their way to a
+ * disk that may have much to do. */
+static unsigned patience_ms(uint64_t id)
 {
-    nanosleep(&(struct timespec){0, PAUSE_MS * 1000000L}, NULL);
+    return id >= store_id_at(clock_wall_ms() - NEW_MS) ? PATIENCE_NEW_MS : PATIENCE_MS;
+}
+
+static int wait_for_detail(struct admin_call *c, uint64_t id, json_t **out)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    unsigned patience = patience_ms(id);
+    int rc = read_detail(c, id, out);
+
+    for (unsigned waited = 0; rc == 0 && !*out && waited < patience; waited += PAUSE_MS) {
+        nanosleep(&pause, NULL);
+        rc = read_detail(c, id, out);
+    }
+    return rc;
 }
 
 /* Why it is where it is now. */
@@ -69,12 +84,8 @@ static int explain(struct admin_call *c)
             "'%s' is no id: it is in the 250 reply, in Received, and the mid= or sid= of the "
             "log",
             c->args[0]);
-    for (int i = 0; i < TRIES && !detail; i++) {
-        if (i)
-            wait_a_moment();
-        if (read_detail(c, id, &detail))
-            return -1;
-    }
+    if (wait_for_detail(c, id, &detail))
+        return -1;
     if (!detail)
         return ERR_WHY(&c->err, ERR_PERM, ERR_WHY_NOT_FOUND,
                        "no verdicts are kept about %s: no stage looked at it, or they are older "
