@@ -27,7 +27,7 @@ import mariadb
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get("POSTHOUSE") or ROOT / "build" / "posthouse")
-WAIT = 15  # seconds until something that must happen counts as missing
+WAIT = 60  # seconds until something that must happen counts as missing: it ends what hangs, and fails nothing that is slow
 # Wrong passwords and syntax errors cost the client time; tests make them by the dozen.
 FAST = ("smtp.auth_delay=10ms", "smtp.error_delay=5ms", "imap.login_delay=10ms", "directory.refusal_time=10ms")
 # LeakSanitizer works by ptrace, which the seal forbids.
@@ -100,7 +100,8 @@ def posthouse(*words, data=None, stdin="", timeout=WAIT):
 class Server:
     """A running `posthouse dev`. Its JSON line as attributes: .ports[name], .ca, .data, .passwords[address]."""
 
-    def __init__(self, *options, data=None, temporary=False, settings=FAST, text=False, env=None):
+    def __init__(self, *options, data=None, temporary=False, settings=FAST, text=False, env=None, meanwhile=None):
+        """meanwhile(server): called while it starts."""
         self.own = None if data or temporary else tempfile.mkdtemp(prefix="posthouse-test-")
         self.log_file = tempfile.NamedTemporaryFile(prefix="posthouse-test-", suffix=".log")
         folder = [] if temporary else ["--data", str(data or self.own)]
@@ -111,6 +112,13 @@ class Server:
         self.trouble_expected = False
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log_file, env=dict(os.environ, **(env or {})))
+        if meanwhile:
+            try:
+                meanwhile(self)
+            except BaseException:
+                self.process.kill()
+                self.process.wait()
+                raise
         end = b"Ctrl-C" if text else b"\n"
         self.text = read_until(self.process.stdout, lambda data: end in data).decode()
         if end.decode() not in self.text:
