@@ -44,7 +44,7 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-WAIT = 20  # seconds for one line: replies to errors are delayed on purpose
+WAIT = 60  # seconds for one line: replies to errors are delayed on purpose
 SINGLE = 2048  # so many bytes one by one, what follows in odd pieces
 FAST = ["smtp.auth_delay=20ms", "smtp.error_delay=5ms", "directory.refusal_time=20ms"]
 IMPLICIT = ("submissions", "imaps")
@@ -135,7 +135,7 @@ class Daemon:
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(40)
+            code = self.process.wait(WAIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return "it did not end after SIGTERM"
@@ -211,7 +211,7 @@ class Dialog:
                 self.sock.sendall(data[i:i + 1])
             for i in range(SINGLE, len(data), 997):
                 self.sock.sendall(data[i:i + 997])
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             pass  # what the server said before it closed is still to be read
 
     def read_line(self):
