@@ -13,7 +13,7 @@ from test_dkim import BODIES, HEAD, WAIT, Key, World, a_post, a_world, alter, dk
 from test_dkim import far, host, narrow  # noqa: F401  fixtures
 
 LISTS, OTHERS = ["a.lists.test", "b.lists.test"], ["c.others.test", "d.others.test"]
-STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\n}\ndmarc {\nskip = {127.0.0.1}\nforwarders = {lists.test}\n}\n'
+STAGES = 'spf {\nskip = {127.0.0.1}\nfail = pass\ndns_time = 25s\n}\ndmarc {\nskip = {127.0.0.1}\ndns_time = 25s\nforwarders = {lists.test}\n}\n'
 
 
 class Results:
