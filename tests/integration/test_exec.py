@@ -41,7 +41,7 @@ class Judged:
 
     def send(self, body="Hello.\r\n", client=None):
         """(code, words) of the answer to the message."""
-        own = client or smtplib.SMTP("127.0.0.1", self.server.ports["smtp"], "client.example.org", timeout=60)
+        own = client or smtplib.SMTP("127.0.0.1", self.server.ports["smtp"], "client.example.org", timeout=240)
         try:
             own.ehlo()
             assert own.mail(FROM)[0] == 250 and own.rcpt(TO)[0] == 250
@@ -67,7 +67,7 @@ def folder():
 @pytest.fixture(scope="module")
 def judged(folder):
     script(folder, "judge", "exit 0\n")
-    j = Judged(folder, "program.judge.timeout=1min")
+    j = Judged(folder, "program.judge.timeout=4min")
     yield j
     j.server.stop()
 
@@ -150,7 +150,7 @@ def test_large_message(judged, folder):
     body = "0123456789" * 7 + "\r\n"
     assert judged.send(body * 100000)[0] == 250
     assert (folder / "large").stat().st_size > 72 * 100000
-    assert not [n for n in os.listdir(judged.server.data) if n.startswith("exec-")]
+    wait_for(lambda: not [n for n in os.listdir(judged.server.data) if n.startswith("exec-")], "no file left over")
 
 
 def test_eight_at_once(judged, folder):
@@ -163,7 +163,7 @@ def test_eight_at_once(judged, folder):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(60)
+        t.join(240)
     assert codes == [250] * 8
 
 
@@ -220,7 +220,7 @@ def test_several(folder):
     """One after the other; the worst counts, and the first that refuses ends it."""
     script(folder, "first", "exit 0\n")
     script(folder, "second", "touch %s/second-ran; exit 1\n" % folder)
-    j = Judged(folder, "program.first.timeout=1min", "program.second.timeout=1min", programs=("first", "second"))
+    j = Judged(folder, "program.first.timeout=4min", "program.second.timeout=4min", programs=("first", "second"))
     try:
         assert j.send()[0] == 250
         assert j.server.count("xandros", "Junk") == 1 and (folder / "second-ran").exists()
@@ -261,14 +261,14 @@ class Sending(threading.Thread):
         self.code, _ = self.judged.send()
 
     def result(self):
-        self.join(60)
+        self.join(240)
         return self.code
 
 
 @pytest.fixture
 def alone(folder):
     script(folder, "judge", "exit 0\n")
-    j = Judged(folder, "program.judge.timeout=1min")
+    j = Judged(folder, "program.judge.timeout=4min")
     yield j
     j.server.stop()
 
@@ -306,7 +306,9 @@ def test_runner_killed_while_nothing_runs(alone, folder):
     _, runner = kill_runner(alone, folder)
     alone.program("echo $PPID; exit 2\n")
     code, words = alone.send()
+    died = alone.server.log().count("runner_died")
     os.kill(int(words.split()[-1]), signal.SIGKILL)
+    wait_for(lambda: alone.server.log().count("runner_died") > died, "its end")  # what comes before that is to come again
     assert alone.send()[0] == 550
 
 
@@ -324,14 +326,14 @@ def test_supervisor_killed(alone, folder):
 
 
 # ---- posthouse serve
-PROGRAM = 'exec { deadline = 5min }\nprogram "judge" { command = "%s"\n mail = all\n timeout = 1min\n %s }\n'
+PROGRAM = 'exec { deadline = 5min }\nprogram "judge" { command = "%s"\n mail = all\n timeout = 4min\n %s }\n'
 
 
 def own(a, folder, text):
     """What the script writes about itself, after a message."""
     path = script(folder, "serve.new", text)
     os.replace(path, folder / "serve")
-    with smtplib.SMTP("localhost", a.ports["smtp"], "client.example.org", timeout=60) as client:
+    with smtplib.SMTP("localhost", a.ports["smtp"], "client.example.org", timeout=240) as client:
         client.ehlo()
         client.mail(FROM)
         client.rcpt("ann@example.com")
@@ -358,6 +360,7 @@ def test_serve(folder):
         # It is so with another runner, too.
         code, words = own(a, folder, 'echo "$PPID"; exit 2\n')
         os.kill(int(words.split()[-1]), signal.SIGKILL)
+        wait_for(lambda: "runner_died" in a.log(), "its end")
         code, words = own(a, folder, 'echo "uid=$(id -u) gids=$(id -G) $(grep NoNewPrivs /proc/self/status)" | tr "\\t" " "; exit 2\n')
         assert code == 550 and b"NoNewPrivs: 1" in words
         if root:
