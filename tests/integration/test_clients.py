@@ -41,7 +41,7 @@ def inbox(server):
 # ---- swaks
 def swaks(server, port, *options, code=0):
     return run("swaks", "--server", "localhost", "--port", server.ports[port], "--to", VIVITA, "--from", XANDROS,
-               "--header", "Subject: by swaks", "--body", "posted", "--timeout", "10", *options, code=code)
+               "--header", "Subject: by swaks", "--body", "posted", "--timeout", str(WAIT), *options, code=code)
 
 
 def verified(server):
@@ -189,7 +189,7 @@ class Mbsync:
                    self.tree, self.tree)))
 
     def sync(self):
-        return run("mbsync", "-c", self.folder / "rc", "-a", home=self.folder, timeout=60)
+        return run("mbsync", "-c", self.folder / "rc", "-a", home=self.folder, timeout=2 * WAIT)
 
     def files(self, box):
         return sorted((p for sub in ("cur", "new") for p in (self.tree / box / sub).iterdir()), key=lambda p: p.name)

@@ -115,7 +115,7 @@ def test_room_for_what_is_kept(serve):
     assert Findings("--config", serve.path, "--no-dns").of("kept", "there is room") == ["ok"]
     with serve.smtp() as client:
         client.sendmail("a@example.org", ["ann@example.com"], "Subject: x\r\n\r\nx\r\n")
-    db = sqlite3.connect(serve.data / "store.db", timeout=10)
+    db = sqlite3.connect(serve.data / "store.db", timeout=WAIT)
     with db:
         body, = db.execute("SELECT MIN(id) FROM body").fetchone()
         db.execute("UPDATE body SET refs = refs + 5 WHERE id = ?", (body,))
