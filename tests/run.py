@@ -16,7 +16,7 @@ import time
 ROOT = os.path.abspath(sys.argv[1])
 sys.path.insert(0, os.path.join(ROOT, "tests/lib"))
 import mariadb
-TIMEOUT = 240
+TIMEOUT = 600  # of one program: it ends what hangs, and nothing that is slow on a busy machine
 SUPPRESSIONS = os.path.join(ROOT, "tests/tsan.supp")
 
 
