@@ -25,12 +25,18 @@ XANDROS = "xandros@example.com"
 # In two pieces, so that no scanner takes this file for one.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 SIGNATURE = "Test.Eicar:0:*:%s\n" % EICAR.hex()
-QUICK = ("clamav.check=100ms", "filters.hold_retry=200ms")
+QUICK = ("clamav.check=100ms", "filters.hold_retry=200ms", "clamav.wait=100s", "clamav.scan_time=100s", "clamav.deadline=110s")
+
+
+def put(folder, text, name="own"):
+    """Signatures, replaced in one step, as freshclam does: they are looked at all the time."""
+    (folder / "new.tmp").write_text(text)
+    (folder / "new.tmp").rename(folder / (name + ".ndb"))
 
 
 def database(folder, more=""):
     folder.mkdir(exist_ok=True)
-    (folder / "own.ndb").write_text(SIGNATURE + more)
+    put(folder, SIGNATURE + more)
     return folder
 
 
@@ -68,7 +74,7 @@ def run(tmp_path, isolation):
 
 
 def send(server, message, sender="a@example.org"):
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=120) as client:
         client.ehlo("client.example")
         assert client.mail(sender)[0] == 250 and client.rcpt(XANDROS)[0] == 250
         code, words = client.data(message)
@@ -151,7 +157,7 @@ def test_found_in_every_wrapping(run):
         assert send(server, clean)[0] == 250
         assert verdict_of(server)["facts"] == {"clamav.result": "clean"}
     assert len(folder_of(server)) == 6
-    assert list((pathlib.Path(server.data) / "clamav-tmp").iterdir()) == []
+    wait_for(lambda: not list((pathlib.Path(server.data) / "clamav-tmp").iterdir()), "nothing left over")
 
 
 def test_outgoing_too(run):
@@ -259,19 +265,19 @@ def test_broken_signatures(run, tmp_path):
     folder = database(tmp_path / "signatures")
     server = run(folder=folder, trouble=True)
     assert send(server, attached(EICAR))[0] == 554
-    (folder / "own.ndb").write_text("this:is:no\n")
+    put(folder, "this:is:no\n")
     wait_for(lambda: "can't be loaded" in server.log(), "it says so")
     assert send(server, plain(b"x"))[0] == 451
     assert folder_of(server) == []
     database(folder)
-    wait_for(lambda: server.log().count("signatures of") == 2, "they are loaded")
+    wait_for(lambda: server.log().count("signatures of") >= 2, "they are loaded")
     assert send(server, plain(b"x"))[0] == 250 and send(server, attached(EICAR))[0] == 554
 
 
 def test_broken_signatures_beside_good_ones(run, tmp_path):
     folder = database(tmp_path / "signatures")
     server = run("clamav.concurrent_reload=yes", folder=folder, trouble=True)
-    (folder / "own.ndb").write_text("this:is:no\n")
+    put(folder, "this:is:no\n")
     wait_for(lambda: "the older signatures stay in use" in server.log(), "it says so")
     assert send(server, plain(b"x"))[0] == 250 and send(server, attached(EICAR))[0] == 554
 
@@ -318,9 +324,9 @@ def test_in_the_sandbox(isolation):
         wait_for(lambda: "signatures of" in server.log(), "signatures are loaded")
         assert judged(server) == 554
         assert (server.data / "clamav-tmp").stat().st_mode & 0o777 == 0o700
-        (signatures / "own.ndb").write_text("Test.Other:0:*:%s\n" % b"something else".hex())
+        put(signatures, "Test.Other:0:*:%s\n" % b"something else".hex())
         server.hup()
-        wait_for(lambda: server.log().count("signatures of") == 2, "they are loaded at SIGHUP")
+        wait_for(lambda: server.log().count("signatures of") >= 2, "they are loaded at SIGHUP")
         assert judged(server) == 250
     finally:
         server.stop()
@@ -390,7 +396,7 @@ def updating(isolation):
 
 
 def judged(server):
-    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=120) as client:
         client.ehlo("client.example.org")
         client.mail("someone@example.org")
         client.rcpt("ann@example.com")
@@ -403,8 +409,8 @@ def test_fetched_by_url(updating):
     wait_for(lambda: "signatures of" in server.log(), "they are loaded", 60)
     assert judged(server) == 554
     files["own.ndb"] = b"Test.Other:0:*:%s\n" % b"something else".hex().encode()
-    wait_for(lambda: server.log().count("signatures of") == 2, "newer ones are", 60)
-    assert judged(server) == 250
+    # Such a file may be fetched, and loaded, more often than it changes.
+    wait_for(lambda: judged(server) == 250, "newer ones are")
     files["own.ndb"] = b"nonsense\n"  # tried out, and not taken
     wait_for(lambda: "signatures were not fetched" in server.log(), "it says so", 60)
     assert judged(server) == 250 and b"Test.Other" in (server.data / "own" / "own.ndb").read_bytes()
@@ -430,7 +436,7 @@ def test_sealed_servers_fetch_nothing(tmp_path):
                             (("clamav.database=%s" % tmp_path, "clamav.update=1h"), "without '/'"),
                             (("clamav.database=bodies",), "can't be bodies")):
         done = subprocess.run([BINARY, "dev", "--port-base", "0", "--json", *[w for s in settings for w in ("--set", s)]],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=WAIT)
         assert done.returncode != 0 and words in done.stderr
 
 
@@ -444,7 +450,7 @@ def test_reload_under_load(run, tmp_path, concurrent):
     stop, clean, refused, wrong = threading.Event(), [], [], []
 
     def traffic(who):
-        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=120) as client:
             client.ehlo("client.example")
             for i in range(100_000):
                 if stop.is_set():
@@ -471,14 +477,14 @@ def test_reload_under_load(run, tmp_path, concurrent):
         synthetic(folder, 40_000, seed)
         wait_for(lambda: server.log().count("signatures of") > before, "reload %d" % seed, 60)
     done = len(clean)
-    wait_for(lambda: len(clean) > done + 3, "mail flows again")
+    wait_for(lambda: len(clean) > done + 3 and refused, "mail flows again, and is scanned while its client waits")
     stop.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert not wrong
     assert refused and clean
     names = wait_for(lambda: (lambda found: found if len(found) == len(clean) else None)(
         [m[1] for text in folder_of(server) for m in [re.search(r"Message-ID: <(\S+)@x>", text)]]),
-        "%d clean messages are delivered" % len(clean), 60)
+        "%d clean messages are delivered" % len(clean), 120)
     assert sorted(names) == sorted(clean)  # each once; none of the others
     assert not any("X-Bad" in text for text in folder_of(server) + folder_of(server, "Junk"))

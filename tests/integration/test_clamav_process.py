@@ -10,7 +10,7 @@ import tempfile
 import threading
 
 import pytest
-from conftest import FAST, WAIT, wait_for
+from conftest import FAST, wait_for
 from test_clamav import EICAR, QUICK, SIGNATURE, attached, database, folder_of, judged, nested, plain, pytestmark, send, zipped  # noqa: F401
 from test_metrics import Watched
 from test_serve import AS_ROOT, USER, Appliance, has_ended, status
@@ -34,8 +34,7 @@ def run(tmp_path):
     servers = []
 
     def start(*settings):
-        server = Watched(settings=FAST + QUICK + ("clamav.database=%s" % database(tmp_path / "signatures"), "clamav.isolation=process",
-                                                  "clamav.wait=%ds" % WAIT, "clamav.deadline=%ds" % (2 * WAIT)) + settings)
+        server = Watched(settings=FAST + QUICK + ("clamav.database=%s" % database(tmp_path / "signatures"), "clamav.isolation=process") + settings)
         server.trouble_expected = True  # of the scanner
         servers.append(server)
         wait_for(lambda: "signatures of" in server.log(), "signatures are loaded")
@@ -67,7 +66,7 @@ class Sending(threading.Thread):
         self.code, self.words = send(self.server, self.message)
 
     def result(self):
-        self.join(4 * WAIT)
+        self.join(240)
         return self.code
 
 
@@ -136,7 +135,7 @@ def test_held_when_it_takes_too_long(run):
     os.kill(pid, signal.SIGKILL)
     assert [s.result() for s in both] == [250, 250]
     wait_for(lambda: server.log().count("held_judged") == 2, "both are judged")
-    text, = folder_of(server)
+    text, = wait_for(lambda: folder_of(server), "the one that is released")
     assert "fine" in text
 
 
@@ -237,7 +236,7 @@ def test_it_reads_nothing_else(serving):
     wait_for(lambda: "can't be loaded" in serving.log(), "it can't read it")
     assert judged(serving) == 451
     (serving.signatures / "link.ndb").unlink()
-    wait_for(lambda: serving.log().count("signatures of") == 2, "the others are loaded again")
+    wait_for(lambda: serving.log().count("signatures of") >= 2, "the others are loaded again")
     assert judged(serving) == 554
 
 
