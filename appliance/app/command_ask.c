@@ -108,16 +108,29 @@ static int try_in(struct datadir *d, const struct config *configured, bool reads
     return rc;
 }
 
+/* Whether somebody else holds it than when it was asked last. */
+static bool changed_hands(const struct datadir *d, char known[sizeof d->owner])
+{
+    if (strcmp(d->owner, known) == 0)
+        return false;
+    memcpy(known, d->owner, sizeof d->owner);
+    return true;
+}
+
 /* In the folder that was opened. Whoever holds it without answering is another command, or a server
- * that has just been started: that passes. */
+ * that has just been started: that passes. Patience is with each of them: many commands at once
+ * come to their turn however slow the disk is. */
 static int ask_in(struct datadir *d, const struct config *configured, bool reads, json_t *request,
                   json_t **reply_out, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    char owner[sizeof d->owner] = "";
+    unsigned waited = 0;
     bool held;
     int rc = try_in(d, configured, reads, request, reply_out, &held, err);
 
-    for (unsigned waited = 0; rc && held && waited < PATIENCE_MS; waited += PAUSE_MS) {
+    while (rc && held && waited < PATIENCE_MS) {
+        waited = changed_hands(d, owner) ? 0 : waited + PAUSE_MS;
         nanosleep(&pause, NULL);
         rc = try_in(d, configured, reads, request, reply_out, &held, err);
     }

@@ -111,12 +111,12 @@ int datadir_lock(struct datadir *d, struct err *err)
     if (d->lock_fd < 0)
         return ERR(err, ERR_PERM, "cannot open %s/lock: %s", d->path, strerror(errno));
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        read_owner(d->lock_fd, owner, sizeof owner);
+        read_owner(d->lock_fd, d->owner, sizeof d->owner);
         close(d->lock_fd);
         d->lock_fd = -1;
         return ERR_WHY(err, ERR_TEMP, ERR_WHY_BUSY,
                        "the data folder %s is in use by process %s; one at a time", d->path,
-                       owner[0] ? owner : "?");
+                       d->owner[0] ? d->owner : "?");
     }
     n = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
     if (ftruncate(d->lock_fd, 0) != 0 || pwrite(d->lock_fd, owner, (size_t)n, 0) != n)

@@ -12,6 +12,7 @@ struct datadir {
     int fd;     /* the folder */
     int lock_fd;
     bool temporary;
+    char owner[24]; /* the pid of who has the lock, when it couldn't be taken */
 };
 
 /* It can be made private and given to the server: it is empty, or has files of ours. False for a

@@ -8,9 +8,10 @@ import os
 import re
 import smtplib
 import subprocess
+import time
 
 import pytest
-from conftest import BINARY, MARIADB, ok, posthouse
+from conftest import BINARY, MARIADB, WAIT, ok, posthouse
 
 ALONE = pytest.mark.skipif(MARIADB is not None, reason="without a server a command finds the database by --config only")
 
@@ -439,6 +440,22 @@ def test_locked_but_silent_is_temporary(alone):
         fcntl.flock(lock, fcntl.LOCK_EX)
         alone.fails(75, "user", "list")
     alone("user", "list")
+
+
+@ALONE
+def test_its_turn_comes(alone):
+    """The folder is held for long, but by one command after the other: each has its time."""
+    with open(alone.data / "lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = subprocess.Popen([BINARY, "user", "list", "--data", str(alone.data)], stdout=subprocess.PIPE)
+        until = time.monotonic() + 7  # more than one of them has
+        pid = 100000
+        while time.monotonic() < until:
+            pid += 1
+            os.pwrite(lock.fileno(), b"%d\n" % pid, 0)
+            time.sleep(0.2)
+        assert command.poll() is None
+    assert b"karl@example.com" in command.communicate(timeout=WAIT)[0] and command.returncode == 0
 
 
 def test_no_such_folder(folder):
