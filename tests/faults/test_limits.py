@@ -54,12 +54,12 @@ def test_descriptors(folder, restart):
         ok(reader.noop())
         assert b"Subject: number 1\r\n" in ok(reader.fetch("1", "(BODY.PEEK[HEADER])"))[0][1]
         before = cpu_seconds(server)
-        time.sleep(0.5)
-        assert cpu_seconds(server) - before < 0.3, "it spins while it can't accept"
+        time.sleep(1)
+        assert cpu_seconds(server) - before < 0.5, "it spins while it can't accept"
         for s in served:
             s.close()
         waiting = [s for s in socks if s.fileno() >= 0]
-        assert greeted(waiting[0], 15), "accepting did not resume"
+        assert greeted(waiting[0], 60), "accepting did not resume"
     wait_for(lambda: server.descriptors() < limit - 10, "descriptors given back")
     with server.smtp() as client:
         assert reply(client, message(4, large=True)) == 250
@@ -84,6 +84,15 @@ class Memory:
 
     def limit(self, octets):
         self.write("memory.limit_in_bytes", octets)
+
+    def squeeze(self):
+        """Less and less, down to what can't be taken back: whoever wants more then is killed."""
+        with open(self.path + "/memory.usage_in_bytes") as f:
+            size = int(f.read())
+        with contextlib.suppress(OSError):
+            while size > 0:
+                size -= MB // 4
+                self.limit(max(size, 0))
 
     def take(self, pid):
         self.write("cgroup.procs", pid)
@@ -126,8 +135,9 @@ def test_memory_enough(folder, restart, memory):
         for c in clients:
             c.sock.sendall(b".\r\n")
         assert [c.getreply()[0] for c in clients] == [250] * len(clients)
+    wait_for(lambda: len(ledger.accepted) > 100, "other mail beside it")
     traffic.stop()
-    assert server.alive() and len(ledger.accepted) > 100
+    assert server.alive()
     problems = audit.round(server, ledger)
     assert not problems, "\n".join(problems[:20])
     assert server.count("capture") == len(clients)
@@ -144,10 +154,7 @@ def test_memory_ends(folder, restart, memory):
         traffic = Traffic(server, ledger, 12)
         wait_for(lambda: len(ledger.accepted) > 100, "some load")
         memory.write("memory.swappiness", 0)
-        with contextlib.suppress(OSError):  # the kernel may not get there at once: it reclaims, and kills
-            for size in range(16, 0, -1):
-                memory.limit(size * MB // 2)
-        wait_for(lambda: not server.alive(), "the end")
+        wait_for(lambda: not server.alive() or memory.squeeze(), "the end")
         assert server.process.returncode == -signal.SIGKILL
         traffic.wait()
         ledger.refused.clear()
