@@ -27,12 +27,18 @@ def die_at_start(folder, rng):
     process.wait()
 
 
+def enough(done):
+    return done["messages"] > 100 and min(done[k] for k in ("APPEND", "COPY", "MOVE")) > 1
+
+
 def test_kill(folder, restart):
     rng, ledger, audit, done = random.Random(SEED), Ledger(), Audit(), collections.Counter()
     for number in range(ROUNDS):
         server = restart(folder)
         traffic = Traffic(server, ledger, rng.randrange(1 << 30))
-        time.sleep(rng.uniform(0.3, 1.3))
+        # A load that hardly ran would prove nothing.
+        wait_for(lambda: enough(ledger.acknowledged()), "load")
+        time.sleep(rng.uniform(0, 0.9))
         assert server.alive(), server.log()[-2000:]
         server.stop(signal.SIGKILL)
         traffic.wait()
@@ -43,7 +49,6 @@ def test_kill(folder, restart):
         problems = audit.round(server, ledger)
         server.stop(rng.choice((signal.SIGKILL, signal.SIGTERM)))
         assert not problems, "round %d: %s" % (number, "\n".join(problems[:20]))
-    # A load that hardly ran would have proved nothing.
     assert done["messages"] > 100 * ROUNDS and min(done[k] for k in ("APPEND", "COPY", "MOVE")) > ROUNDS, done
     assert any(len(message(n)) > 32768 for n in audit.boxes["xandros", "INBOX"].numbers.values())
 
