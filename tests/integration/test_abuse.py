@@ -15,12 +15,13 @@ import struct
 import time
 
 import pytest
-from conftest import SANITIZED, Server, ok, wait_for
+from conftest import SANITIZED, WAIT, Server, ok, wait_for
 
 PORTS = ("smtp", "submission", "submissions", "imap", "imaps")
 TLS_PORTS = ("submissions", "imaps")
 GROWTH = 1 << 20  # bytes a round may add
 ROUNDS = 5
+WORK = 5  # seconds of processor time that are too much: of the server's, so that a busy machine doesn't count
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +36,7 @@ def many_descriptors():
 def server(many_descriptors):
     s = Server("--log-level", "warn")
     serves(s)
-    s.first_descriptors = settled(s)
+    s.first_descriptors = settled(s.descriptors)
     yield s
     s.stop()
 
@@ -60,10 +61,10 @@ def twice(server):
     """
     def run(abuse):
         serves(server)
-        descriptors, sizes = settled(server), []
+        idle, sizes = settled(lambda: sockets(server)), []
         for round in range(ROUNDS):
             abuse(round)
-            wait_for(lambda: server.descriptors() <= descriptors, "descriptors are given back")
+            wait_for(lambda: sockets(server) <= idle, "descriptors are given back")
             serves(server)
             assert server.alive()
             sizes.append(server.rss())
@@ -73,12 +74,21 @@ def twice(server):
     return run
 
 
-def settled(server):
+def sockets(server):
+    """Files of the database are opened whenever a thread first needs them: test_everything_is_given_back counts them."""
+    folder, found = "/proc/%d/fd" % server.pid, 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found += os.readlink(os.path.join(folder, name)).startswith("socket:")
+    return found
+
+
+def settled(count):
     """The number of descriptors once those of earlier tests are closed: it stays the same for a while."""
     history = []
 
     def still():
-        history.append(server.descriptors())
+        history.append(count())
         return len(history) > 10 and len(set(history[-10:])) == 1
     wait_for(still, "descriptors come to rest")
     return history[-1]
@@ -108,7 +118,7 @@ def pour(s, data):
         return False
 
 
-def until_closed(s, seconds=10):
+def until_closed(s, seconds=WAIT):
     """Reads until the server hangs up. False: it did not."""
     s.settimeout(seconds)
     try:
@@ -190,7 +200,7 @@ def burst(server, name, n, first=None):
         s.connect_ex(address)
         open_ones[s.fileno()] = s
         poll.register(s, select.POLLOUT)
-    deadline, connected = time.monotonic() + 15, []
+    deadline, connected = time.monotonic() + WAIT, []
     while open_ones and time.monotonic() < deadline:
         for fd, _ in poll.poll(1000):
             s = open_ones.pop(fd)
@@ -216,10 +226,10 @@ def test_a_thousand_idle_connections(server, twice):
     def abuse(_):
         idle = [server.connect(PORTS[i % 5]) for i in range(1000)]
         try:
-            started = time.monotonic()
+            started = processor(server)
             serves(server)
-            assert time.monotonic() - started < 5
-            assert server.descriptors() >= 1000
+            assert processor(server) - started < WORK
+            wait_for(lambda: server.descriptors() >= 1000, "all of them are accepted")
         finally:
             for s in idle:
                 s.close()
@@ -268,7 +278,7 @@ def test_slow_clients(server, twice):
                     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     s.send(t[i:i + 1])
         for s, t in clients:
-            s.settimeout(15)
+            s.settimeout(WAIT)
             data = b""
             while more := s.recv(65536):
                 data += more
@@ -421,7 +431,7 @@ def test_headers_without_measure(server, twice):
 
     def abuse(_):
         for bomb in bombs:
-            started = time.monotonic()
+            started = processor(server)
             with server.smtp() as client:
                 client.mail("a@example.org")
                 client.rcpt("karl@example.com")
@@ -434,7 +444,7 @@ def test_headers_without_measure(server, twice):
                     client.search(None, "TO", "nobody", "HEADER", "X-49999", "y")
                     ok(client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)"))
                     ok(client.expunge())
-            assert time.monotonic() - started < 5, bomb[:40]
+            assert processor(server) - started < WORK, bomb[:40]
     twice(abuse)
 
 
@@ -450,8 +460,8 @@ def test_out_of_descriptors(start):
         wait_for(lambda: "accept_pauses" in s.log(), "the limit is reached")  # some are left for files
         assert s.descriptors() < resource.prlimit(s.pid, resource.RLIMIT_NOFILE)[0]
         before = processor(s)
-        time.sleep(0.5)  # a period to measure, nothing is waited for
-        assert processor(s) - before < 0.25
+        time.sleep(1)  # a period to measure, nothing is waited for
+        assert processor(s) - before < 0.5
         ok(client.noop())
         for c in others:
             reset(c)
@@ -465,13 +475,17 @@ def processor(server):
 
 
 def test_idle_server_rests(server):
+    """Once it has done what there was to do."""
     serves(server)
-    before = processor(server)
-    time.sleep(0.5)  # a period to measure, nothing is waited for
-    assert processor(server) - before < 0.1
+
+    def rests():
+        before = processor(server)
+        time.sleep(0.5)
+        return processor(server) - before < 0.1
+    wait_for(rests, "half a second in which it does nothing")
 
 
 def test_everything_is_given_back(server):
-    assert settled(server) <= server.first_descriptors + 6  # threads open their databases when first needed
+    wait_for(lambda: server.descriptors() <= server.first_descriptors + 6, "descriptors are given back")  # threads open their databases when first needed
     c = server.command_line("mailbox", "check", "--json")
     assert c.code == 0, c.out
