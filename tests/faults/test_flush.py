@@ -112,7 +112,7 @@ def test_checkpoint(folder, restart, flush):
     traffic = Traffic(server, ledger, 1)
     wait_for(lambda: "read-only" in server.log(), "the checkpoint that fails")
     flush.heal()
-    time.sleep(0.2)
+    wait_for(lambda: ledger.refused, "a client that is refused although the disk seems well again")
     server.stop(signal.SIGKILL)
     traffic.wait()
     assert ledger.refused and ledger.accepted
@@ -135,7 +135,7 @@ def test_large_file(folder, restart, flush):
         assert flush.failed() > before
         assert reply(server, message(2, large=False)) == 250
     flush.heal()
-    assert [str(p) for p in pathlib.Path(server.data, "bodies").rglob("*") if p.is_file()] == []
+    wait_for(lambda: not [p for p in pathlib.Path(server.data, "bodies").rglob("*") if p.is_file()], "the end of what wasn't flushed")
     assert reply(server, message(3, large=True)) == 250
     assert server.newest("xandros").endswith(message(3, large=True))
     assert server.command_line("mailbox", "check").code == 0

@@ -32,7 +32,7 @@ def freeze(pids):
     """None of their threads runs code of its own any more; a system call may still be under way."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not all(stat.rpartition(")")[2].split()[0] in "TDZX" for pid in pids for stat in threads(pid)):
         assert time.monotonic() < deadline, "not all threads of %s stop" % (pids,)
 
@@ -64,13 +64,24 @@ class Disk:
             self.remove()
             raise
 
-    def mount(self):
-        sh("mount", "-o", "loop", self.image, self.path)
-        self.mounted = True
+    def mount(self, patience=0):
+        deadline = time.monotonic() + patience
+        while not self.mounted:
+            try:
+                sh("mount", "-o", "loop", self.image, self.path)
+                self.mounted = True
+            except NoDisk:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def mount_again(self):
+        """The loop device it had may take a moment to go."""
+        self.mount(patience=60)
 
     def unmount(self):
         """Whoever had files open on it has just ended: the kernel may need a moment."""
-        for _ in range(100):
+        for _ in range(1200):
             if subprocess.run(["umount", self.path], stderr=subprocess.DEVNULL).returncode == 0:
                 break
             time.sleep(0.05)
@@ -97,7 +108,7 @@ class Disk:
 
     def power_on(self):
         self.unmount()
-        self.mount()
+        self.mount_again()
 
     def remove(self):
         if self.mounted:
