@@ -88,7 +88,7 @@ class Dovecot:
                         + self.extra.replace("{tls}", str(self.tls)))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", str(conf)], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -108,7 +108,7 @@ class Dovecot:
     def stop(self):
         if self.process:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
         self.process = None
 
     __exit__ = lambda self, *_: self.stop()  # noqa: E731
