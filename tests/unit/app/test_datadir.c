@@ -46,6 +46,7 @@ static void one_process_at_a_time(void **state)
     assert_int_equal(err.why, ERR_WHY_BUSY);
     snprintf(pid, sizeof pid, "process %ld", (long)getpid());
     assert_non_null(strstr(err.text, pid));
+    assert_string_equal(b.owner, strchr(pid, ' ') + 1);
     datadir_close(&b);
     datadir_close(&a);
 }
