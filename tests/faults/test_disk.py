@@ -68,14 +68,14 @@ def empty(server, mailbox="INBOX"):
 def test_low_on_space(mounted, running):
     """store.min_free: refused before the disk is full, so that there is room to expunge."""
     with running(mounted.path + "/data", "store.min_free=24M") as server:
-        taken = 0
-        while send(server, LARGE)[0] == 250:
+        taken, (code, text) = 0, send(server, LARGE)
+        while code == 250:
             taken += 1
             assert taken < 100
+            code, text = send(server, LARGE)
         assert taken > 5
-        code, text = send(server, LARGE)
         assert (code, text[:5]) == (452, b"4.3.1"), (code, text)
-        assert room(mounted) >= 24 << 20
+        assert room(mounted) >= (24 << 20) - len(LARGE) // 2  # the database has grown a little, too
         ballast = mounted.path + "/ballast"
         with open(ballast, "wb") as f:  # what is small goes on to min_free itself
             f.write(b"\0" * (room(mounted) - (23 << 20)))
@@ -100,16 +100,17 @@ def fetch_subjects(server):
 
 
 def fill(path):
-    """A file that takes all there is."""
-    size = 1 << 20
+    """A file that takes all there is, also what comes free when the file system has written what was to be written."""
     with open(path, "wb", buffering=0) as f:
-        while size >= 512:
-            try:
-                f.write(b"\0" * size)
-            except OSError:
-                size //= 2
-        with contextlib.suppress(OSError):
-            os.fsync(f.fileno())
+        for _ in range(3):
+            size = 1 << 20
+            while size >= 512:
+                try:
+                    f.write(b"\0" * size)
+                except OSError:
+                    size //= 2
+            with contextlib.suppress(OSError):
+                os.fsync(f.fileno())
 
 
 def test_full(mounted, running):
