@@ -296,19 +296,19 @@ class Mover(ImapWorker):
 
 
 class Traffic:
-    """All workers at once, against one running server."""
+    """All workers at once, against one running server. No account has two movers: what one knows to be there would be gone."""
 
-    def __init__(self, server, ledger, seed):
+    def __init__(self, server, ledger, seed, mover="vivita"):
         self.halt = threading.Event()
         self.workers = [Sender(server, ledger, window, self.halt) for window in (1, 1, 4, 8)]
-        self.workers += [Appender(server, ledger, "karl", seed, self.halt), Mover(server, ledger, "vivita", seed + 1, self.halt)]
+        self.workers += [Appender(server, ledger, "karl", seed, self.halt), Mover(server, ledger, mover, seed + 1, self.halt)]
         for w in self.workers:
             w.start()
 
     def wait(self):
         """After the server has gone."""
         for w in self.workers:
-            w.join(30)
+            w.join(120)  # longer than a client waits for one answer
             assert not w.is_alive(), "a client hangs although the server has gone"
 
     def stop(self):
