@@ -98,6 +98,23 @@ static inline const struct chain_answer *stranger_at(enum ph_point at)
     return chain_answer(chain);
 }
 
+/* The same where the stub says nothing to `silent`: when it was asked that, time passes. */
+static inline const struct chain_answer *stranger_at_late(enum ph_point at, const char *silent,
+                                                          uint64_t after_ms)
+{
+    unsigned before = w.answers, asked = stub_asked(&stub, silent);
+
+    chain_transaction(chain, at == PH_CONNECT ? 0 : 2);
+    assert_int_equal(chain_run(chain, at, &view, NULL, NULL, world_on_answer, &w), CHAIN_WAIT);
+    while (stub_asked(&stub, silent) == asked)
+        world_turn(&w);
+    assert_int_equal(w.answers, before);
+    elapsed += after_ms;
+    while (w.answers == before)
+        world_turn(&w);
+    return chain_answer(chain);
+}
+
 /* The newest one of this name. */
 static inline const char *stranger_fact(const char *name)
 {
@@ -124,6 +141,15 @@ static inline const char *stranger_reason(void)
         r = r->next;
     snprintf(text, sizeof text, STR_FMT, STR_ARG(r ? r->reason : STR_NULL));
     return text;
+}
+
+/* So many were asked of the DNS, whatever the resolver asked again. */
+static inline uint64_t stranger_asked(void)
+{
+    struct resolver_stats stats;
+
+    resolver_stats(w.resolver, &stats);
+    return stats.asked;
 }
 
 /* A new client. */
