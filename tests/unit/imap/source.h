@@ -21,7 +21,7 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
-enum { SOURCE_PATIENCE_MS = 20000 };
+enum { SOURCE_PATIENCE_MS = 120000 };
 #define SOURCE_HELLO                                                                               \
     ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",                                       \
         "<P1 AUTHENTICATE PLAIN AHVzZXIAcHc=", ">P1 OK [CAPABILITY IMAP4rev1] in"

@@ -26,7 +26,7 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
 
-enum { WORLD_PATIENCE_S = 20 };
+enum { WORLD_PATIENCE_S = 120 };
 
 struct world {
     char dir[64];

@@ -28,7 +28,7 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 20000, PLAY_RCPTS = 8 };
+enum { PATIENCE_MS = 120000, PLAY_RCPTS = 8 };
 
 struct play {
     struct loop *loop;

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BED_PATIENCE_MS = 60000 };
+enum { BED_PATIENCE_MS = 120000 };
 #define HOUR_MS ((int64_t)3600000)
 
 struct bed {

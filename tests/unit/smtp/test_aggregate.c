@@ -14,7 +14,7 @@
 #include "smtp/client/tls_results.h"
 #include <time.h>
 
-enum { HOUR = 3600, DAY = 24 * HOUR, TODAY = 20000, PATIENCE = 60000 };
+enum { HOUR = 3600, DAY = 24 * HOUR, TODAY = 20000, PATIENCE = 120000 };
 #define RUA "v=DMARC1; p=reject; rua=mailto:r@bank.example"
 
 static struct world w;

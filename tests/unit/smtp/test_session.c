@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* Sessions against a real store and directory: what dialogs can't show. The dialogs are
  * tests/dialogs/smtp. */
+#include "appliance/base/clock.h"
 #include "appliance/base/log.h"
 #include "tests/unit/disk_world.h"
 #include "world.h"
+#include <time.h>
 
 static void delivered_once_committed(void **state)
 {
@@ -341,18 +343,31 @@ static void trickled_message_ends(void **state)
     world_end(&w);
 }
 
+static _Atomic uint64_t skew_ms;
+
+static uint64_t skewed(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + skew_ms;
+}
+
 /* The limit needs nobody to say one more octet. */
 static void stalled_message_ends(void **state)
 {
+    static const struct clock_source source = {.mono_ms = skewed};
+    enum { LIMIT = PATIENCE_MS / 2 };
     (void)state;
     struct world w;
     struct client c;
+    clock_replace(&source);
     world_prepare(&w);
-    w.smtp.message_timeout = 50;
+    w.smtp.message_timeout = LIMIT;
     world_start(&w, SMTP_RECEPTION, NULL);
     client_hello(&c, &w);
     client_envelope(&c, "xandros@example.com");
     client_say(&c, "Subject: x\r\n");
+    skew_ms += LIMIT;
     client_want(&c, "421 4.4.2 This message");
     client_want_end(&c);
     client_close(&c);
@@ -363,10 +378,12 @@ static void stalled_message_ends(void **state)
     client_want(&c, "250 2.1.0");
     client_want(&c, "250 2.1.5");
     client_want(&c, "250 2.0.0");
+    skew_ms += LIMIT;
     client_want(&c, "421 4.4.2 This message");
     client_want_end(&c);
     client_close(&c);
     world_end(&w);
+    clock_replace(NULL);
 }
 
 static void trickled_command_ends(void **state)

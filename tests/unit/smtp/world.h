@@ -30,7 +30,7 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/sql_world.h"
 
-enum { PATIENCE_MS = 20000 };
+enum { PATIENCE_MS = 120000 };
 
 struct world {
     char dir[64];
