@@ -58,6 +58,9 @@ static int set_up(void **state)
     snprintf(line, sizeof line, "clamav.database=%s", signatures);
     world_set(&w, line);
     world_set(&w, "clamav.check=100ms");
+    world_set(&w, "clamav.wait=2min"); /* a slow machine loads for longer than others wait */
+    world_set(&w, "clamav.deadline=5min");
+    world_set(&w, "clamav.scan_time=1min");
     return 0;
 }
 

@@ -234,7 +234,7 @@ static void scanned_again_when_it_died(void **state)
 static void scanned_again_when_it_hung(void **state)
 {
     (void)state;
-    world_set(&w, "clamav.scan_time=2s");
+    world_set(&w, "clamav.scan_time=5s");
     world_open(&w);
     assert_int_equal(judged("Hang once, Virus\r\n").verdict, PH_REJECT);
     assert_int_equal(status().deaths, 1);
