@@ -32,12 +32,21 @@ missing_packages() {
     done
 }
 
+# On a young machine others install, too; and mirrors fail for a moment.
+apt_get() {
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 "$@"
+}
+
 install_packages() {
     missing=$(missing_packages "$@")
     [ -z "$missing" ] && return 0
+    as_root true || return 1
     say "installing $(echo $missing | wc -w) packages"
-    quietly as_root apt-get update -q || return 1
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+    for pause in 10 30 0; do
+        apt_get update && apt_get install -y --no-install-recommends $missing && return 0
+        sleep $pause
+    done
+    return 1
 }
 
 # The version of clang that Debian's package of that name stands for.
