@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 
-START = 60  # seconds until it answers; more than enough on a busy machine
-STOP = 30
+START = 300  # seconds until it answers; more than enough on a busy machine
+STOP = 120
 PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/sbin:/bin"
 
 
@@ -47,7 +47,7 @@ class Client:
     def __init__(self, path):
         self.socket = path
 
-    def sql(self, text, database="", timeout=60):
+    def sql(self, text, database="", timeout=START):
         """Runs statements with the command line client; rows as lists of strings."""
         command = [program("mariadb", "mysql"), "--no-defaults", "--socket=%s" % self.socket, "--user=root", "--batch",
                    "--skip-column-names", "--default-character-set=utf8mb4"]
@@ -145,18 +145,21 @@ class Server(Client):
         raise NoServer("mariadbd does not start:\n%s" % self.log()[-2000:])
 
     def wait_until_it_answers(self):
-        """False: it ended instead (somebody was quicker with the port)."""
+        """False: it ended instead (somebody was quicker with the port, and may answer there: only the socket is surely
+        ours, and made after the port)."""
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 return False
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
+                with socket.socket(socket.AF_UNIX) as s:
                     s.settimeout(5)
+                    s.connect(str(self.socket))
                     if s.recv(5):  # its greeting
                         return True
             except OSError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         self.kill()
         raise NoServer("mariadbd does not answer:\n%s" % self.log()[-2000:])
 
