@@ -193,7 +193,7 @@ static void real_time_wakes_the_loop(void **state)
     timer_start(t, 20);
     loop_run(loop);
     uint64_t took = clock_mono_ms() - before;
-    assert_true(took >= 20 && took < 5000);
+    assert_true(took >= 20 && took < 60000);
     timer_free(&t);
 }
 
