@@ -130,6 +130,16 @@ static inline void world_turn(struct world *w)
     loop_turn(w->loop, true);
 }
 
+#define WORLD_UNTIL(w, what)                                                                       \
+    do {                                                                                           \
+        uint64_t until_ms = world_real_ms() + WORLD_PATIENCE_S * 1000;                             \
+        while (!(what)) {                                                                          \
+            if (world_real_ms() > until_ms)                                                        \
+                fail_msg("in vain: %s", #what);                                                    \
+            world_turn(w);                                                                         \
+        }                                                                                          \
+    } while (0)
+
 static inline int world_tear_down(void **state)
 {
     struct world *w = *state;
