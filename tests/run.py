@@ -6,6 +6,7 @@ Every program of ours that tests prints a line `N passed, M failed`; cmocka prog
 import atexit
 import base64
 import concurrent.futures
+import contextlib
 import glob
 import os
 import re
@@ -78,8 +79,13 @@ def execute(command, env, timeout):
     try:
         return process.communicate(timeout=timeout)[0].decode("utf-8", "replace"), process.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        return process.communicate()[0].decode("utf-8", "replace"), "timeout"
+        with contextlib.suppress(ProcessLookupError):  # what it has left behind may hold its output
+            os.killpg(process.pid, 9)
+    try:
+        said = process.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired as e:
+        said = e.output or b""
+    return said.decode("utf-8", "replace"), "timeout"
 
 
 def run(build, name, command, parse, timeout=TIMEOUT):
