@@ -275,7 +275,8 @@ def test_app_passwords(server):
                 scram.imap(c, PLAIN_SCRAM, scram.Client(USER, word))
         assert server.command_line("app-password", "remove", USER, "phone").code == 0
         with pytest.raises((imaplib.IMAP4.abort, imaplib.IMAP4.error, OSError)):  # its sessions end
-            for _ in range(1000):
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
                 session.noop()
     with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
         server.imap(password=word)
@@ -468,7 +469,9 @@ def test_known_client_in_a_flood(start):
 
 
 def test_refusals_take_their_time(start):
-    """Whoever is asked for, and with all other delays turned off, a failed login isn't answered before its time."""
+    """Whoever is asked for, and with all other delays turned off, a failed login isn't answered before its time, which is counted
+    from the millisecond that it came in."""
+    least = 0.299
     server = start(settings=("smtp.auth_delay=0", "imap.login_delay=0", "guard.login_delay=0", "directory.refusal_time=300ms"))
     for user in (USER, "nobody@example.com", "nobody@elsewhere.example", "nobody"):
         with server.smtp("submission") as smtp, server.imap(login=False) as imap:
@@ -477,4 +480,4 @@ def test_refusals_take_their_time(start):
             between = time.monotonic()
             with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
                 imap.login(user, "wrong")
-            assert between - before >= 0.3 and time.monotonic() - between >= 0.3
+            assert between - before >= least and time.monotonic() - between >= least
