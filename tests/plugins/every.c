@@ -157,6 +157,8 @@ static void every_point(void *inst, const void *conf, ph_turn turn, enum ph_poin
         host->done(host, turn, PH_REJECT, NULL, NULL);
     if (c->how == LATER)
         host->after(host, turn, c->delay, on_delay, (void *)(uintptr_t)c);
+    if (c->how == NEVER)
+        host->log(host, v, PH_LOG_INFO, "is asked, and silent");
     if (c->how == BLOCK)
         nanosleep(&(struct timespec){3600, 0}, NULL);
 }
