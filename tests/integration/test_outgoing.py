@@ -3,15 +3,16 @@
 import email
 import re
 import socket
+import threading
 
 import pytest
-from outgoing import a_post, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
+from outgoing import WAIT, a_post, host, message, unchanged, wait_for, world  # noqa: F401 (fixture)
 from peer import ALL, DROP, HANG, chain, refuse
 
 
 @pytest.fixture(scope="module")
 def post(world):
-    with a_post(world, {"idle": "1s", "helo_timeout": "3s", "connect_timeout": "5s"}) as p:
+    with a_post(world, {"idle": "1s", "helo_timeout": "6s", "connect_timeout": "5s"}) as p:
         yield p
 
 
@@ -50,10 +51,12 @@ def test_recipients_of_a_domain_share_a_transaction(post, host):
 
 
 def test_a_connection_is_used_again(post, host):
-    p, name = host()
+    gate = threading.Event()  # none ends before all are there: a connection that has nothing to do for a second is closed
+    p, name = host(answer=lambda _, verb, __: "451 4.3.0 Too late" if verb == "END" and not gate.wait(3 * WAIT) else None)
     with post.client() as client:
         for i in range(60):
             client.sendmail("ann@example.com", "x@" + name, message())
+    gate.set()
     p.wait(60)
     assert len(p.sessions) <= 30  # relay.site_connections are 20, and one may have been idle too long
     assert p.until(lambda: not p.open)  # which is said goodbye then
@@ -179,13 +182,13 @@ def test_smtputf8(post, host):
 
 
 def test_slow_host(post, host):
-    p, name = host(drip=0.01)
+    p, name = host(drip=0.01, offers=("PIPELINING",))  # few words: relay.helo_timeout is for a whole reply
     sent = post.submit("x@" + name)
     unchanged(p.wait()[0].data, sent)
 
 
 def test_host_that_says_nothing(post, host):
-    """relay.helo_timeout: 3 s."""
+    """relay.helo_timeout: 6 s."""
     p, name = host(answer=refuse("GREETING", HANG, times=1))
     sent = post.submit("x@" + name)
     unchanged(p.wait()[0].data, sent)
@@ -225,7 +228,7 @@ def test_many_messages(post, host):
         for i in range(300):
             sent.append(message())
             client.sendmail("ann@example.com", "x%d@%s" % (i, name), sent[-1])
-    got = {m.to[0]: m for m in p.wait(300)}
+    got = {m.to[0]: m for m in p.wait(300, 3 * WAIT)}
     post.idle()
     assert len(p.mail) == len(got) == 300 and p.most_open <= 30  # 20, and some that the host hasn't seen end yet
     for i, data in enumerate(sent):
