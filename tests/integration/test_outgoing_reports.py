@@ -96,7 +96,7 @@ def test_null_sender_gets_nothing(post, host):
 # ---- time
 def test_delay_then_expiry(world, host):
     p, name = host(answer=refuse("RCPT", "450 4.2.2 Mailbox full"))
-    with a_post(world, {"delay_warning": "1s", "lifetime": "8s"}) as post:
+    with a_post(world, {"delay_warning": "1s", "lifetime": "16s"}) as post:
         post.submit("x@" + name)
         failed = post.report(2).rcpt()
         delayed = Report(post.inbox()[0]).rcpt()
