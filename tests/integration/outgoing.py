@@ -223,8 +223,8 @@ class Post(Appliance):
         for user in ("ann", "bob"):
             self.empty(user)
 
-    def idle(self, what="an empty queue"):
-        wait_for(lambda: not self.waiting(), what, WAIT)
+    def idle(self, seconds=WAIT):
+        wait_for(lambda: not self.waiting(), "an empty queue", seconds)
 
 
 @contextlib.contextmanager

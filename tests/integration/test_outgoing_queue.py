@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from outgoing import ADDRESS, a_post, host, message, repeated, wait_for, world  # noqa: F401 (fixture)
+from outgoing import ADDRESS, WAIT, a_post, host, message, repeated, wait_for, world  # noqa: F401 (fixture)
 from peer import Peer, refuse
 
 SLOW = {"min_backoff": "1h", "max_backoff": "1h"}  # only what is told to goes
@@ -169,7 +169,7 @@ def test_ended_in_the_middle(world, signum):
             assert p.until(lambda: not p.open)
             ends.append((len(p.mail), {q["to"] for q in post.waiting()}))
             post.start()
-        post.idle()
+        post.idle(3 * WAIT)
         assert len(taken) > 60 and set(numbered(n, name) for n in taken) <= {m.to[0] for m in p.mail}
         again = repeated(p.mail, ends)
         assert not again if signum == signal.SIGTERM else all(waited for _, waited in again), again
