@@ -281,9 +281,11 @@ def test_one_is_killed(nodes, both):
     assert uids == sorted(set(uids))
 
 
-def keep_sending(server, prefix, n, told, seen):
-    """Each until it is taken, as other servers do. told: how often each was refused or lost."""
-    for i in range(n):
+def keep_sending(server, prefix, n, told, seen, over):
+    """Each until it is taken, as other servers do, n at least, until it is over. told: how often each was refused or lost."""
+    for i in itertools.count():
+        if i >= n and over.is_set():
+            return
         subject, tries = "%s%d" % (prefix, i), 0
         while True:
             try:
@@ -299,19 +301,22 @@ def keep_sending(server, prefix, n, told, seen):
 
 
 def test_the_database_restarts(both, database):
-    told, seen = {}, threading.Event()
+    told, seen, over = {}, threading.Event(), threading.Event()
     for server in both:
         server.trouble_expected = True
 
     def restart():
-        for _ in range(2):
-            seen.clear()
-            assert seen.wait(60)
-            database.stop()
-            database.start()
-    together(*(lambda s=s: keep_sending(s, "m%d-" % s.pid, 80, told, seen) for s in both), restart)
+        try:
+            for _ in range(2):
+                seen.clear()
+                assert seen.wait(60)
+                database.stop()
+                database.start()
+        finally:
+            over.set()
+    together(*(lambda s=s: keep_sending(s, "m%d-" % s.pid, 80, told, seen, over) for s in both), restart)
     for server in both:
-        found = wait_for(lambda: (lambda rows: len(rows) >= 160 and rows)(listed(server)), "all messages", 60)
+        found = wait_for(lambda: (lambda rows: len(rows) >= len(told) and rows)(listed(server)), "all messages", 60)
         subjects = [s for _, s in found]
         assert set(subjects) == set(told)
         # What was taken at once is there once; what was refused was not taken, and came once more.
