@@ -18,6 +18,7 @@ enum {
     WINDOW = 8,
     IMAGES_PER_CUT = 3,
     IMAGES_MAX = 5000,
+    IMAGES_MIN = 48,    /* however long they take, or a slow machine would see nothing */
     WRITES_PER_CUT = 8, /* of the writes between two flushes one in so many is a moment of a cut */
     CONTROL_SECONDS = 10
 };
@@ -102,7 +103,7 @@ static bool is_cut(const struct cutting *c, size_t at)
 static bool is_over(const struct cutting *c)
 {
     return selftest_stopped() || c->out->images >= IMAGES_MAX ||
-           clock_mono_us() >= c->deadline_us ||
+           (c->out->images >= IMAGES_MIN && clock_mono_us() >= c->deadline_us) ||
            (c->until_first && selftest_audit_problems(&c->out->audit));
 }
 
@@ -112,6 +113,8 @@ static bool has_time(struct cutting *c)
     uint64_t now = clock_mono_us(), each = c->out->images ? c->spent_us / c->out->images : 0;
     uint64_t want = each * c->left, have = now < c->deadline_us ? c->deadline_us - now : 0;
 
+    if (c->out->images < IMAGES_MIN && have < each * (IMAGES_MIN - c->out->images))
+        have = each * (IMAGES_MIN - c->out->images);
     return want <= have || selftest_random(&c->random) % want < have;
 }
 

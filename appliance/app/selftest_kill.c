@@ -25,6 +25,7 @@ enum {
     WINDOW = 16,
     LOAD_MS_MIN = 40,
     LOAD_MS_RANDOM = 200,
+    SLOW_MAX = 6, /* doublings: to a quarter of a minute */
     START_MS = 60000
 };
 #define READY 0           /* what the child writes besides numbers */
@@ -36,6 +37,8 @@ struct killing {
     uint64_t next; /* number of the next message */
     uint8_t *accepted;
     uint64_t n_accepted, load_ms;
+    unsigned
+        slow; /* rounds that ended before anything was acknowledged: the next ones are longer */
     bool early;
 };
 
@@ -136,11 +139,11 @@ static int listen_for(struct killing *k, int fd, uint64_t ms, struct err *err)
     uint64_t began = clock_mono_ms(), deadline = began + START_MS;
     bool ready = false, end = false;
 
-    while (!end && clock_mono_ms() < deadline && !selftest_stopped()) {
+    for (uint64_t now = began; !end && now < deadline && !selftest_stopped();
+         now = clock_mono_ms()) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         bool was = ready;
-        if (poll(&p, 1, (int)(deadline - clock_mono_ms())) > 0 &&
-            read_words(k, fd, &ready, &end, err) != 0)
+        if (poll(&p, 1, (int)(deadline - now)) > 0 && read_words(k, fd, &ready, &end, err) != 0)
             return -1;
         if (ready && !was) {
             began = clock_mono_ms();
@@ -177,15 +180,18 @@ static void kill_child(pid_t pid)
 
 static int load_and_kill(struct killing *k, struct err *err)
 {
+    uint64_t ms = (LOAD_MS_MIN + rand_u64() % LOAD_MS_RANDOM) << k->slow, before = k->n_accepted;
     int fd, rc;
     pid_t pid = start(k, &fd, err);
 
     if (pid < 0)
         return -1;
-    rc = listen_for(k, fd, LOAD_MS_MIN + rand_u64() % LOAD_MS_RANDOM, err);
+    rc = listen_for(k, fd, ms, err);
     kill_child(pid);
     if (rc == 0)
         rc = listen_to_end(k, fd, err);
+    if (k->n_accepted == before && k->slow < SLOW_MAX)
+        k->slow++;
     close(fd);
     return rc;
 }
@@ -265,7 +271,7 @@ int selftest_kill(struct selftest *t, struct selftest_kill *out, struct err *err
     *out = (struct selftest_kill){0};
     killing_init(&k, t, "killed", false);
     while (rc == 0 && out->rounds < ROUNDS_MAX && !selftest_stopped() &&
-           (out->rounds < ROUNDS_MIN || clock_mono_ms() < deadline)) {
+           (out->rounds < ROUNDS_MIN || k.n_accepted == 0 || clock_mono_ms() < deadline)) {
         rc = one_round(&k, out->rounds, &out->audit, err);
         out->rounds++;
     }
