@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """/metrics, /healthz and /readyz: figures that move with the traffic, on a port that bears foul and slow clients."""
+import contextlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import re
+import select
 import smtplib
 import socket
 import sys
@@ -13,7 +16,7 @@ import time
 
 import pytest
 
-from conftest import ROOT, SANITIZED, WAIT, Server, ok, posthouse, wait_for
+from conftest import ROOT, WAIT, Server, ok, posthouse, wait_for
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 from prometheus import Page  # noqa: E402
@@ -59,8 +62,11 @@ def watched():
 
 @pytest.fixture
 def grown(watched):
-    """grown(name, labels...) -> by how much it has grown since the test began."""
-    before = watched.page()
+    """grown(name, labels...) -> by how much it has grown since the test began, when the sessions of others had ended."""
+    def alone():
+        page = watched.page()
+        return page("posthouse_smtp_sessions") == page("posthouse_imap_sessions") == 0 and page
+    before = wait_for(alone, "sessions to end")
     return lambda name, **labels: watched.page()(name, **labels) - before(name, **labels)
 
 
@@ -175,7 +181,8 @@ def test_lanes_disk_and_process(watched, grown):
     assert page("posthouse_store_read_only") == 0
     assert page("posthouse_store_disk_free_bytes") > page("posthouse_store_min_free_bytes") > 64 << 20
     assert abs(page("process_resident_memory_bytes") - watched.rss()) < 32 << 20
-    assert page("process_threads") == int(re.search(r"Threads:\s+(\d+)", watched.proc("status"))[1])
+    threads = lambda: int(re.search(r"Threads:\s+(\d+)", watched.proc("status"))[1])
+    assert wait_for(lambda: watched.page()("process_threads") == threads(), "a moment in which no thread begins")
     assert page("process_cpu_seconds_total") > 0
     assert abs(page("process_start_time_seconds") - time.time()) < 600
     limit = re.search(r"Max open files +(\d+)", watched.proc("limits"))[1]
@@ -210,11 +217,11 @@ def test_sizes_of_the_store(start):
     server = Watched()
     try:
         wait_for(lambda: "posthouse_store_accounts" in server.page().families, "the first count")
-        assert server.page()("posthouse_store_messages") == 0
+        page = server.page()
+        sized = page("posthouse_store_sized_timestamp_seconds")
+        assert page("posthouse_store_messages") == 0
         for name in ("xandros", "vivita"):
             send(server, to=name + "@example.com")
-        sized = server.page()("posthouse_store_sized_timestamp_seconds")
-        time.sleep(0.1)
         page = server.page()  # not counted again for 30 s
         assert page("posthouse_store_sized_timestamp_seconds") == sized and page("posthouse_store_messages") == 0
         data = server.data
@@ -315,7 +322,7 @@ def test_only_get(watched):
 
 
 def test_slow_clients_do_not_hold_others_up(watched):
-    """More of them than it has room for: they are ended after 10 s of silence, and mail goes on meanwhile."""
+    """Nearly as many as it has room for: they are ended after 10 s of silence, and mail goes on meanwhile."""
     slow = [socket.create_connection(watched.metrics_at, timeout=WAIT) for _ in range(30)]
     for client in slow:
         client.sendall(b"GET /metrics HT")
@@ -323,14 +330,14 @@ def test_slow_clients_do_not_hold_others_up(watched):
         began = time.monotonic()
         assert watched.get("/healthz")[0] == 200
         send(watched)
-        assert time.monotonic() - began < 5
+        assert not select.select(slow, [], [], 0)[0], "they had to end first"
         slow[0].settimeout(WAIT + 10)
         try:
             while slow[0].recv(65536):
                 pass
         except ConnectionResetError:
             pass
-        assert time.monotonic() - began < 25
+        assert time.monotonic() - began < WAIT
     finally:
         for client in slow:
             client.close()
@@ -366,7 +373,7 @@ def test_scrapes_under_load(watched):
     assert not failed, failed
     assert last >= 20
     took.sort()
-    assert took[len(took) // 2] < (1 if SANITIZED else 0.2), took
+    assert took[len(took) // 2] < 1, took  # with what the reader and four senders take of the machine
 
 
 def test_a_port_that_is_taken(watched):
@@ -379,10 +386,18 @@ def test_no_metrics_unless_asked_for(server):
     assert "metrics" not in server.info
 
 
+def free_port():
+    """One that nobody gets by chance: below those that the kernel gives away."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10000, max(first, 20000)), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail("no free port")
+
+
 def test_in_serve():
     """Under its sandbox, from the section of the configuration, across a reload."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     a = Appliance()
     try:
         a.start(more='metrics {\n    port = %d\n}\n' % port)
