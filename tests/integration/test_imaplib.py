@@ -523,7 +523,7 @@ def test_many_idle_sessions(server, box):
     append(box, simple("to all"))
     for idle in idles:
         idle.until(rb"\* 1 EXISTS")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60  # pushed, not found when something else comes
     for idle, client in zip(idles, clients):
         idle.done()
         client.logout()
