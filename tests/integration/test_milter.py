@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception
 """The stage `milter` in `posthouse serve`: all that a milter may want, all that one may do wrong, and OpenDKIM."""
 import base64
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import smtplib
+import socket
 import subprocess
 import sys
 
@@ -311,6 +313,13 @@ def verify(message, public, folder):
     assert "Verified OK" in ended.stdout, ended.stdout + ended.stderr
 
 
+def answers(path):
+    """It is there before somebody listens at it."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        return True
+
+
 @pytest.mark.skipif(not shutil.which("opendkim"), reason="OpenDKIM isn't installed")
 def test_opendkim(post, tmp_path):
     """It signs what a user sends, as another milter before it has left it; libmilter's own idea of the protocol."""
@@ -318,16 +327,16 @@ def test_opendkim(post, tmp_path):
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     subprocess.run(["openssl", "rsa", "-in", key, "-pubout", "-out", public], check=True, capture_output=True)
     os.chmod(key, 0o600)
-    socket = post.folder / "opendkim.sock"
+    path = post.folder / "opendkim.sock"
     (tmp_path / "conf").write_text(
         "Socket local:%s\nDomain example.com\nSelector s\nKeyFile %s\nMode s\nCanonicalization relaxed/simple\nUMask 000\n"
-        "Background no\nInternalHosts 192.0.2.1\nSyslog no\nRequireSafeKeys no\n" % (socket, key))
+        "Background no\nInternalHosts 192.0.2.1\nSyslog no\nRequireSafeKeys no\n" % (path, key))
     process = subprocess.Popen(["opendkim", "-x", tmp_path / "conf", "-f"], stderr=subprocess.PIPE)
     try:
-        wait_for(socket.exists, "OpenDKIM's socket")
+        wait_for(lambda: answers(path), "OpenDKIM")
         with Milter("inet") as first:
             first.on["E"] = [milter.change(1, "Subject", "Changed  before\n it was signed"), milter.CONTINUE]
-            use(post, first, "local:%s" % socket)
+            use(post, first, "local:%s" % path)
             client = smtplib.SMTP_SSL("localhost", post.ports["submissions"], "client", context=post.tls_context(), timeout=70)
             client.login(ANN, "ann-pass")
             text = "From: Ann <%s>\r\nTo: %s\r\nSubject: Test\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\r\nHello  there. \r\n\r\n" % (ANN, BOB)
