@@ -328,7 +328,7 @@ def test_killed_and_run_again(start, folder, whom):
         running.kill()
         running.communicate()
         if whom == "command without a daemon":  # the child ends by itself, and gives the folder back
-            assert bring(maildir, data=folder / "data").code == 0
+            wait_for(lambda: bring(maildir, data=folder / "data").code == 0, "the folder given back")
             server = start(data=folder / "data")
     else:
         server.stop(signal.SIGKILL if whom == "daemon" else signal.SIGTERM)
