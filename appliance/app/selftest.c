@@ -29,7 +29,7 @@ const char selftest_help[] =
     "lost: kills a store under load, and opens it on what the disk may hold after a power cut at\n"
     "any moment. Works in a new folder in DIR and removes it at the end; needs no root, touches "
     "no\n"
-    "mail, takes about N seconds (default 30) and up to 400 MB.\n\n"
+    "mail, takes about N seconds (default 30; more on a slow disk) and up to 400 MB.\n\n"
     "Exit codes: 0 nothing is lost, 1 something is, or the test could not be made, 2 usage.\n";
 
 /* ---- Shared by the parts. */
