@@ -82,6 +82,7 @@ static void job_done(struct job *j)
 {
     struct imap_session *s = CONTAINER_OF(j, struct imap_session, job), *of_job = s;
     s->job_running = false;
+    imap_turn_over(s);
     if (!s->conn) {
         imap_command_free(s);
     } else {
@@ -110,7 +111,7 @@ static int submit_job(struct imap_session *s)
 {
     s->job.run = job_run;
     s->job.done = job_done;
-    if (lane_submit(store_lane(s->server->conf.store), &s->job))
+    if (imap_turn_ask(s))
         return -1;
     s->job_running = true;
     s->job_again = false;

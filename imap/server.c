@@ -60,6 +60,7 @@ struct imap_server *imap_server_new(const struct imap_server_conf *conf)
                       ? str_dup_z(str_from(conf->imap->hostname))
                       : system_name();
     s->logins = map_new();
+    s->turns = map_new();
     snapshot_ref(s->conf.snapshot);
     if (conf->tls)
         s->conf.tls = tls_ctx_ref(conf->tls);
@@ -176,6 +177,8 @@ void imap_server_free(struct imap_server **sp)
     if (s->conf.tls)
         tls_ctx_unref(&s->conf.tls);
     snapshot_unref(&s->conf.snapshot);
+    CHECK(map_count(s->turns) == 0);
+    map_free(&s->turns);
     map_free(&s->logins);
     mem_free(s->hostname);
     mem_free(s);

@@ -60,7 +60,7 @@ static void detach(struct imap_session *s, const char *why)
 
 static void release(struct imap_session *s)
 {
-    if (s->job_running && lane_cancel(store_lane(s->server->conf.store), &s->job)) {
+    if (s->job_running && imap_turn_cancel(s)) {
         struct imap_session *of_job = s;
         s->job_running = false;
         imap_session_unref(&of_job);

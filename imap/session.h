@@ -27,6 +27,7 @@ struct imap_server {
     unsigned n_sessions;
     char *hostname;
     struct map *logins; /* limit.c */
+    struct map *turns;  /* turns.c, by account */
     struct guard_watch watch;
     bool stopping;
     struct timer *drain;
@@ -83,6 +84,8 @@ struct imap_session {
     bool writing;                /* an operation is under way */
     bool job_running, job_again; /* again: as soon as the client has taken the output */
     enum imap_work job_result;
+    struct imap_turns *turns; /* whose turns the job takes; NULL: nobody's, or none runs */
+    struct list turn_link;    /* stands in line while job_running */
 
     struct imap_view *view; /* NULL: nothing selected */
     struct imap_sync sync;
@@ -110,6 +113,12 @@ void imap_server_left(struct imap_server *s); /* a session is gone */
 /* ---- limit.c: sessions of one account from one address. False: there are too many already. */
 bool imap_limit_enter(struct imap_session *s, struct str account);
 void imap_limit_leave(struct imap_session *s);
+
+/* ---- turns.c: s->job to the lane, or into the line of its account. -1: the lane is full. Over: at
+ * the begin of done(). Cancel: true, no worker has begun it, and done() will not run. */
+int imap_turn_ask(struct imap_session *s);
+void imap_turn_over(struct imap_session *s);
+bool imap_turn_cancel(struct imap_session *s);
 
 /* ---- session.c: the life of a session */
 void imap_session_start(const struct imap_port *port, struct conn *c);
