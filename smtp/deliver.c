@@ -109,7 +109,7 @@ static void on_room(struct smtp_session *s, enum smtp_room_verdict verdict)
 
 /* RCPT has looked at what MAIL announced. Larger, or nothing announced: once more, for one mailbox;
  * where there are several one reply can't tell them apart, and the quota is overrun by this message
- * (DESIGN.md 4). */
+ * unless it is so for all of them, which the commit sees (DESIGN.md 4). */
 static enum smtp_step step_room(struct smtp_session *s)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -153,7 +153,11 @@ void smtp_store_failed(struct smtp_session *s, const struct err *err)
         smtp_step_refuse(s, 452, "4.3.1", "Not enough space at the moment");
     else if (err->why == ERR_WHY_BUSY)
         smtp_step_refuse(s, 451, "4.3.2", "Too busy at the moment");
-    else if (err->kind == ERR_PERM && (err->why == ERR_WHY_LIMIT || err->why == ERR_WHY_QUOTA))
+    else if (err->why == ERR_WHY_QUOTA && err->kind == ERR_TEMP)
+        judge_room(s, SMTP_ROOM_FULL);
+    else if (err->why == ERR_WHY_QUOTA)
+        judge_room(s, SMTP_ROOM_NEVER);
+    else if (err->kind == ERR_PERM && err->why == ERR_WHY_LIMIT)
         smtp_step_refuse(s, 554, "5.3.0", "The message can't be stored");
     else
         smtp_step_refuse(s, 451, "4.3.0", "The message can't be stored at the moment");
@@ -194,6 +198,7 @@ static void on_committed(struct store_op *op)
 {
     struct smtp_session *s = CONTAINER_OF(op, struct smtp_session, tx.delivery.op);
     if (op->failed) {
+        smtp_quota_forget(s); /* it may be what was wrong */
         smtp_store_failed(s, &op->err);
     } else {
         log_accepted(s);
@@ -259,6 +264,7 @@ static enum smtp_step step_commit(struct smtp_session *s)
     d->sink = tx->sink;
     d->internal_ms = clock_wall_ms();
     d->leaves = tx->leaves.n_to ? &tx->leaves : NULL;
+    d->within_quota = true; /* others may have been quicker since RCPT */
     d->n_rcpts = tx->accounts.n;
     d->rcpts = ARENA_ARRAY(tx->arena, struct message_recipient, d->n_rcpts);
     for (size_t i = 0; i < d->n_rcpts; i++)

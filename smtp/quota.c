@@ -2,7 +2,7 @@
 /* quota.c - the check made at RCPT: have the accounts room for the message?
  * Answering means reading the store, a hop to another thread. What was read is remembered for a few
  * seconds, less what is accepted meanwhile, so that mail for accounts with room goes without it.
- * Mail that comes in other ways is not counted until then: a quota may be overrun by that much. */
+ * Mail that comes in other ways isn't counted until then: the commit looks once more. */
 #include "appliance/base/map.h"
 #include "appliance/base/mem.h"
 #include "smtp/session.h"
@@ -119,6 +119,12 @@ static bool known_room(struct smtp_session *s, uint64_t size)
     for (size_t i = 0; i < s->n_dests; i++)
         take(map_get(s->server->rooms, s->dests[i]), size);
     return true;
+}
+
+void smtp_quota_forget(struct smtp_session *s)
+{
+    for (size_t i = 0; i < s->tx.accounts.n; i++)
+        mem_free(map_del(s->server->rooms, s->tx.accounts.at[i]));
 }
 
 enum smtp_room smtp_quota_ask(struct smtp_session *s, uint64_t size, smtp_room_fn on_room)

@@ -313,5 +313,6 @@ enum smtp_room_verdict {
 };
 typedef void (*smtp_room_fn)(struct smtp_session *s, enum smtp_room_verdict verdict);
 enum smtp_room smtp_quota_ask(struct smtp_session *s, uint64_t size, smtp_room_fn on_room);
+void smtp_quota_forget(struct smtp_session *s); /* what is known of its recipients */
 void smtp_quota_free(struct smtp_server *server);
 #endif

@@ -297,19 +297,57 @@ static int check_domain(uint64_t quota, uint64_t used, uint64_t more, struct err
     return 0;
 }
 
-int account_domain_room_tx(struct store_tx *tx, uint64_t account, uint64_t more_bytes,
-                           struct err *err)
+/* With what operations of this transaction added, which the table doesn't have yet. */
+static int domain_quota_tx(struct store_tx *tx, uint64_t account, uint64_t *quota_out,
+                           uint64_t *used_out, struct err *err)
 {
     struct str domain;
-    uint64_t quota, used;
 
+    *quota_out = *used_out = 0;
     if (limited_domain(tx, account, &domain, err) != 0)
         return -1;
     if (!domain.n)
         return 0;
-    return domain_quota(tx->db, domain, &quota, &used, err) != 0
-               ? -1
-               : check_domain(quota, used, more_bytes, err);
+    if (domain_quota(tx->db, domain, quota_out, used_out, err) != 0)
+        return -1;
+    LIST_EACH(&tx->account_list, it)
+    {
+        const struct tx_account *a = LIST_ITEM(it, struct tx_account, link);
+        if (!a->row.gone && str_eq(a->domain, domain))
+            *used_out += a->row.used_bytes - a->row.stored_bytes;
+    }
+    return 0;
+}
+
+int account_domain_room_tx(struct store_tx *tx, uint64_t account, uint64_t more_bytes,
+                           struct err *err)
+{
+    uint64_t quota, used;
+
+    if (domain_quota_tx(tx, account, &quota, &used, err) != 0)
+        return -1;
+    return check_domain(quota, used, more_bytes, err);
+}
+
+int account_over_tx(struct store_tx *tx, uint64_t account, uint64_t added, enum account_over *out,
+                    struct err *err)
+{
+    struct tx_account *a;
+    uint64_t quota, used;
+
+    if (tx_account_get(tx, account, &a, err) != 0 ||
+        domain_quota_tx(tx, account, &quota, &used, err) != 0)
+        return -1;
+    const struct tx_account_row *row = &a->row;
+    if ((row->quota_bytes && added > row->quota_bytes) || (quota && added > quota))
+        *out = ACCOUNT_OVER_FOR_GOOD;
+    else if ((row->quota_bytes && row->used_bytes > row->quota_bytes) ||
+             (row->quota_messages && row->used_messages > row->quota_messages) ||
+             (quota && used > quota))
+        *out = ACCOUNT_OVER;
+    else
+        *out = ACCOUNT_WITHIN;
+    return 0;
 }
 
 int account_check_quota(const struct account_info *info, uint64_t more_bytes, struct err *err)

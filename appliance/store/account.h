@@ -38,6 +38,14 @@ int account_domain_quota(struct store_reader *r, struct str domain, uint64_t *qu
  * ERR_WHY_QUOTA: there is no room for as much. */
 int account_domain_room_tx(struct store_tx *tx, uint64_t account, uint64_t more_bytes,
                            struct err *err) __attribute__((warn_unused_result));
+/* Is it, or its domain, over its quota, now that the operation added as much to it? */
+enum account_over {
+    ACCOUNT_WITHIN,
+    ACCOUNT_OVER,
+    ACCOUNT_OVER_FOR_GOOD /* what was added is more than all it may hold */
+};
+int account_over_tx(struct store_tx *tx, uint64_t account, uint64_t added, enum account_over *out,
+                    struct err *err) __attribute__((warn_unused_result));
 int account_detach_tx(struct store_tx *tx, struct str name, struct err *err)
     __attribute__((warn_unused_result));
 int account_attach_tx(struct store_tx *tx, uint64_t id, struct str name, struct err *err)
@@ -45,8 +53,8 @@ int account_attach_tx(struct store_tx *tx, uint64_t id, struct str name, struct 
 /* Removes it with all its mail, in slices: run again while *more_out. */
 int account_remove_tx(struct store_tx *tx, uint64_t id, bool *more_out, struct err *err)
     __attribute__((warn_unused_result));
-/* The quota check made at RCPT and APPEND: 0, or -1 ERR_WHY_QUOTA. May be overrun by one message at
- * the commit. */
+/* The quota check made at RCPT and APPEND: 0, or -1 ERR_WHY_QUOTA. The commit looks once more
+ * (message_delivery.within_quota, message_append). */
 int account_check_quota(const struct account_info *info, uint64_t more_bytes, struct err *err)
     __attribute__((warn_unused_result));
 #endif

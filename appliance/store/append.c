@@ -13,7 +13,9 @@ static int check_quota(struct store_tx *tx, const struct tx_mailbox *m, uint64_t
                                 .quota_messages = a->row.quota_messages,
                                 .used_bytes = a->row.used_bytes,
                                 .used_messages = a->row.used_messages};
-    return account_check_quota(&info, size, err);
+    if (account_check_quota(&info, size, err) != 0)
+        return -1;
+    return account_domain_room_tx(tx, m->row.account, size, err);
 }
 
 static int append_run(struct store_op *op, struct store_tx *tx)

@@ -81,6 +81,9 @@ struct message_delivery {
     const struct queue_new *leaves; /* copies for other hosts (queue.h), in the same transaction;
                                        NULL: none. n_rcpts may be 0 then */
     int64_t internal_ms;
+    /* None of them has room (and nothing leaves): it fails with ERR_WHY_QUOTA, as ERR_PERM when no
+     * one ever could hold it. Whoever has room gets it, and then so do the others. */
+    bool within_quota;
     uint64_t body; /* out: the body's id, for the log and the reply */
 };
 void message_delivery_init(struct message_delivery *d, void (*done)(struct store_op *));

@@ -52,11 +52,13 @@ struct tx_mailbox {
 };
 struct tx_account_row {
     uint64_t used_bytes, used_messages, quota_bytes, quota_messages, uidvalidity_next;
+    uint64_t stored_bytes; /* used_bytes as the table has it */
     bool dirty, gone;
 };
 struct tx_account {
     struct list link;
     uint64_t id;
+    struct str domain; /* whose quota it counts for; a detached one: none */
     struct tx_account_row row, saved;
     unsigned loaded_by, edited_by;
 };

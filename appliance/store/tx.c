@@ -145,8 +145,8 @@ static int account_load(struct store_tx *tx, uint64_t id, struct tx_account **ou
 
     if (sql_prepare(
             tx->db,
-            "SELECT used_bytes, used_messages, quota_bytes, quota_messages, uidvalidity_next "
-            "FROM account WHERE id = ? FOR UPDATE",
+            "SELECT used_bytes, used_messages, quota_bytes, quota_messages, uidvalidity_next, "
+            "domain, detached FROM account WHERE id = ? FOR UPDATE",
             &st, err) != 0)
         return -1;
     sql_bind_int(st, 1, (int64_t)id);
@@ -161,6 +161,8 @@ static int account_load(struct store_tx *tx, uint64_t id, struct tx_account **ou
             .quota_messages =
                 (uint64_t)(sql_is_null(st, 3) ? conf->quota_messages : sql_int(st, 3)),
             .uidvalidity_next = (uint64_t)sql_int(st, 4)};
+        a->row.stored_bytes = a->row.used_bytes;
+        a->domain = sql_int(st, 6) ? STR("") : arena_str(tx->arena, sql_text(st, 5));
         a->loaded_by = tx->member;
         list_add(&tx->account_list, &a->link);
         map_set_id(tx->accounts, id, a);
@@ -307,6 +309,7 @@ static int account_write(struct store_tx *tx, struct tx_account *a, struct err *
     sql_bind_int(st, 2, (int64_t)a->row.used_messages);
     sql_bind_int(st, 3, (int64_t)a->row.uidvalidity_next);
     sql_bind_int(st, 4, (int64_t)a->id);
+    a->row.stored_bytes = a->row.used_bytes;
     a->row.dirty = false;
     return sql_run(st, err);
 }

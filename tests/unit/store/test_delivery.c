@@ -101,6 +101,65 @@ static void all_or_none(void **state)
     bed_check(b);
 }
 
+static int domain_quota_fn(struct store_tx *tx, void *ctx, struct err *err)
+{
+    return account_set_domain_quota_tx(tx, STR("example.com"), *(uint64_t *)ctx, err);
+}
+
+struct pair {
+    struct message_delivery d[2];
+    struct message_recipient r[2];
+};
+
+/* Both wait at once, and so are likely to be of one transaction. */
+static void deliver_both(struct bed *b, struct pair *p, bool within_quota)
+{
+    for (int i = 0; i < 2; i++) {
+        p->r[i] = (struct message_recipient){.account = i ? STR("two@example.com")
+                                                          : STR("one@example.com"),
+                                             .mailbox = STR("INBOX")};
+        message_delivery_init(&p->d[i], bed_done);
+        p->d[i].sink = bed_sink(b, TEXT);
+        p->d[i].rcpts = &p->r[i];
+        p->d[i].n_rcpts = 1;
+        p->d[i].within_quota = within_quota;
+    }
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_submit(b->store, &p->d[i].op), 0);
+    for (int i = 0; i < 2; i++) {
+        while (!p->d[i].op.waited_for)
+            bed_turn(b);
+        body_sink_free(&p->d[i].sink);
+    }
+}
+
+/* A domain with room for one of two: the second is refused, and nothing of it stays. */
+static void two_at_once_stay_within_the_quota(void **state)
+{
+    struct bed *b = *state;
+    uint64_t room = 2 * TEXT.n - 1;
+    struct pair p;
+
+    bed_account(b, "one@example.com");
+    bed_account(b, "two@example.com");
+    bed_call(b, domain_quota_fn, &room);
+    deliver_both(b, &p, true);
+    assert_false(p.d[0].op.failed);
+    assert_true(p.d[1].op.failed);
+    assert_int_equal(p.d[1].op.err.why, ERR_WHY_QUOTA);
+    assert_int_equal(p.d[1].op.err.kind, ERR_TEMP);
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM message"), 1);
+    deliver_both(b, &p, true);
+    assert_true(p.d[0].op.failed && p.d[1].op.failed);
+    deliver_both(b, &p, false); /* what was promised */
+    assert_int_equal(bed_int(b, "SELECT COUNT(*) FROM message"), 3);
+    room = TEXT.n - 1;
+    bed_call(b, domain_quota_fn, &room);
+    deliver_both(b, &p, true);
+    assert_int_equal(p.d[0].op.err.kind, ERR_PERM); /* never fits */
+    bed_check(b);
+}
+
 static void survives_a_restart(void **state)
 {
     struct bed *b = *state;
@@ -148,6 +207,7 @@ int main(void)
         BED_TEST(recipients_share_one_body),
         BED_TEST(a_second_operation_uses_the_same_body),
         BED_TEST(all_or_none),
+        BED_TEST(two_at_once_stay_within_the_quota),
         BED_TEST(survives_a_restart),
         BED_TEST(ids_go_up_whatever_the_clock_does),
         BED_TEST(nobody_else_may_read_it),
