@@ -30,9 +30,10 @@ struct admin_call {
     size_t n_options;
     const char *password; /* read by the client where the command wants one; else NULL */
     const char *file;     /* likewise: what is in the file that the last argument names */
-    json_t *result;       /* out: owned; NULL = nothing to show */
-    char *revoked; /* out: owned; the folded address, or "@domain", whose logins hold no more; or
-                      NULL */
+    json_t *result; /* out: owned; NULL = nothing to show. With "warnings", a list of sentences,
+                       people are shown these on stderr, and nothing else of it */
+    char *revoked;  /* out: owned; the folded address, or "@domain", whose logins hold no more; or
+                       NULL */
     char *more; /* out: owned; there is more than `result`: ask again with --after=THIS; or NULL */
     struct admin_queue {
         bool changed; /* out: something waits that didn't, or goes elsewhere: delivery must look */

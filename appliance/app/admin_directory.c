@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* domain, user, alias, password: the directory's commands. */
-#include "appliance/app/admin_session.h"
+#include "appliance/app/admin_leads.h"
 #include "appliance/base/mem.h"
 #include "appliance/directory/password.h"
 #include "appliance/mail/address.h"
@@ -182,6 +182,7 @@ static int user_remove(struct admin_call *c)
         buf_fini(&folded);
         return -1;
     }
+    json_t *leads = admin_leads_to(c, &s, buf_str(&folded));
     rc = revoke(c, admin_end(&s, directory_user_remove(s.dir, buf_str(&folded), &c->err)));
     if (rc == 0) {
         struct detach d = {.op = {.run = detach_run, .cls = STORE_INTERACTIVE},
@@ -192,6 +193,8 @@ static int user_remove(struct admin_call *c)
             rc = err_context(&c->err, "the user is removed, but its mail could not be detached");
         }
     }
+    c->result = rc == 0 ? json_incref(leads) : NULL;
+    json_decref(leads);
     buf_fini(&folded);
     return rc;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 /* domain: which mail is for us, and how much its users may store together. */
-#include "appliance/app/admin_session.h"
+#include "appliance/app/admin_leads.h"
 #include "appliance/base/mem.h"
 #include "appliance/mail/address.h"
 #include "appliance/store/account.h"
 
 enum { FOLDED_MAX = 512 };
 
-static void revoke_domain(struct admin_call *c, struct str domain)
+/* "@domain", folded; heap. NULL: no domain's name. */
+static char *all_of(struct str domain)
 {
     struct buf at, folded;
     struct err err;
@@ -15,10 +16,10 @@ static void revoke_domain(struct admin_call *c, struct str domain)
     buf_init(&at, FOLDED_MAX);
     buf_init(&folded, FOLDED_MAX);
     buf_printf(&at, "@" STR_FMT, STR_ARG(domain));
-    if (address_fold(buf_str(&at), &folded, &err) == 0)
-        c->revoked = str_dup_z(buf_str(&folded));
+    char *all = address_fold(buf_str(&at), &folded, &err) == 0 ? str_dup_z(buf_str(&folded)) : NULL;
     buf_fini(&folded);
     buf_fini(&at);
+    return all;
 }
 
 /* With what its accounts may hold together, and what they do. */
@@ -77,13 +78,19 @@ static int domain_remove(struct admin_call *c)
 
     if (admin_begin(c, &s))
         return -1;
+    char *all = all_of(admin_arg(c, 0));
+    json_t *leads = all ? admin_leads_to(c, &s, str_from(all)) : NULL;
     int rc =
         directory_domain_remove(s.dir, admin_arg(c, 0), admin_option(c, "force") != NULL, &c->err);
     if (rc == 0)
-        revoke_domain(c, admin_arg(c, 0));
+        c->revoked = all;
+    else
+        mem_free(all);
     /* Who adds it again begins without a limit. */
     if (rc == 0)
         rc = set_quota(c, str_skip(str_from(c->revoked ? c->revoked : "@"), 1), 0);
+    c->result = rc == 0 ? json_incref(leads) : NULL;
+    json_decref(leads);
     return admin_end(&s, rc);
 }
 

@@ -119,6 +119,17 @@ static int read_file(const char *name, char *out, size_t cap, struct err *err)
 }
 
 /* ---- showing it */
+/* What went well, and yet may not be what was meant: its sentences are all that people are shown.
+ */
+static bool warn(const json_t *result)
+{
+    const json_t *warnings = json_object_get(result, "warnings");
+
+    for (size_t i = 0; i < json_array_size(warnings); i++)
+        say_error(json_string_value(json_array_get(warnings, i)));
+    return warnings != NULL;
+}
+
 static int show(const struct command_line *cl, json_t *reply)
 {
     int code = (int)json_integer_value(json_object_get(reply, "exit"));
@@ -129,7 +140,8 @@ static int show(const struct command_line *cl, json_t *reply)
     if (cl->json)
         return say_json(result && !error ? result : reply) ? ADMIN_TEMPFAIL : code;
     buf_init(&out, 512u << 20);
-    admin_render(result, &out);
+    if (!warn(result))
+        admin_render(result, &out);
     if (out.n && fwrite(out.p, 1, out.n, stdout) != out.n)
         code = ADMIN_TEMPFAIL;
     buf_fini(&out);

@@ -105,6 +105,26 @@ int directory_options_set(struct directory_admin *a, struct str address,
     return options_write(own, account, &checked, err);
 }
 
+static void read_forward(struct sql_stmt *st, struct arena *m, void *item)
+{
+    struct directory_forward *f = item;
+    f->account = arena_str(m, sql_text(st, 0));
+    f->destinations = arena_str(m, sql_text(st, 1));
+}
+
+int directory_forward_list(struct directory_admin *a, struct arena *m,
+                           struct directory_forward **out, size_t *n_out, struct err *err)
+{
+    struct sql *own = admin_own(a, err);
+    struct sql_stmt *st;
+    if (!own || sql_prepare(own,
+                            "SELECT account, forward FROM account_option WHERE forward <> ''"
+                            " ORDER BY account",
+                            &st, err) < 0)
+        return -1;
+    return admin_collect(st, m, sizeof **out, read_forward, out, n_out, err);
+}
+
 /* ---- The notice */
 
 int directory_notice_get(struct directory_admin *a, struct arena *m, struct str address,

@@ -88,6 +88,14 @@ int directory_options_get(struct directory_admin *a, struct arena *m, struct str
 int directory_options_set(struct directory_admin *a, struct str address,
                           const struct directory_options *o, struct err *err)
     __attribute__((warn_unused_result));
+struct directory_forward {
+    struct str account;      /* folded */
+    struct str destinations; /* comma separated */
+};
+/* Of all accounts that forward. */
+int directory_forward_list(struct directory_admin *a, struct arena *m,
+                           struct directory_forward **out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
 /* text.p NULL: none is set. Setting one makes that all senders are told anew. */
 int directory_notice_get(struct directory_admin *a, struct arena *m, struct str address,
                          struct directory_notice *out, struct err *err)

@@ -152,6 +152,31 @@ def test_removed_while_logged_in(admin, server):
     admin("mailbox", "check")
 
 
+def test_what_leads_to_the_removed_is_told(admin):
+    """Aliases and forwards to a user or domain that goes are named, and stay."""
+    admin("domain", "add", "leads.example")
+    admin("domain", "add", "old.example")
+    for user in ("goes@leads.example", "also@leads.example", "goes@old.example", "sends@leads.example"):
+        admin("user", "add", user, stdin="pw\n")
+    admin("alias", "add", "a@leads.example", "xandros@example.com", "Goes+x@Leads.example")
+    admin("alias", "add", "b@leads.example", "xandros@example.com", "goes@old.example")
+    admin("alias", "add", "in@old.example", "goes@old.example")
+    admin("forward", "set", "sends@leads.example", "goes@leads.example", "goes@old.example")
+    admin("policy", "alias", "add", "@leads.test", "goes@leads.example")
+    removed = posthouse("user", "remove", "goes@leads.example", data=admin.data)
+    assert (removed.code, removed.out) == (0, "")
+    assert removed.err == ("posthouse: to goes@leads.example, which is removed, still lead the alias a@leads.example; "
+                           "the forward of sends@leads.example; the global alias @leads.test\n")
+    told = admin.json("domain", "remove", "old.example", "--force")
+    assert told.pop("warnings") == ["to old.example, which is removed, still lead the alias b@leads.example; "
+                                    "the forward of sends@leads.example"]
+    assert told == {"aliases": ["b@leads.example"], "forwards": ["sends@leads.example"], "global_aliases": []}
+    quiet = posthouse("user", "remove", "also@leads.example", data=admin.data)
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    admin("policy", "alias", "remove", "@leads.test")
+    admin("domain", "remove", "leads.example", "--force")
+
+
 def test_disabled_user(admin, server):
     admin("user", "add", "dora@example.com", stdin="doras\n")
     admin("user", "disable", "dora@example.com")
