@@ -15,6 +15,7 @@ struct login {
     bool opened;          /* the account is in the store */
     bool set_quota;
     uint64_t began_ms; /* of the last question to the directory */
+    bool for_other;    /* it fails because of its authorization identity */
     bool asked;        /* the guard has let it be tried, and waits for how it ends */
     struct account_info info;
     struct store_op op;
@@ -55,15 +56,20 @@ static void after_delay(struct imap_session *s)
  * added to the time of the check would show that. */
 static void failed(struct imap_session *s, struct str user)
 {
+    const struct login *l = s->cmd->data;
     unsigned doublings = s->failed_logins < DELAY_DOUBLINGS ? s->failed_logins : DELAY_DOUBLINGS;
     s->failed_logins++;
     imap_count_login(IMAP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
-             L_Z("listener", s->port->name));
-    imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
+             L_Z("listener", s->port->name),
+             L_Z("reason", l->for_other ? "for another user" : NULL));
+    if (l->for_other) /* RFC 5530 3 */
+        imap_no(s->cmd, "AUTHORIZATIONFAILED", "You can't act for another user");
+    else
+        imap_no(s->cmd, "AUTHENTICATIONFAILED", "Wrong user name or password");
     uint64_t mine = s->conf->login_delay << doublings, theirs = guard_login_failed(&s->guard, user);
     uint64_t delay = mine > theirs ? mine : theirs;
-    uint64_t took = loop_now_ms(s->server->conf.loop) - ((struct login *)s->cmd->data)->began_ms;
+    uint64_t took = loop_now_ms(s->server->conf.loop) - l->began_ms;
     imap_session_after(s, delay > took ? delay - took : 0, after_delay);
 }
 
@@ -92,7 +98,8 @@ static void decided(struct imap_command *cmd, const struct directory_login *answ
         log_warn(&s->log, "login_undecided", L_Z("error", answer->err.text));
         imap_no(cmd, "UNAVAILABLE", "Logins can't be checked at the moment, try again later");
         imap_go_on(cmd);
-    } else if (!answer->ok) {
+    } else if (!answer->ok || sasl_is_for_other(&l->sasl, answer->account)) {
+        l->for_other = answer->ok;
         sasl_next(cmd, sasl_refuse(&l->sasl, &challenge), challenge, NULL);
     } else {
         l->asked = false;

@@ -52,12 +52,13 @@ static void login_failed(struct smtp_session *s)
     uint64_t took = loop_now_ms(s->server->conf.loop) - s->auth_began;
     smtp_count_login(SMTP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_Z("user", s->auth_asked), L_Z("ip", conn_peer(s->conn)->ip),
-             L_UINT("failures", n));
+             L_UINT("failures", n), L_Z("reason", s->auth_for_other ? "for another user" : NULL));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
     else
         smtp_reply_after(s, delay > took ? delay - took : 0, 535, "5.7.8",
-                         "Wrong name or password");
+                         s->auth_for_other ? "You can't act for another user"
+                                           : "Wrong name or password");
 }
 
 /* What the directory said and the filters let pass. */
@@ -116,6 +117,9 @@ static void decided(struct smtp_session *s, const struct directory_login *l)
         end_attempt(s);
         smtp_reply(s, 454, "4.7.0", "Logins can't be checked at the moment");
     } else if (!l->ok) {
+        step(s, sasl_refuse(&s->sasl, &challenge), challenge, NULL);
+    } else if (sasl_is_for_other(&s->sasl, l->account)) {
+        s->auth_for_other = true;
         step(s, sasl_refuse(&s->sasl, &challenge), challenge, NULL);
     } else {
         finish(s);
@@ -221,7 +225,7 @@ void smtp_auth_proceed(struct smtp_session *s)
     struct err err = {0};
     struct str challenge = STR_NULL;
     struct sasl_offer offer;
-    s->auth_open = false;
+    s->auth_open = s->auth_for_other = false;
     directory_offer(s->server->conf.directory, &s->port->logins, s->conn, s->command, &offer);
     if (sasl_init(&s->sasl, s->command, s->pending.auth.mechanism, &offer, &err)) {
         struct str words = smtp_auth_words(s);

@@ -127,6 +127,7 @@ struct smtp_session {
     char ip[64];
     /* the login under way: who it is for, and as it was typed */
     char auth_name[SMTP_LOGIN_NAME_MAX], auth_asked[SMTP_LOGIN_NAME_MAX];
+    bool auth_for_other; /* that failed because of its authorization identity */
     bool auth_failed,
         auth_open; /* auth_open: the guard has let it be tried, and waits for how it ends */
     struct smtp_line line;

@@ -156,9 +156,6 @@ static enum sasl_step take_plain(struct sasl *s, struct str message, struct err 
     }
     if (s->user.n == 0 || !text_utf8_valid(message))
         return fail(s, err, "the user is empty, or the text is not UTF-8");
-    /* Acting for others isn't offered. */
-    if (s->authzid.n && !str_ieq(s->authzid, s->user))
-        return fail(s, err, "the authorization identity is another than the user");
     return ready(s);
 }
 
@@ -191,8 +188,6 @@ static enum sasl_step take_scram_first(struct sasl *s, struct str text, struct e
     }
     s->user = s->scram.user;
     s->authzid = s->scram.authzid;
-    if (s->authzid.n && !str_ieq(s->authzid, s->user))
-        return fail(s, err, "the authorization identity is another than the user");
     s->step = STEP_VERIFIER;
     return SASL_READY;
 }
@@ -306,6 +301,11 @@ enum sasl_step sasl_verifier(struct sasl *s, const struct scram_verifier *v,
     CHECK(s->step == STEP_VERIFIER);
     s->step = STEP_PROOF;
     return say(s, scram_challenge(&s->scram, v), challenge_out);
+}
+
+bool sasl_is_for_other(const struct sasl *s, struct str account)
+{
+    return s->authzid.n && !str_ieq(s->authzid, s->user) && !str_ieq(s->authzid, account);
 }
 
 enum sasl_step sasl_refuse(struct sasl *s, struct str *challenge_out)

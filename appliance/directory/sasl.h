@@ -52,6 +52,9 @@ enum sasl_step sasl_feed(struct sasl *s, struct str line, struct str *challenge_
                          struct err *err);
 enum sasl_step sasl_verifier(struct sasl *s, const struct scram_verifier *v,
                              struct str *challenge_out);
+/* The directory said yes, and this is the account: does the client want to act for another (RFC
+ * 4616 2, RFC 5802 5.1)? That isn't offered: a login that failed. */
+bool sasl_is_for_other(const struct sasl *s, struct str account);
 enum sasl_step sasl_refuse(struct sasl *s, struct str *challenge_out);
 void sasl_wipe(struct sasl *s); /* zeroes password and keys */
 #endif

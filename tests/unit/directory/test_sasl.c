@@ -89,11 +89,10 @@ static void plain_malformed(void **state)
         {"", 0},
         {"user", 4},
         {"\0user", 5},
-        {"\0\0pass", 6},         /* no user */
-        {"\0user\0pa\0ss", 11},  /* four parts */
-        {"ceo\0user\0pass", 13}, /* for somebody else */
-        {"\0us\xff\0pass", 9},   /* not UTF-8 */
-        {"\0user\0p\xc3", 8},    /* cut in a character */
+        {"\0\0pass", 6},        /* no user */
+        {"\0user\0pa\0ss", 11}, /* four parts */
+        {"\0us\xff\0pass", 9},  /* not UTF-8 */
+        {"\0user\0p\xc3", 8},   /* cut in a character */
         {"\xff\0user\0pass", 11},
     };
     (void)state;
@@ -105,6 +104,23 @@ static void plain_malformed(void **state)
         assert_null(s.password.p);
         assert_int_equal(sasl_feed(&s, B64("\0user\0pass"), &challenge, &err), SASL_ERROR);
     }
+}
+
+/* The password is looked at first: RFC 4616 2. */
+static void plain_for_others(void **state)
+{
+    (void)state;
+    start("PLAIN");
+    assert_int_equal(sasl_begin(&s, B64("ceo\0user\0pass"), &challenge, &err), SASL_READY);
+    assert_true(sasl_is_for_other(&s, STR("user@example.com")));
+    assert_int_equal(sasl_refuse(&s, &challenge), SASL_REFUSED);
+    start("PLAIN");
+    assert_int_equal(sasl_begin(&s, B64("User@Example.com\0user\0pass"), &challenge, &err),
+                     SASL_READY);
+    assert_false(sasl_is_for_other(&s, STR("user@example.com")));
+    start("PLAIN");
+    assert_int_equal(sasl_begin(&s, B64("user\0user\0pass"), &challenge, &err), SASL_READY);
+    assert_false(sasl_is_for_other(&s, STR("user@example.com")));
 }
 
 static void plain_empty_password(void **state)
@@ -248,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(plain_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_malformed, setup, teardown),
+        cmocka_unit_test_setup_teardown(plain_for_others, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_empty_password, setup, teardown),
         cmocka_unit_test_setup_teardown(login, setup, teardown),
         cmocka_unit_test_setup_teardown(login_initial, setup, teardown),

@@ -325,10 +325,15 @@ static void asked_for(void **state)
     assert_int_equal(sasl_verifier(&s, &verifier, &challenge), SASL_CHALLENGE);
     assert_int_equal(sasl_feed(&s, STR("*"), &challenge, &err), SASL_CANCELLED);
     assert_int_equal(sasl_feed(&s, STR(""), &challenge, &err), SASL_ERROR);
-    /* for somebody else */
+    /* for somebody else: refused once the password has been proved */
     assert_int_equal(sasl_init(&s, mem, STR("SCRAM-SHA-256"), &plain_tls, &err), 0);
     assert_int_equal(sasl_begin(&s, encode(STR("n,a=boss,n=user,r=x")), &challenge, &err),
-                     SASL_ERROR);
+                     SASL_READY);
+    assert_true(sasl_is_for_other(&s, STR("user")));
+    assert_int_equal(sasl_init(&s, mem, STR("SCRAM-SHA-256"), &plain_tls, &err), 0);
+    assert_int_equal(sasl_begin(&s, encode(STR("n,a=user,n=user,r=x")), &challenge, &err),
+                     SASL_READY);
+    assert_false(sasl_is_for_other(&s, STR("user")));
 }
 
 static void offers(void **state)
