@@ -1,12 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH LicenseRef-posthouse-linking-exception */
 #include "appliance/directory/admin_private.h"
 
+/* No name of a host or domain ends in digits alone (RFC 1123 2.1, RFC 3696 2), and a mail address
+ * with one would be taken for an address of IP by others. Names of one label are in use. */
+static int check_new(struct str name, struct err *err)
+{
+    struct str last = name;
+    size_t at, digits = 0;
+    if (str_rchr(name, '.', &at))
+        last = str_skip(name, at + 1);
+    while (digits < last.n && last.p[digits] >= '0' && last.p[digits] <= '9')
+        digits++;
+    if (digits < last.n)
+        return 0;
+    return ERR(err, ERR_PERM,
+               STR_FMT
+               " is an address or a number, and no domain: domains don't end in digits alone",
+               STR_ARG(str_take(name, 100)));
+}
+
 int directory_domain_add(struct directory_admin *a, struct str domain, struct err *err)
 {
     struct str name;
     int64_t changed;
     arena_clear(a->scratch);
-    if (admin_may_change(a, err) < 0 || admin_domain_name(a, domain, &name, err) < 0)
+    if (admin_may_change(a, err) < 0 || admin_domain_name(a, domain, &name, err) < 0 ||
+        check_new(name, err) < 0)
         return -1;
     if (admin_change(a, "INSERT INTO domains (domain) VALUES (?)", name, &changed, err) == 0)
         return 0;

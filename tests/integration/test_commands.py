@@ -129,6 +129,23 @@ def test_user_lives_from_the_moment_it_is_added(admin, server):
     admin.fails(1, "user", "remove", "bob@example.com")
 
 
+@pytest.mark.parametrize("name", ["127.0.0.1", "10.0.0", "4711", "mail.example.1"])
+def test_addresses_are_no_domains(admin, name):
+    assert admin.fails(1, "domain", "add", name) == (
+        name + " is an address or a number, and no domain: domains don't end in digits alone")
+
+
+@pytest.mark.parametrize("name", ["::1", "[127.0.0.1]", "-x.example", "a..example", "a_b.example", ".example", "x" * 64 + ".example"])
+def test_what_is_no_name_is_no_domain(admin, name):
+    assert "is not a domain name" in admin.fails(1, "domain", "add", name)
+
+
+@pytest.mark.parametrize("name", ["localhost", "corp", "1und1.example", "4711.example", "example.x1"])
+def test_domains_that_sites_use(admin, name):
+    admin("domain", "add", name)
+    admin("domain", "remove", name)
+
+
 def messages(server, address, password):
     with server.imap(address, password=password) as client:
         n = int(ok(client.select("INBOX"))[0])
