@@ -98,6 +98,9 @@ struct guard_ban {
 /* for_ms 0: for ever. ERR_PERM: it would be all the world, or there are too many. */
 int guard_ban_add(struct guard *g, const struct cidr *net, uint64_t for_ms, struct str reason,
                   struct err *err) __attribute__((warn_unused_result));
+/* Is this network trusted? Bans don't hold for what is. */
+enum guard_trust { GUARD_TRUSTS_NONE, GUARD_TRUSTS_SOME, GUARD_TRUSTS_ALL };
+enum guard_trust guard_trusts_net(const struct guard *g, const struct cidr *net);
 bool guard_ban_remove(struct guard *g, const struct cidr *net); /* false: there is none */
 void guard_ban_each(const struct guard *g, void (*fn)(void *ctx, const struct guard_ban *b),
                     void *ctx);

@@ -161,6 +161,19 @@ int guard_ban_add(struct guard *g, const struct cidr *net, uint64_t for_ms, stru
     return 0;
 }
 
+enum guard_trust guard_trusts_net(const struct guard *g, const struct cidr *net)
+{
+    enum guard_trust found = GUARD_TRUSTS_NONE;
+    for (size_t i = 0; i < g->trusted.n; i++) {
+        const struct cidr *t = &g->trusted.at[i];
+        if (t->bits <= net->bits && client_within(net->address, t))
+            return GUARD_TRUSTS_ALL;
+        if (t->bits > net->bits && client_within(t->address, net))
+            found = GUARD_TRUSTS_SOME;
+    }
+    return found;
+}
+
 bool guard_ban_remove(struct guard *g, const struct cidr *net)
 {
     struct ban *b = get(g, net);

@@ -33,6 +33,21 @@ static int cmd_list(struct admin_call *c)
     return 0;
 }
 
+/* It is kept: the setting may change. */
+static json_t *trusted(const struct admin_call *c, const struct cidr *net)
+{
+    struct client_text text = client_text(net);
+    enum guard_trust trust = guard_trusts_net(c->guard, net);
+
+    if (trust == GUARD_TRUSTS_NONE)
+        return NULL;
+    bool all = trust == GUARD_TRUSTS_ALL;
+    return json_pack(
+        "{ss ss s[s+]}", "client", text.z, "trusted", all ? "all" : "some", "warnings", text.z,
+        all ? " is trusted by guard.trusted: the ban has no effect while it is"
+            : " holds networks that guard.trusted trusts: the ban has no effect there");
+}
+
 static int cmd_add(struct admin_call *c)
 {
     const char *reason = admin_option(c, "reason"), *duration = admin_option(c, "for");
@@ -46,7 +61,10 @@ static int cmd_add(struct admin_call *c)
         return err_context(&c->err, "--for");
     if (reason && strlen(reason) > REASON_MAX)
         return ERR(&c->err, ERR_PROTO, "--reason: at most %d octets", REASON_MAX);
-    return guard_ban_add(c->guard, &net, words.duration, str_from(reason), &c->err);
+    if (guard_ban_add(c->guard, &net, words.duration, str_from(reason), &c->err))
+        return -1;
+    c->result = trusted(c, &net);
+    return 0;
 }
 
 static int cmd_remove(struct admin_call *c)

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BINARY, MARIADB, WAIT, ok, posthouse
+from conftest import BINARY, FAST, MARIADB, WAIT, ok, posthouse
 
 ALONE = pytest.mark.skipif(MARIADB is not None, reason="without a server a command finds the database by --config only")
 
@@ -144,6 +144,20 @@ def test_what_is_no_name_is_no_domain(admin, name):
 def test_domains_that_sites_use(admin, name):
     admin("domain", "add", name)
     admin("domain", "remove", name)
+
+
+def test_bans_of_trusted_networks_are_told(start):
+    server = start(settings=FAST + ("guard.trusted=127.0.0.0/8, 192.0.2.1",))
+    admin = Admin(server.data)
+    for client, trusted, why in (
+            ("127.1.2.3", "all", " is trusted by guard.trusted: the ban has no effect while it is"),
+            ("192.0.2.0/24", "some", " holds networks that guard.trusted trusts: the ban has no effect there")):
+        c = posthouse("ban", "add", client, data=server.data)
+        assert (c.code, c.out, c.err) == (0, "", "posthouse: %s%s\n" % (client, why))
+        assert admin.json("ban", "add", client) == {"client": client, "trusted": trusted, "warnings": [client + why]}
+    c = posthouse("ban", "add", "192.0.3.0/24", data=server.data)
+    assert (c.code, c.out, c.err) == (0, "", "")
+    assert {b["client"] for b in admin.json("ban", "list")} == {"127.1.2.3", "192.0.2.0/24", "192.0.3.0/24"}
 
 
 def messages(server, address, password):

@@ -393,6 +393,13 @@ static void trusted_networks_are_left_alone(void **state)
     other.trusted = "10.0.0.0/8";
     assert_int_equal(guard_set_conf(guard, &other, NULL, &err), 0);
     assert_int_equal(try("127.0.0.1", false), GUARD_BANNED);
+    assert_int_equal(guard_trusts_net(guard, &net), GUARD_TRUSTS_NONE);
+    assert_int_equal(client_net_parse(STR("10.0.0.0/8"), &net, &err), 0);
+    assert_int_equal(guard_trusts_net(guard, &net), GUARD_TRUSTS_ALL);
+    assert_int_equal(client_net_parse(STR("10.1.2.3"), &net, &err), 0);
+    assert_int_equal(guard_trusts_net(guard, &net), GUARD_TRUSTS_ALL);
+    net = client_mask(net.address, 96 + 7);
+    assert_int_equal(guard_trusts_net(guard, &net), GUARD_TRUSTS_SOME);
     other.trusted = "somewhere";
     assert_int_equal(guard_set_conf(guard, &other, NULL, &err), -1);
     assert_non_null(strstr(err.text, "guard.trusted"));
