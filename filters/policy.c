@@ -13,7 +13,7 @@
 #include "filters/policy_rows.h"
 #include <stdio.h>
 
-enum { WORDS = 256, ACCOUNTS_MAX = 100 };
+enum { WORDS = 256 };
 enum wish { WISH_JUNK, WISH_QUARANTINE, WISH_REJECT };
 struct policy_conf {
     const char *dkim_required;
@@ -68,26 +68,10 @@ static bool proven_helo(const struct policy *p, ph_turn turn, const struct ph_vi
     return name.n && str_ieq(name, str_from(v->helo));
 }
 
-/* Rules for an account hold for mail that an alias brings there; where it brings it to several,
- * those that all of them agree about. */
 static const struct policy_rule *find(const struct policy *p, const struct ph_view *v,
                                       struct policy_subject about)
 {
-    const struct policy_set *set = policy_live_set(p->live);
-    const struct policy_rule *first = NULL;
-
-    for (size_t i = 0; i < v->n_accounts && v->n_accounts <= ACCOUNTS_MAX; i++) {
-        about.account = str_from(v->accounts[i]);
-        const struct policy_rule *r = policy_set_find(set, &about);
-        if (i == 0)
-            first = r;
-        else if (!r != !first || (r && r->action != first->action))
-            break;
-        if (i + 1 == v->n_accounts)
-            return first;
-    }
-    about.account = STR_NULL;
-    return policy_set_find(set, &about);
+    return policy_set_find_for(policy_live_set(p->live), &about, v->accounts, v->n_accounts);
 }
 
 static bool allows(const struct policy *p, const struct ph_view *v, struct policy_subject about,

@@ -62,6 +62,12 @@ struct policy_subject {
 };
 /* Is there a rule that allows something and can't be applied before RCPT? */
 bool policy_set_waits(const struct policy_set *s);
+/* The rule for a recipient that leads to these accounts: those for an account hold for mail that
+ * an alias brings there; where it brings it to several, those that all of them agree about. NULL:
+ * none. */
+const struct policy_rule *policy_set_find_for(const struct policy_set *s,
+                                              const struct policy_subject *about,
+                                              const char *const *accounts, size_t n);
 /* NULL: none. Without rcpt only those for all are looked at. */
 const struct policy_rule *policy_set_find(const struct policy_set *s,
                                           const struct policy_subject *about);

@@ -10,7 +10,13 @@
 #include "filters/client.h"
 #include "filters/policy_rules.h"
 
-enum { KEY_ROOM = 2 * POLICY_TEXT + 8, BITS = 129, LABELS_MAX = 128, SCOPES = 6 };
+enum {
+    KEY_ROOM = 2 * POLICY_TEXT + 8,
+    BITS = 129,
+    LABELS_MAX = 128,
+    SCOPES = 6,
+    ACCOUNTS_MAX = 100
+};
 
 struct scope {
     unsigned kinds;         /* bits: it has rules of that kind */
@@ -312,4 +318,25 @@ const struct policy_rule *policy_set_find(const struct policy_set *s,
     buf_fini(&q.key);
     arena_free(&q.arena);
     return found;
+}
+
+const struct policy_rule *policy_set_find_for(const struct policy_set *s,
+                                              const struct policy_subject *subject,
+                                              const char *const *accounts, size_t n)
+{
+    struct policy_subject about = *subject;
+    const struct policy_rule *first = NULL;
+
+    for (size_t i = 0; i < n && n <= ACCOUNTS_MAX; i++) {
+        about.account = str_from(accounts[i]);
+        const struct policy_rule *r = policy_set_find(s, &about);
+        if (i == 0)
+            first = r;
+        else if (!r != !first || (r && r->action != first->action))
+            break;
+        if (i + 1 == n)
+            return first;
+    }
+    about.account = STR_NULL;
+    return policy_set_find(s, &about);
 }

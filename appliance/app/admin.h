@@ -22,6 +22,7 @@ struct guard;
 struct admin_call {
     const char *dir;                        /* the data folder */
     const struct directory_conf *directory; /* NULL: in that folder */
+    const char *global_aliases;             /* of the settings; NULL: none */
     struct store *store;
     struct guard *guard;     /* for admin_on_loop() */
     const char *const *args; /* after group and verb */

@@ -4,8 +4,6 @@
 #include "appliance/app/admin_queue.h"
 #include "appliance/base/clock.h"
 #include "appliance/base/mem.h"
-#include "filters/client.h"
-#include "filters/policy_rows.h"
 
 struct policy_words {
     uint64_t expires;
@@ -54,7 +52,7 @@ static json_t *scope_text(struct str scope)
                                          : admin_str(scope);
 }
 
-static json_t *rule_json(const struct policy_rule *r)
+json_t *policy_rule_json(const struct policy_rule *r)
 {
     return json_pack("{ss ss so so so so so}", "action", policy_action_name(r->action), "kind",
                      policy_kind_name(r->kind), "value", admin_str(r->value), "for",
@@ -76,7 +74,7 @@ static int list(struct work *w)
     w->c->result = json_array();
     for (size_t i = 0; i < w->n; i++)
         if (!word || str_eq(w->rules[i].scope, scope))
-            json_array_append_new(w->c->result, rule_json(&w->rules[i]));
+            json_array_append_new(w->c->result, policy_rule_json(&w->rules[i]));
     return 0;
 }
 
@@ -138,7 +136,7 @@ static int add(struct work *w)
         r.expires = w->now + (int64_t)((words.expires + 999) / 1000);
     if (change(w, &r, false, &replaced))
         return -1;
-    c->result = rule_json(&r);
+    c->result = policy_rule_json(&r);
     json_object_set_new(c->result, "replaced", json_boolean(replaced));
     return 0;
 }
@@ -159,40 +157,6 @@ static int cmd_remove(struct admin_call *c)
 
     begin(c, &w);
     return end(&w, read_rule(&w, 0, &r) || change(&w, &r, true, &there) ? -1 : 0);
-}
-
-/* ---- test */
-
-static int test(struct work *w)
-{
-    struct admin_call *c = w->c;
-    const char *sender = admin_option(c, "sender"), *ip = admin_option(c, "client");
-    const struct policy_rule *r;
-    uint8_t parsed[16];
-
-    if (ip && !client_parse(ip, parsed))
-        return ERR(&c->err, ERR_PROTO, "--client: '%.100s' is no address of IP", ip);
-    if (read_rules(w))
-        return -1;
-    struct policy_set *set = policy_set_new(w->rules, w->n);
-    r = policy_set_find(set, &(struct policy_subject){.ip = ip,
-                                                      .sender = sender && strcmp(sender, "<>") == 0
-                                                                    ? STR("")
-                                                                    : str_from(sender),
-                                                      .rcpt = str_from(c->args[0]),
-                                                      .helo = str_from(admin_option(c, "helo")),
-                                                      .now = w->now});
-    c->result = r ? rule_json(r) : json_pack("{sn}", "action");
-    policy_set_free(&set);
-    return 0;
-}
-
-static int cmd_test(struct admin_call *c)
-{
-    struct work w;
-
-    begin(c, &w);
-    return end(&w, test(&w));
 }
 
 static const char *const for_options[] = {"for=", NULL};
@@ -228,7 +192,7 @@ const struct admin_command admin_policy_commands[] = {
      "leads "
      "to is looked up again; an alias that lists its own address leads there and no further. Those "
      "of smtp.global_aliases aren't listed."},
-    {"policy", "test", "RECIPIENT", 1, 1, test_options, false, cmd_test,
+    {"policy", "test", "RECIPIENT", 1, 1, test_options, false, policy_cmd_test,
      "Show which rule would decide about mail to this recipient with --sender=, --client= (its "
-     "address of IP), --helo=."},
+     "address of IP), --helo=. Aliases are looked up as for mail that comes."},
     {.group = NULL}};

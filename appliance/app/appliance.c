@@ -176,6 +176,7 @@ static int start_servers(struct appliance *a, struct err *err)
                                                          .guard = a->guard});
     a->control = control_new(a->loop, a->misc, a->data->path, a->store, a->guard);
     control_set_directory(a->control, &a->config->directory);
+    control_set_aliases(a->control, a->config->smtp.global_aliases);
     control_on_revoked(a->control, on_revoked, a);
     a->revoked = revoked_new(a->store, on_revoked_elsewhere, a);
     control_on_queue(a->control, on_queue_command, a);
@@ -244,6 +245,7 @@ void appliance_reload(struct appliance *a, const struct config *c, struct snapsh
 {
     smtp_server_set_conf(a->smtp, &c->smtp, relay_of(a, c), snapshot, tls);
     imap_server_set_conf(a->imap, &c->imap, snapshot, tls);
+    control_set_aliases(a->control, c->smtp.global_aliases);
     store_set_message_limit(a->store, c->store.message_limit);
     struct err err;
     if (guard_set_conf(a->guard, &c->guard, snapshot, &err))

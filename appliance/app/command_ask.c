@@ -67,8 +67,10 @@ static int answer_here(const struct config *configured, struct datadir *d, bool 
         (reads || database_claim_folder(d, &c->database, err) == 0)) {
         const struct guard_env env = {.loop = loop, .store = store, .conf = &c->guard};
         if (!control_on_loop(request) || guard_open(&env, &guard, err) == 0)
-            while (take_page(request, control_answer(d->path, &directory, store, guard, request),
-                             reply_out))
+            while (take_page(
+                request,
+                control_answer(d->path, &directory, c->smtp.global_aliases, store, guard, request),
+                reply_out))
                 ;
         guard_close(&guard);
     }

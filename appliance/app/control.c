@@ -18,6 +18,7 @@ struct control {
     struct loop *loop;
     struct lane *misc;
     const char *dir;
+    char *aliases; /* smtp.global_aliases */
     const struct directory_conf *directory;
     struct store *store;
     struct guard *guard;
@@ -41,6 +42,7 @@ struct request { /* one connection */
     bool running;
     struct job job;
     char *text;
+    char *aliases; /* of the control, as it began */
     char *answer;
     char *revoked; /* the account whose sessions are to end; or NULL */
     struct admin_queue queue;
@@ -59,6 +61,7 @@ static void request_free(struct request *r)
     struct control *c = r->control;
 
     mem_free(r->text);
+    mem_free(r->aliases);
     mem_free(r->revoked);
     mem_free(r->queue.of);
     free(r->answer);
@@ -120,10 +123,15 @@ static json_t *answer_nobody(json_t *instead_of, const char *why)
     return answer_error(ADMIN_REFUSED, &err);
 }
 
-json_t *control_answer(const char *dir, const struct directory_conf *directory, struct store *store,
-                       struct guard *guard, json_t *request)
+json_t *control_answer(const char *dir, const struct directory_conf *directory,
+                       const char *global_aliases, struct store *store, struct guard *guard,
+                       json_t *request)
 {
-    struct admin_call call = {.dir = dir, .directory = directory, .store = store, .guard = guard};
+    struct admin_call call = {.dir = dir,
+                              .directory = directory,
+                              .global_aliases = global_aliases,
+                              .store = store,
+                              .guard = guard};
     json_t *answer = answer_call(&call, request);
 
     if (call.reports)
@@ -150,6 +158,7 @@ static void request_answer(struct request *r, struct guard *guard)
     json_t *request = json_loads(r->text, JSON_REJECT_DUPLICATES, NULL), *answer;
     struct admin_call call = {.dir = r->control->dir,
                               .directory = r->control->directory,
+                              .global_aliases = r->aliases,
                               .store = r->control->store,
                               .guard = guard,
                               .serving = true};
@@ -241,6 +250,7 @@ static void request_take(struct request *r, struct str line)
         return;
     }
     r->text = str_dup_z(line);
+    r->aliases = str_dup_z(str_from(r->control->aliases));
     r->job = (struct job){.run = request_run, .done = request_done};
     if (on_loop) {
         request_answer(r, r->control->guard);
@@ -332,6 +342,12 @@ void control_set_directory(struct control *c, const struct directory_conf *direc
     c->directory = directory;
 }
 
+void control_set_aliases(struct control *c, const char *global_aliases)
+{
+    mem_free(c->aliases);
+    c->aliases = str_dup_z(str_from(global_aliases));
+}
+
 void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx)
 {
     c->on_revoked = fn;
@@ -374,8 +390,10 @@ void control_stop(struct control *c, void (*on_stopped)(void *ctx), void *ctx)
 
 void control_free(struct control **c)
 {
-    if (*c)
-        loop_defer_cancel(&(*c)->defer);
+    if (!*c)
+        return;
+    loop_defer_cancel(&(*c)->defer);
+    mem_free((*c)->aliases);
     mem_free(*c);
     *c = NULL;
 }

@@ -23,6 +23,8 @@ struct control *control_new(struct loop *l, struct lane *misc, const char *dir, 
                             struct guard *guard);
 /* Where the accounts are; lives as long as the control. Without: in the folder's own tables. */
 void control_set_directory(struct control *c, const struct directory_conf *directory);
+/* smtp.global_aliases as it is now; copies it. Without: none. */
+void control_set_aliases(struct control *c, const char *global_aliases);
 /* fn on the loop, before such a command is answered: the logins of this account hold no more (it
  * was disabled or removed, or has another password); its sessions are to be ended. */
 void control_on_revoked(struct control *c, void (*fn)(void *ctx, struct str account), void *ctx);
@@ -47,8 +49,9 @@ int control_ask(int dirfd, json_t *request, json_t **reply_out, struct err *err)
 /* A socket to it, for a request of one's own. -1 as control_ask. */
 int control_connect(int dirfd, struct err *err) __attribute__((warn_unused_result));
 /* What a request's run answers, in the daemon and in a program without one. Blocks. */
-json_t *control_answer(const char *dir, const struct directory_conf *directory, struct store *store,
-                       struct guard *guard, json_t *request);
+json_t *control_answer(const char *dir, const struct directory_conf *directory,
+                       const char *global_aliases, struct store *store, struct guard *guard,
+                       json_t *request);
 /* It has to run on the loop, with a guard. */
 bool control_on_loop(json_t *request);
 #endif

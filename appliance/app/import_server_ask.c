@@ -248,7 +248,7 @@ static void command_work(struct job *j, void *worker)
 
     (void)worker;
     s->ask.answer =
-        control_answer(s->env.dir, s->env.directory, s->env.store, NULL, s->ask.request);
+        control_answer(s->env.dir, s->env.directory, NULL, s->env.store, NULL, s->ask.request);
     s->ask.more = false;
 }
 

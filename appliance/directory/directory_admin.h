@@ -16,6 +16,12 @@ int directory_admin_open_as(const char *dir, const struct directory_conf *conf,
     __attribute__((warn_unused_result));
 void directory_admin_close(struct directory_admin **a);
 
+/* The accounts that mail for an address ends in, by the settings and whatever source they name.
+ * Memory from m. -1: as resolve_address(). */
+int directory_where(const char *dir, const struct directory_conf *conf, struct arena *m,
+                    struct str address, struct str **accounts_out, size_t *n_out, struct err *err)
+    __attribute__((warn_unused_result));
+
 struct directory_domain {
     struct str domain;
     bool enabled;

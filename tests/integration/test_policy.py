@@ -141,6 +141,33 @@ def test_must_sign(start, wish):
     assert (server.count(XANDROS) > 0) == (wish != "reject")
 
 
+def test_test_looks_up_aliases(start, folder):
+    """`policy test` tells of the rule that RCPT would find: by aliases of the directory, of the store and of the settings."""
+    server = start(settings=(*FAST, "smtp.global_aliases=fixed@else.example->vivita@example.com"), data=folder)
+    data = server.data
+    assert posthouse("alias", "add", "info@example.com", VIVITA, data=data).code == 0
+    assert posthouse("alias", "add", "both@example.com", VIVITA, XANDROS, data=data).code == 0
+    policy(data, "alias", "add", "sales@other.example", "info@example.com")
+    policy(data, "alias", "add", "round@other.example", "about@other.example")
+    policy(data, "alias", "add", "about@other.example", "round@other.example")
+    policy(data, "add", "deny", "sender", "a@example.org", "--for=" + VIVITA)
+
+    def tested(to):
+        return policy(data, "test", to, "--sender=a@example.org")
+
+    for to in ("info@example.com", "Info+x@Example.com", "fixed@else.example", "sales@other.example", "vivita+tag@example.com"):
+        answer = tested(to)
+        assert answer["action"] == "deny" and answer["for"] == VIVITA and answer["leads_to"] == [VIVITA], to
+        refused(server, to=(to,))
+    assert tested(VIVITA)["action"] == "deny" and "leads_to" not in tested(VIVITA)
+    assert tested("both@example.com") == {"action": None, "leads_to": [VIVITA, XANDROS]}
+    taken(server, to=("both@example.com",))
+    assert tested("nobody@example.com") == {"action": None}
+    assert "circle" in policy(data, "test", "round@other.example", code=1)
+    server.stop()
+    assert tested("sales@other.example")["action"] == "deny"  # without a server: all but what its settings say
+
+
 def test_global_aliases(start, folder):
     server = start(settings=(*FAST, "smtp.global_aliases=fixed@example.com->vivita@example.com"), data=folder)
     data = server.data

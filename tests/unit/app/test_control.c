@@ -143,7 +143,7 @@ static void errors_name_what_was_cut(void **state)
     for (size_t n = 1; n < 2 * 140; n += 2)
         memcpy(name + n, "\xc3\xbc", 3);
     json_t *request = json_pack("{s[sss]}", "argv", "user", "show", name);
-    answer = control_answer(dir, NULL, NULL, NULL, request);
+    answer = control_answer(dir, NULL, NULL, NULL, NULL, request);
     assert_int_equal(json_integer_value(json_object_get(answer, "exit")), 1);
     assert_non_null(strstr(json_string_value(json_object_get(answer, "error")), "?"));
     json_decref(answer);
