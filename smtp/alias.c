@@ -11,19 +11,23 @@ struct smtp_aliased { /* of the RCPT under way, in s->command */
     struct str *to;
     size_t n, at;
     struct str *accounts, *remotes;
+    bool *away; /* of each account */
     size_t n_accounts, n_remotes, room;
     struct err broken; /* of one that leads in a circle */
     smtp_resolved_fn then;
 };
 
-static void add(struct smtp_session *s, struct smtp_aliased *al, struct str **list, size_t *n,
+/* False: it is there already, or there is no room. */
+static bool add(struct smtp_session *s, struct smtp_aliased *al, struct str **list, size_t *n,
                 struct str item)
 {
     for (size_t i = 0; i < *n; i++)
         if (str_eq((*list)[i], item))
-            return;
-    if (al->n_accounts + al->n_remotes < al->room)
-        (*list)[(*n)++] = arena_str(s->command, item);
+            return false;
+    if (al->n_accounts + al->n_remotes >= al->room)
+        return false;
+    (*list)[(*n)++] = arena_str(s->command, item);
+    return true;
 }
 
 static void take(struct smtp_session *s, struct smtp_aliased *al, const struct directory_answer *a)
@@ -35,7 +39,8 @@ static void take(struct smtp_session *s, struct smtp_aliased *al, const struct d
     else if (a->kind == DIRECTORY_NOT_OURS)
         add(s, al, &al->remotes, &al->n_remotes, target);
     for (size_t i = 0; !a->failed && i < a->n_accounts; i++)
-        add(s, al, &al->accounts, &al->n_accounts, a->accounts[i]);
+        if (add(s, al, &al->accounts, &al->n_accounts, a->accounts[i]))
+            al->away[al->n_accounts - 1] = a->away && a->away[i];
     for (size_t i = 0; !a->failed && i < a->n_remotes; i++)
         add(s, al, &al->remotes, &al->n_remotes, a->remotes[i]);
     if (a->failed || a->kind == DIRECTORY_UNKNOWN)
@@ -48,6 +53,7 @@ static void tell(struct smtp_session *s, struct smtp_aliased *al)
 {
     struct directory_answer a = {.kind = DIRECTORY_UNKNOWN,
                                  .accounts = al->accounts,
+                                 .away = al->away,
                                  .remotes = al->remotes,
                                  .n_accounts = al->n_accounts,
                                  .n_remotes = al->n_remotes};
@@ -107,6 +113,7 @@ static void resolve(struct smtp_session *s, struct str *to, size_t n, smtp_resol
     *al = (struct smtp_aliased){.to = to, .n = n, .room = SMTP_COPIES_MAX, .then = then};
     al->accounts = ARENA_ARRAY(s->command, struct str, al->room);
     al->remotes = ARENA_ARRAY(s->command, struct str, al->room);
+    al->away = ARENA_ARRAY(s->command, bool, al->room);
     s->aliased = al;
     ask(s);
 }

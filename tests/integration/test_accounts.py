@@ -116,6 +116,12 @@ def answers(server):
     return [m for m in all_of_them if m["Auto-Submitted"]]
 
 
+def reaches(server, address):
+    with server.smtp() as client:
+        client.mail("someone@example.org")
+        return client.rcpt(address)[0] == 250
+
+
 def test_an_answer(server, away):
     known = len(answers(server))
     send(server, "emma@example.com", head="References: <0@example.org>\r\n")
@@ -137,6 +143,17 @@ def test_an_answer(server, away):
     wait_for(lambda: len(answers(server)) == known + 3, "the answer with the new text")
     a = answers(server)[-1]
     assert a["Subject"] == "Fort: äöü" and a.get_content().strip() == "Still away"
+
+
+def test_an_answer_by_a_global_alias(server, away):
+    """Whoever wrote to an address that a global alias leads on from hears of it, too; the others it leads to aren't away."""
+    known = len(answers(server))
+    run(server, "policy", "alias", "add", "team@example.net", "anna@example.com", "emma@example.com")
+    wait_for(lambda: reaches(server, "team@example.net"), "the alias is known")
+    send(server, "team@example.net", sender="alias@example.org")
+    wait_for(lambda: len(answers(server)) > known, "the answer")
+    run(server, "policy", "alias", "remove", "team@example.net")
+    assert [(a["From"], a["To"]) for a in answers(server)[known:]] == [("emma@example.com", "alias@example.org")]
 
 
 @pytest.mark.parametrize("what", ["no sender", "bulk", "list", "program", "bcc", "robot", "daemon"])
