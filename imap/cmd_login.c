@@ -62,7 +62,7 @@ static void failed(struct imap_session *s, struct str user)
     imap_count_login(IMAP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_STR("user", user), L_Z("ip", conn_peer(s->conn)->ip),
              L_Z("listener", s->port->name),
-             L_Z("reason", l->for_other ? "for another user" : NULL));
+             L_Z("reason", l->for_other ? "for another user" : "wrong name or password"));
     if (l->for_other) /* RFC 5530 3 */
         imap_no(s->cmd, "AUTHORIZATIONFAILED", "You can't act for another user");
     else

@@ -52,7 +52,8 @@ static void login_failed(struct smtp_session *s)
     uint64_t took = loop_now_ms(s->server->conf.loop) - s->auth_began;
     smtp_count_login(SMTP_LOGIN_FAILED);
     log_info(&s->log, "login_failed", L_Z("user", s->auth_asked), L_Z("ip", conn_peer(s->conn)->ip),
-             L_UINT("failures", n), L_Z("reason", s->auth_for_other ? "for another user" : NULL));
+             L_UINT("failures", n),
+             L_Z("reason", s->auth_for_other ? "for another user" : "wrong name or password"));
     if (n > (unsigned)s->conf->auth_failures)
         smtp_session_close_421(s, "4.7.0", "Too many failed logins", "auth");
     else
