@@ -19,7 +19,8 @@ static void check_ready(const struct sasl *s)
     CHECK((s->user.n > 0 || sasl_kind(s) == SASL_BEARER) && !memchr(s->user.p, 0, s->user.n) &&
           text_utf8_valid(s->user));
     CHECK(s->password.n == 0 || !memchr(s->password.p, 0, s->password.n));
-    CHECK(s->authzid.n == 0 || str_ieq(s->authzid, s->user));
+    CHECK(s->authzid.n == 0 || !memchr(s->authzid.p, 0, s->authzid.n));
+    CHECK(text_utf8_valid(s->authzid));
 }
 
 /* The texts double as stored passwords: reading those must stand anything too. */
