@@ -100,8 +100,9 @@ def run(build, name, command, parse, timeout=TIMEOUT):
     print("%-28s %4d passed, %d failed  (%.1f s)%s" % (build.label + name, passed, failed, time.monotonic() - started,
                                                        "".join("  skipped: " + why for why in skipped)), flush=True)
     if failed:
-        print("".join("    " + line + "\n" for line in text.splitlines()[-80:]), end="", flush=True)
-        which = re.findall(r"^(?:FAILED |ERROR |not ok \d+ (?!# SKIP)|posthouse: CHECK|SUMMARY: |Base64: ).*", text, re.M)
+        lines = [line for line in text.splitlines() if not line.startswith("ok ")]
+        print("".join("    " + line + "\n" for line in lines[-80:]), end="", flush=True)
+        which = re.findall(r"^(?:FAIL(?:ED)? |ERROR |not ok \d+ (?!# SKIP)|posthouse: CHECK|SUMMARY: |Base64: ).*", text, re.M)
         FAILURES.append((build.label + name, which[:10] or ["ended with %s" % code]))
     return passed, failed
 
